@@ -1,0 +1,132 @@
+//! Content ids: what an event, a body and a room are called.
+//!
+//! All three are CIDs (version 1, DAG-CBOR, BLAKE3-256), so that any IPLD tool can follow an exported room. Only that form is
+//! an id here; a link of any other form is refused where an id belongs. Their text is the CID's own: base32, beginning with
+//! `bafyr4i`.
+
+use std::fmt;
+use std::str::FromStr;
+
+use cid::Cid;
+use multihash::Multihash;
+
+use crate::codec::Value;
+
+/// Multicodec `dag-cbor`.
+const DAG_CBOR: u64 = 0x71;
+/// Multicodec `blake3`.
+const BLAKE3: u64 = 0x1e;
+
+/// Why a text or a link is not an id.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum IdError {
+    /// The text is no CID at all.
+    #[error("`{0}` is not an id: expected a CID such as bafyr4i… (59 characters)")]
+    NotACid(String),
+    /// A CID, but not of version 1 with DAG-CBOR and BLAKE3-256.
+    #[error("`{0}` is a CID of another kind: expected version 1, dag-cbor, blake3-256")]
+    WrongForm(String),
+}
+
+macro_rules! content_id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name([u8; 32]);
+
+        impl $name {
+            /// The id of a block with these bytes.
+            pub fn of_block(block: &[u8]) -> Self {
+                $name(*blake3::hash(block).as_bytes())
+            }
+
+            /// The id with this BLAKE3-256 hash.
+            pub const fn from_hash(hash: [u8; 32]) -> Self {
+                $name(hash)
+            }
+
+            /// The BLAKE3-256 hash in the id.
+            pub const fn hash(&self) -> &[u8; 32] {
+                &self.0
+            }
+
+            /// The id as a CID.
+            pub fn to_cid(self) -> Cid {
+                let hash = Multihash::wrap(BLAKE3, &self.0).expect("32 bytes fit a multihash of 64");
+                Cid::new_v1(DAG_CBOR, hash)
+            }
+        }
+
+        impl TryFrom<&Cid> for $name {
+            type Error = IdError;
+
+            fn try_from(cid: &Cid) -> Result<Self, IdError> {
+                let wrong = || IdError::WrongForm(cid.to_string());
+                if cid.version() != cid::Version::V1 || cid.codec() != DAG_CBOR || cid.hash().code() != BLAKE3 {
+                    return Err(wrong());
+                }
+                cid.hash().digest().try_into().map($name).map_err(|_| wrong())
+            }
+        }
+
+        impl From<$name> for Value {
+            fn from(id: $name) -> Self {
+                Value::Link(id.to_cid())
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.to_cid().fmt(formatter)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(formatter, "{}({self})", stringify!($name))
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = IdError;
+
+            /// Reads the text form. Only the base32 form that [`fmt::Display`] writes is accepted, so that one id has one text.
+            fn from_str(text: &str) -> Result<Self, IdError> {
+                let shown = || text.chars().take(80).collect::<String>();
+                let cid = Cid::try_from(text).map_err(|_| IdError::NotACid(shown()))?;
+                let id = Self::try_from(&cid)?;
+                if id.to_string() == text { Ok(id) } else { Err(IdError::WrongForm(shown())) }
+            }
+        }
+    };
+}
+
+content_id! {
+    /// The id of an event: the CID of its header block, signature included.
+    EventId
+}
+
+content_id! {
+    /// The id of a body block.
+    BodyId
+}
+
+content_id! {
+    /// The id of a room: that of its create event.
+    RoomId
+}
+
+impl From<EventId> for RoomId {
+    /// The room that a create event with this id makes.
+    fn from(id: EventId) -> Self {
+        RoomId(id.0)
+    }
+}
+
+impl From<RoomId> for EventId {
+    /// The create event of a room.
+    fn from(id: RoomId) -> Self {
+        EventId(id.0)
+    }
+}

@@ -1,0 +1,12 @@
+#![doc = "placeholder"]
+pub mod authority;
+pub mod codec;
+pub mod event;
+pub mod have;
+pub mod id;
+pub mod identity;
+pub mod limits;
+pub mod receipt;
+pub mod room;
+pub mod sync;
+pub mod wire;

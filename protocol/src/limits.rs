@@ -1,0 +1,53 @@
+//! Every bound of the protocol, in one place. A bound is part of the room version: servers that disagree about one disagree
+//! about which events exist.
+
+/// The largest header block, in bytes, signature included.
+pub const MAX_HEADER_BYTES: usize = 8 * 1024;
+
+/// The largest body block, in bytes. Larger content is media.
+pub const MAX_BODY_BYTES: usize = 64 * 1024;
+
+/// The longest sender, state key, kind or server name, in bytes of UTF-8.
+pub const MAX_NAME_BYTES: usize = 255;
+
+/// The longest localpart of a user, in bytes. With the `@`, the colon and the 52 characters of an origin it stays below
+/// [`MAX_NAME_BYTES`], so that every user fits a state key.
+pub const MAX_LOCALPART_BYTES: usize = 190;
+
+/// The most timeline tips, and the most state tips, that an event may name.
+pub const MAX_PARENTS: usize = 16;
+
+/// Lamport times, sequence numbers and clock times stay below 2^53, so that every JSON implementation can hold them.
+pub const MAX_NUMBER: u64 = (1 << 53) - 1;
+
+/// Random bytes at the start of each body, so that the hash left behind by an erased body cannot be guessed.
+pub const SALT_BYTES: usize = 16;
+
+/// Random bytes in a create event, so that two rooms never share an id.
+pub const NONCE_BYTES: usize = 16;
+
+/// The largest gossip message: a header, a body and their framing.
+pub const MAX_GOSSIP_BYTES: usize = MAX_HEADER_BYTES + MAX_BODY_BYTES + 16;
+
+/// The largest request between two servers, in bytes. A have-vector of 5,000 servers fits.
+pub const MAX_REQUEST_BYTES: usize = 1024 * 1024;
+
+/// The largest response between two servers, in bytes.
+pub const MAX_RESPONSE_BYTES: usize = 4 * 1024 * 1024;
+
+/// How many bytes of events a response carries before it says that there are more. Leaves room for one event of any size
+/// and for the have-vector beside it.
+pub const RESPONSE_EVENT_BUDGET: usize = 2 * 1024 * 1024;
+
+/// The most event ids in one request.
+pub const MAX_IDS_PER_REQUEST: usize = 512;
+
+/// The most events in one response.
+pub const MAX_EVENTS_PER_RESPONSE: usize = 4096;
+
+/// The most rooms in one comparison of digests.
+pub const MAX_ROOMS_PER_REQUEST: usize = 4096;
+
+/// The most servers in one have-vector.
+pub const MAX_ORIGINS: usize = 10_000;
+

@@ -1,0 +1,258 @@
+//! Requests and responses about rooms.
+
+use std::collections::BTreeMap;
+
+use crate::codec::{self, Map, Value};
+use crate::event::{Event, EventError, UnverifiedEvent, encode_own};
+use crate::have::HaveVector;
+use crate::id::{EventId, RoomId};
+use crate::limits::{
+    MAX_EVENTS_PER_RESPONSE, MAX_IDS_PER_REQUEST, MAX_REQUEST_BYTES, MAX_RESPONSE_BYTES, MAX_ROOMS_PER_REQUEST,
+};
+use crate::wire::{WireError, shape};
+
+/// A question to another server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// Which of these rooms, with the digests of my have-vectors, do you hold differently?
+    Compare {
+        /// Rooms and the digests of the asking side.
+        digests: BTreeMap<RoomId, [u8; 32]>,
+    },
+    /// Send me what I lack of this room.
+    Pull {
+        /// The room.
+        room: RoomId,
+        /// What the asking side holds.
+        have: HaveVector,
+    },
+    /// Send me these events, and their ancestors down to what I hold.
+    Fetch {
+        /// The room.
+        room: RoomId,
+        /// The events.
+        ids: Vec<EventId>,
+        /// What the asking side holds.
+        have: HaveVector,
+    },
+}
+
+/// The answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Response {
+    /// To [`Request::Compare`]: the rooms that both sides hold, differently. Rooms of which the answering side holds nothing
+    /// are left out.
+    Differing {
+        /// The rooms.
+        rooms: Vec<RoomId>,
+    },
+    /// To [`Request::Pull`] and [`Request::Fetch`].
+    Events {
+        /// In causal order.
+        events: Vec<WireEvent>,
+        /// What the answering side holds.
+        have: HaveVector,
+        /// Whether there is more to ask for.
+        more: bool,
+    },
+    /// The request was not answered.
+    Refused(Refused),
+}
+
+/// Why a request was not answered. Unknown reasons read as [`Refused::Other`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// The answering side is not in the room.
+    UnknownRoom,
+    /// Asked too often; try later.
+    TooMany,
+    /// The answering side's policy excludes the asking server.
+    Policy,
+    /// No wire version in common, or the first exchange is still to come.
+    NotIntroduced,
+    /// Something failed on the answering side, or a reason that this version does not know.
+    Other,
+}
+
+impl Refused {
+    const WORDS: [(Refused, &'static str); 5] = [
+        (Refused::UnknownRoom, "unknown-room"),
+        (Refused::TooMany, "too-many"),
+        (Refused::Policy, "policy"),
+        (Refused::NotIntroduced, "not-introduced"),
+        (Refused::Other, "other"),
+    ];
+
+    /// The word on the wire.
+    pub fn word(self) -> &'static str {
+        Self::WORDS.into_iter().find(|(refused, _)| *refused == self).map_or("other", |(_, word)| word)
+    }
+
+    fn from_word(word: &str) -> Self {
+        Self::WORDS.into_iter().find(|(_, known)| *known == word).map_or(Refused::Other, |(refused, _)| refused)
+    }
+}
+
+/// An event as it travels: its header block, and its body block where the sender has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WireEvent {
+    /// The header block.
+    pub header: Vec<u8>,
+    /// The body block.
+    pub body: Option<Vec<u8>>,
+}
+
+impl WireEvent {
+    /// The blocks of an event.
+    pub fn of(event: &Event) -> Self {
+        WireEvent { header: event.header_block().to_vec(), body: event.body_block().map(<[u8]>::to_vec) }
+    }
+
+    /// Reads the event.
+    ///
+    /// # Errors
+    /// As [`UnverifiedEvent::decode`].
+    pub fn decode(&self) -> Result<UnverifiedEvent, EventError> {
+        UnverifiedEvent::decode(&self.header, self.body.as_deref())
+    }
+
+    /// How many bytes the blocks take.
+    pub fn len(&self) -> usize {
+        self.header.len() + self.body.as_ref().map_or(0, Vec::len)
+    }
+
+    /// Whether there is nothing in it; never so for an event.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    pub(super) fn to_value(&self) -> Value {
+        Value::List(vec![self.header.as_slice().into(), self.body.as_deref().into()])
+    }
+
+    pub(super) fn from_value(value: &Value) -> Result<Self, WireError> {
+        match value.as_list() {
+            Some([Value::Bytes(header), Value::Bytes(body)]) => {
+                Ok(WireEvent { header: header.clone(), body: Some(body.clone()) })
+            }
+            Some([Value::Bytes(header), Value::Null]) => Ok(WireEvent { header: header.clone(), body: None }),
+            _ => Err(shape("event", "not a header block and a body block")),
+        }
+    }
+}
+
+impl Request {
+    /// The request's one encoding.
+    pub fn encode(&self) -> Vec<u8> {
+        let map = match self {
+            Request::Compare { digests } => {
+                let pair = |(room, digest): (&RoomId, &[u8; 32])| Value::List(vec![hash(room.hash()), hash(digest)]);
+                Map::new().with("ask", "compare").with("digests", Value::List(digests.iter().map(pair).collect()))
+            }
+            Request::Pull { room, have } => {
+                Map::new().with("ask", "pull").with("room", hash(room.hash())).with("have", have.to_value())
+            }
+            Request::Fetch { room, ids, have } => Map::new()
+                .with("ask", "fetch")
+                .with("room", hash(room.hash()))
+                .with("ids", Value::List(ids.iter().map(|id| hash(id.hash())).collect()))
+                .with("have", have.to_value()),
+        };
+        encode_own(&Value::Map(map))
+    }
+
+    /// Reads a request.
+    ///
+    /// # Errors
+    /// [`WireError`].
+    pub fn decode(bytes: &[u8]) -> Result<Self, WireError> {
+        if bytes.len() > MAX_REQUEST_BYTES {
+            return Err(WireError::TooLarge(bytes.len(), MAX_REQUEST_BYTES));
+        }
+        let value = codec::decode(bytes)?;
+        let map = value.as_map().ok_or(shape("request", "no map"))?;
+        let room = || map.get("room").and_then(read_hash).map(RoomId::from_hash).ok_or(shape("request", "no room"));
+        let have = || HaveVector::from_value(map.get("have").unwrap_or(&Value::Null)).map_err(WireError::from);
+        match map.get("ask").and_then(Value::as_text) {
+            Some("compare") => {
+                let list = bounded(map, "digests", MAX_ROOMS_PER_REQUEST)?;
+                let digests: BTreeMap<_, _> = list.iter().map(read_pair).collect::<Option<_>>().ok_or(BAD_DIGESTS)?;
+                if digests.len() != list.len() { Err(BAD_DIGESTS) } else { Ok(Request::Compare { digests }) }
+            }
+            Some("pull") => Ok(Request::Pull { room: room()?, have: have()? }),
+            Some("fetch") => {
+                Ok(Request::Fetch { room: room()?, ids: read_ids(map, "ids", MAX_IDS_PER_REQUEST)?, have: have()? })
+            }
+            _ => Err(shape("request", "asks nothing that is known here")),
+        }
+    }
+}
+
+impl Response {
+    /// The response's one encoding.
+    pub fn encode(&self) -> Vec<u8> {
+        let map = match self {
+            Response::Differing { rooms } => {
+                Map::new().with("rooms", Value::List(rooms.iter().map(|room| hash(room.hash())).collect()))
+            }
+            Response::Events { events, have, more } => Map::new()
+                .with("events", Value::List(events.iter().map(WireEvent::to_value).collect()))
+                .with("have", have.to_value())
+                .with("more", *more),
+            Response::Refused(refused) => Map::new().with("refused", refused.word()),
+        };
+        encode_own(&Value::Map(map))
+    }
+
+    /// Reads a response.
+    ///
+    /// # Errors
+    /// [`WireError`].
+    pub fn decode(bytes: &[u8]) -> Result<Self, WireError> {
+        if bytes.len() > MAX_RESPONSE_BYTES {
+            return Err(WireError::TooLarge(bytes.len(), MAX_RESPONSE_BYTES));
+        }
+        let value = codec::decode(bytes)?;
+        let map = value.as_map().ok_or(shape("response", "no map"))?;
+        if let Some(word) = map.get("refused").and_then(Value::as_text) {
+            return Ok(Response::Refused(Refused::from_word(word)));
+        }
+        if map.get("rooms").is_some() {
+            let rooms = read_ids(map, "rooms", MAX_ROOMS_PER_REQUEST)?;
+            return Ok(Response::Differing { rooms: rooms.into_iter().map(RoomId::from).collect() });
+        }
+        let events = bounded(map, "events", MAX_EVENTS_PER_RESPONSE)?;
+        Ok(Response::Events {
+            events: events.iter().map(WireEvent::from_value).collect::<Result<_, _>>()?,
+            have: HaveVector::from_value(map.get("have").unwrap_or(&Value::Null))?,
+            more: map.get("more").and_then(Value::as_bool).ok_or(shape("response", "no word on whether there is more"))?,
+        })
+    }
+}
+
+const BAD_DIGESTS: WireError = WireError::Shape { message: "request", problem: "no list of rooms and digests" };
+
+fn hash(hash: &[u8; 32]) -> Value {
+    hash.as_slice().into()
+}
+
+fn read_hash(value: &Value) -> Option<[u8; 32]> {
+    value.as_bytes()?.try_into().ok()
+}
+
+fn read_pair(value: &Value) -> Option<(RoomId, [u8; 32])> {
+    let [room, digest] = value.as_list()? else { return None };
+    Some((RoomId::from_hash(read_hash(room)?), read_hash(digest)?))
+}
+
+fn bounded<'a>(map: &'a Map, key: &str, most: usize) -> Result<&'a [Value], WireError> {
+    map.get(key)
+        .and_then(Value::as_list)
+        .filter(|list| list.len() <= most)
+        .ok_or(shape("message", "a list is missing or too long"))
+}
+
+fn read_ids(map: &Map, key: &str, most: usize) -> Result<Vec<EventId>, WireError> {
+    let ids: Option<Vec<_>> = bounded(map, key, most)?.iter().map(read_hash).collect();
+    Ok(ids.ok_or(shape("message", "a list holds something else than ids"))?.into_iter().map(EventId::from_hash).collect())
+}

@@ -1,0 +1,66 @@
+//! Ordered bytes on some medium: all that the event store asks of sled or of memory.
+
+use std::ops::Bound;
+
+use crate::error::StoreError;
+
+/// One change of a batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Change {
+    /// Sets a key.
+    Set(Vec<u8>, Vec<u8>),
+    /// Removes a key.
+    Remove(Vec<u8>),
+}
+
+/// A range of keys and the direction to read it in.
+#[derive(Clone, Debug)]
+pub(crate) struct Scan {
+    pub(crate) from: Bound<Vec<u8>>,
+    pub(crate) to: Bound<Vec<u8>>,
+    pub(crate) descending: bool,
+    pub(crate) limit: usize,
+}
+
+impl Scan {
+    /// Every key that begins with `prefix`, ascending.
+    pub(crate) fn prefix(prefix: &[u8], limit: usize) -> Self {
+        Scan { from: Bound::Included(prefix.to_vec()), to: after_prefix(prefix), descending: false, limit }
+    }
+}
+
+/// The bound just after every key that begins with `prefix`.
+pub(crate) fn after_prefix(prefix: &[u8]) -> Bound<Vec<u8>> {
+    let mut end = prefix.to_vec();
+    while let Some(last) = end.pop() {
+        if last < u8::MAX {
+            end.push(last + 1);
+            return Bound::Excluded(end);
+        }
+    }
+    Bound::Unbounded
+}
+
+/// A key and its value.
+pub(crate) type Entry = (Vec<u8>, Vec<u8>);
+
+/// A medium. Implementations pass the same conformance suite.
+pub(crate) trait Backend: Send + Sync {
+    /// The value of `key`.
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError>;
+
+    /// Entries of a range, at most `scan.limit`.
+    fn scan(&self, scan: &Scan) -> Result<Vec<Entry>, StoreError>;
+
+    /// Applies all changes or none, also across a crash. Visible at once, durable after the next [`Backend::sync`].
+    fn apply(&self, changes: &[Change]) -> Result<(), StoreError>;
+
+    /// Returns once everything applied before survives a loss of power.
+    fn sync(&self) -> Result<(), StoreError>;
+
+    /// Whether [`Backend::sync`] waits for a device.
+    fn sync_blocks(&self) -> bool;
+
+    /// Bytes taken on the medium.
+    fn size(&self) -> Result<u64, StoreError>;
+}

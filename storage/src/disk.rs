@@ -1,0 +1,169 @@
+//! A store on disk, on sled. Nothing outside this file names sled.
+//!
+//! sled's own flush calls `sync_file_range` on Linux, which survives a killed process and not a lost power supply. So
+//! [`Backend::sync`] adds the `fdatasync` of sled's file, and of the files that sled makes for very large pages.
+
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use crate::backend::{Backend, Change, Entry, Scan};
+use crate::error::StoreError;
+
+/// The format that this build writes, and the newest that it reads.
+pub(crate) const FORMAT: u64 = 1;
+
+const FORMAT_FILE: &str = "FORMAT";
+const LOCK_FILE: &str = "lock";
+const SLED_DIRECTORY: &str = "sled";
+
+pub(crate) struct Disk {
+    tree: sled::Db,
+    /// sled's file once more, only to flush it.
+    file: File,
+    blobs: PathBuf,
+    synced_blobs: Mutex<BTreeSet<OsString>>,
+    /// Held for as long as the store is open.
+    _lock: File,
+}
+
+impl Disk {
+    pub(crate) fn open(path: &Path, cache_bytes: u64) -> Result<Self, StoreError> {
+        let lock = lock(path)?;
+        check_format(path)?;
+        let directory = path.join(SLED_DIRECTORY);
+        let tree = sled::Config::new()
+            .path(&directory)
+            .cache_capacity(cache_bytes)
+            .flush_every_ms(None)
+            .open()
+            .map_err(from_sled)?;
+        let file = File::open(directory.join("db"))?;
+        let blobs = directory.join("blobs");
+        let disk = Disk { tree, file, blobs, synced_blobs: Mutex::default(), _lock: lock };
+        disk.sync()?;
+        for made in [directory.as_path(), path] {
+            File::open(made)?.sync_all()?;
+        }
+        Ok(disk)
+    }
+
+    fn sync_new_blobs(&self) -> io::Result<()> {
+        let mut synced = self.synced_blobs.lock().unwrap_or_else(PoisonError::into_inner);
+        let entries = match fs::read_dir(&self.blobs) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        let present: BTreeSet<OsString> = entries.map(|entry| Ok(entry?.file_name())).collect::<io::Result<_>>()?;
+        let mut any = false;
+        for name in present.difference(&synced) {
+            match File::open(self.blobs.join(name)) {
+                Ok(file) => file.sync_all()?,
+                // sled's cleaning removed it in the meantime.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+            any = true;
+        }
+        if any {
+            File::open(&self.blobs)?.sync_all()?;
+        }
+        *synced = present;
+        Ok(())
+    }
+}
+
+fn lock(path: &Path) -> Result<File, StoreError> {
+    let not_writable = |source| StoreError::NotWritable { path: path.to_owned(), source };
+    fs::create_dir_all(path).map_err(not_writable)?;
+    let file =
+        OpenOptions::new().create(true).truncate(false).write(true).open(path.join(LOCK_FILE)).map_err(not_writable)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(StoreError::Locked(path.to_owned())),
+        Err(TryLockError::Error(error)) => Err(error.into()),
+    }
+}
+
+/// Reads the format marker, or writes it into a new store. It is a file of its own so that a store of a later format is
+/// never opened, and so never changed.
+fn check_format(path: &Path) -> Result<(), StoreError> {
+    let marker = path.join(FORMAT_FILE);
+    match fs::read_to_string(&marker) {
+        Ok(text) => match text.trim().parse::<u64>() {
+            Ok(FORMAT) => Ok(()),
+            Ok(found) if found > FORMAT => {
+                Err(StoreError::NewerFormat { path: path.to_owned(), found, supported: FORMAT })
+            }
+            _ => Err(StoreError::Damaged(format!("{} holds no format number", marker.display()))),
+        },
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            if path.join(SLED_DIRECTORY).exists() {
+                return Err(StoreError::Damaged(format!("{} is missing beside a store", marker.display())));
+            }
+            let fresh = path.join("FORMAT.new");
+            let mut file = File::create(&fresh)?;
+            writeln!(file, "{FORMAT}")?;
+            file.sync_all()?;
+            fs::rename(&fresh, &marker)?;
+            Ok(())
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn from_sled(error: sled::Error) -> StoreError {
+    match error {
+        sled::Error::Io(error) => StoreError::Io(error),
+        sled::Error::Corruption { at, .. } => StoreError::Damaged(format!("sled finds a page broken at {at:?}")),
+        other => StoreError::Damaged(other.to_string()),
+    }
+}
+
+impl Backend for Disk {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(self.tree.get(key).map_err(from_sled)?.map(|value| value.to_vec()))
+    }
+
+    fn scan(&self, scan: &Scan) -> Result<Vec<Entry>, StoreError> {
+        let range = self.tree.range((scan.from.clone(), scan.to.clone()));
+        let own = |entry: sled::Result<(sled::IVec, sled::IVec)>| {
+            entry.map(|(key, value)| (key.to_vec(), value.to_vec())).map_err(from_sled)
+        };
+        if scan.descending {
+            range.rev().take(scan.limit).map(own).collect()
+        } else {
+            range.take(scan.limit).map(own).collect()
+        }
+    }
+
+    fn apply(&self, changes: &[Change]) -> Result<(), StoreError> {
+        let mut batch = sled::Batch::default();
+        for change in changes {
+            match change {
+                Change::Set(key, value) => batch.insert(key.as_slice(), value.as_slice()),
+                Change::Remove(key) => batch.remove(key.as_slice()),
+            }
+        }
+        self.tree.apply_batch(batch).map_err(from_sled)
+    }
+
+    fn sync(&self) -> Result<(), StoreError> {
+        self.tree.flush().map_err(from_sled)?;
+        self.sync_new_blobs()?;
+        self.file.sync_data()?;
+        Ok(())
+    }
+
+    fn sync_blocks(&self) -> bool {
+        true
+    }
+
+    fn size(&self) -> Result<u64, StoreError> {
+        self.tree.size_on_disk().map_err(from_sled)
+    }
+}

@@ -1,0 +1,502 @@
+//! The event store: what a node keeps, by every order in which it is asked for.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+use rocketmesh_protocol::event::{Event, Lane, OrderKey};
+use rocketmesh_protocol::have::HaveVector;
+use rocketmesh_protocol::id::{EventId, RoomId};
+use rocketmesh_protocol::identity::Origin;
+use rocketmesh_protocol::room::Outline;
+use rocketmesh_protocol::wire::WireEvent;
+
+use crate::backend::{Backend, Change, Scan, after_prefix};
+use crate::disk::Disk;
+use crate::error::StoreError;
+use crate::layout::{self, RoomRecord};
+use crate::memory::MemoryDisk;
+
+/// What the store on disk may keep in memory, unless the caller says otherwise.
+pub const DEFAULT_CACHE_BYTES: u64 = 64 * 1024 * 1024;
+
+/// How many entries one internal scan reads.
+const PAGE: usize = 4096;
+
+/// A position in the local log. Positions start at 1 and have no gaps; 0 is before everything.
+pub type LogPosition = u64;
+
+/// Whether this node takes part in a room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Participation {
+    /// It does: it follows the room and answers questions about it.
+    Joined,
+    /// It did: the events are kept, nothing new is asked for.
+    Left,
+}
+
+/// An event in the store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredEvent {
+    /// The event, with its body if that is here.
+    pub event: Event,
+    /// Whether it was accepted; else it was rejected and is kept for its descendants' sake.
+    pub accepted: bool,
+}
+
+/// An event that waits for others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeldEvent {
+    /// The event's id.
+    pub id: EventId,
+    /// What it waited for when it came.
+    pub missing: Vec<EventId>,
+    /// The event.
+    pub event: WireEvent,
+}
+
+/// What an entry of the local log says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogKind {
+    /// The event was accepted.
+    Accepted,
+    /// The event was rejected.
+    Rejected,
+    /// The body of an event that is already in the log arrived.
+    BodyArrived,
+}
+
+/// One entry of the local log: the order in which this node came to know things, which is what consumers follow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogEntry {
+    /// Its position.
+    pub position: LogPosition,
+    /// What it says.
+    pub kind: LogKind,
+    /// The room.
+    pub room: RoomId,
+    /// The event.
+    pub event: EventId,
+}
+
+/// A room in the store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RoomEntry {
+    /// Its outline: have-vector, tips, count.
+    pub outline: Outline,
+    /// Whether this node takes part.
+    pub participation: Participation,
+}
+
+/// What goes into one room in one atomic step.
+#[derive(Debug)]
+pub struct Batch<'a> {
+    /// The outline after the step.
+    pub outline: &'a Outline,
+    /// Whether this node takes part after the step.
+    pub participation: Participation,
+    /// Events that were decided on, in causal order.
+    pub events: &'a [StoredEvent],
+    /// Events that wait for others from now on.
+    pub hold: &'a [HeldEvent],
+    /// Events that wait no longer.
+    pub release: &'a [EventId],
+}
+
+/// The event store. Cheap to clone; clones are the same store.
+#[derive(Clone)]
+pub struct EventStore {
+    backend: Arc<dyn Backend>,
+    /// One writer at a time, so that log positions become visible in order.
+    writer: Arc<Mutex<Writer>>,
+    numbers: Arc<RwLock<BTreeMap<RoomId, u32>>>,
+}
+
+struct Writer {
+    next_position: LogPosition,
+    next_room: u32,
+}
+
+impl std::fmt::Debug for EventStore {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("EventStore")
+    }
+}
+
+impl EventStore {
+    /// Opens or creates the store in the directory `path`.
+    ///
+    /// # Errors
+    /// [`StoreError::Locked`], [`StoreError::NewerFormat`], [`StoreError::NotWritable`], [`StoreError::Damaged`],
+    /// [`StoreError::Io`].
+    pub fn open(path: &Path, cache_bytes: u64) -> Result<Self, StoreError> {
+        Self::on(Arc::new(Disk::open(path, cache_bytes)?))
+    }
+
+    /// Opens the store on a medium in memory.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] if the medium holds something else.
+    pub fn in_memory(disk: &MemoryDisk) -> Result<Self, StoreError> {
+        Self::on(Arc::new(disk.clone()))
+    }
+
+    fn on(backend: Arc<dyn Backend>) -> Result<Self, StoreError> {
+        let mut numbers = BTreeMap::new();
+        for (key, value) in scan_all(&*backend, &[layout::ROOM])? {
+            let room = key.get(1..).and_then(|id| id.try_into().ok()).ok_or_else(|| layout::damaged("a room's id"))?;
+            numbers.insert(RoomId::from_hash(room), layout::read_room(&value)?.number);
+        }
+        let last = Scan { descending: true, ..Scan::prefix(&[layout::LOG], 1) };
+        let next_position = match backend.scan(&last)?.first() {
+            Some((key, value)) => layout::read_log(key, value)?.position + 1,
+            None => 1,
+        };
+        let next_room = numbers.values().max().map_or(0, |number| number + 1);
+        Ok(EventStore {
+            backend,
+            writer: Arc::new(Mutex::new(Writer { next_position, next_room })),
+            numbers: Arc::new(RwLock::new(numbers)),
+        })
+    }
+
+    /// Writes a batch whole or not at all, also across a crash. Readers see it at once; it is durable after the next
+    /// [`EventStore::sync`]. Returns the last position in the local log.
+    ///
+    /// # Errors
+    /// [`StoreError`]; nothing was written then.
+    pub fn put(&self, batch: &Batch<'_>) -> Result<LogPosition, StoreError> {
+        let room = batch.outline.room();
+        let mut writer = self.lock_writer();
+        let known = self.number(&room);
+        let number = known.unwrap_or(writer.next_room);
+        let mut position = writer.next_position;
+        let mut changes = Vec::with_capacity(batch.events.len() * 4 + batch.hold.len() + batch.release.len() + 4);
+        for stored in batch.events {
+            put_event(&mut changes, number, stored);
+            let kind = if stored.accepted { LogKind::Accepted } else { LogKind::Rejected };
+            put_log(&mut changes, LogEntry { position, kind, room, event: stored.event.id() });
+            position += 1;
+        }
+        let mut lanes: Vec<(Origin, Lane)> =
+            batch.events.iter().map(|stored| (stored.event.header().origin, stored.event.header().lane)).collect();
+        lanes.sort_unstable();
+        lanes.dedup();
+        for (origin, lane) in lanes {
+            if let Some(have) = batch.outline.have().lane(origin, lane) {
+                let key = layout::lane_prefix(layout::HAVE, number, origin, lane);
+                changes.push(Change::Set(key, layout::write_lane(have)));
+            }
+        }
+        for held in batch.hold {
+            changes.push(Change::Set(layout::held_key(number, &held.id), layout::write_held(held)));
+        }
+        for id in batch.release {
+            changes.push(Change::Remove(layout::held_key(number, id)));
+        }
+        let record = RoomRecord {
+            number,
+            version: batch.outline.version(),
+            participation: batch.participation,
+            events: batch.outline.events(),
+            timeline_tips: batch.outline.tips(Lane::Timeline).clone(),
+            state_tips: batch.outline.tips(Lane::State).clone(),
+        };
+        changes.push(Change::Set(layout::key(layout::ROOM, &[room.hash()]), layout::write_room(&record)));
+        self.backend.apply(&changes)?;
+        writer.next_position = position;
+        if known.is_none() {
+            writer.next_room += 1;
+            self.numbers.write().unwrap_or_else(PoisonError::into_inner).insert(room, number);
+        }
+        Ok(position - 1)
+    }
+
+    /// Adds a body to an event that came without. The body must be the one that the header names.
+    ///
+    /// # Errors
+    /// [`StoreError`]; nothing was written then.
+    pub fn put_body(&self, stored: &StoredEvent) -> Result<LogPosition, StoreError> {
+        let mut writer = self.lock_writer();
+        let entry = LogEntry {
+            position: writer.next_position,
+            kind: LogKind::BodyArrived,
+            room: stored.event.room(),
+            event: stored.event.id(),
+        };
+        let mut changes = vec![event_change(stored)];
+        put_log(&mut changes, entry);
+        self.backend.apply(&changes)?;
+        writer.next_position += 1;
+        Ok(entry.position)
+    }
+
+    /// Returns once everything written before survives a loss of power. May block for as long as the disk takes.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`]; then nothing written since the last success counts as accepted.
+    pub fn sync(&self) -> Result<(), StoreError> {
+        self.backend.sync()
+    }
+
+    /// Whether [`EventStore::sync`] waits for a device, so that an asynchronous caller must move it to a thread.
+    pub fn sync_blocks(&self) -> bool {
+        self.backend.sync_blocks()
+    }
+
+    /// An event by id.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn event(&self, id: &EventId) -> Result<Option<StoredEvent>, StoreError> {
+        match self.backend.get(&layout::key(layout::EVENT, &[id.hash()]))? {
+            Some(record) => layout::read_event(id, &record).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Whether the event is here, accepted or rejected.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn contains(&self, id: &EventId) -> Result<bool, StoreError> {
+        Ok(self.backend.get(&layout::key(layout::EVENT, &[id.hash()]))?.is_some())
+    }
+
+    /// Every room, ascending by id.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn rooms(&self) -> Result<Vec<(RoomId, Participation)>, StoreError> {
+        let rooms: Vec<RoomId> =
+            self.numbers.read().unwrap_or_else(PoisonError::into_inner).keys().copied().collect();
+        rooms
+            .into_iter()
+            .filter_map(|room| match self.record(&room) {
+                Ok(record) => record.map(|record| Ok((room, record.participation))),
+                Err(error) => Some(Err(error)),
+            })
+            .collect()
+    }
+
+    /// A room's outline and participation.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn room(&self, room: &RoomId) -> Result<Option<RoomEntry>, StoreError> {
+        let Some(record) = self.record(room)? else { return Ok(None) };
+        let mut have = HaveVector::new();
+        for (key, value) in scan_all(&*self.backend, &layout::key(layout::HAVE, &[&record.number.to_be_bytes()]))? {
+            let (origin, lane) = layout::read_lane_key(&key).ok_or_else(|| layout::damaged("a have-vector's key"))?;
+            have.set_lane(origin, lane, layout::read_lane(&value)?);
+        }
+        let RoomRecord { version, participation, events, timeline_tips, state_tips, .. } = record;
+        let outline = Outline::restore(*room, version, have, timeline_tips, state_tips, events);
+        Ok(Some(RoomEntry { outline, participation }))
+    }
+
+    /// Accepted events of a room in room order, from just after `after`, or from the beginning.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn order_after(
+        &self,
+        room: &RoomId,
+        after: Option<&OrderKey>,
+        limit: usize,
+    ) -> Result<Vec<OrderKey>, StoreError> {
+        self.order(room, limit, |number, scan| {
+            if let Some(after) = after {
+                scan.from = Bound::Excluded(layout::order_key(number, after));
+            }
+        })
+    }
+
+    /// Accepted events of a room in falling room order, from just before `before`, or from the end.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn order_before(
+        &self,
+        room: &RoomId,
+        before: Option<&OrderKey>,
+        limit: usize,
+    ) -> Result<Vec<OrderKey>, StoreError> {
+        self.order(room, limit, |number, scan| {
+            scan.descending = true;
+            if let Some(before) = before {
+                scan.to = Bound::Excluded(layout::order_key(number, before));
+            }
+        })
+    }
+
+    fn order(
+        &self,
+        room: &RoomId,
+        limit: usize,
+        narrow: impl FnOnce(u32, &mut Scan),
+    ) -> Result<Vec<OrderKey>, StoreError> {
+        let Some(number) = self.number(room) else { return Ok(Vec::new()) };
+        let mut scan = Scan::prefix(&layout::key(layout::ORDER, &[&number.to_be_bytes()]), limit);
+        narrow(number, &mut scan);
+        let entries = self.backend.scan(&scan)?;
+        entries
+            .iter()
+            .map(|(key, _)| layout::read_order_key(key).ok_or_else(|| layout::damaged("the room order")))
+            .collect()
+    }
+
+    /// One lane's events from `from_seq` on, ascending by (sequence number, id), rejected ones included.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn chain(
+        &self,
+        room: &RoomId,
+        origin: Origin,
+        lane: Lane,
+        from_seq: u64,
+        limit: usize,
+    ) -> Result<Vec<(u64, EventId)>, StoreError> {
+        let Some(number) = self.number(room) else { return Ok(Vec::new()) };
+        let scan = Scan {
+            from: Bound::Included(layout::chain_key(number, origin, lane, from_seq, None)),
+            to: after_prefix(&layout::lane_prefix(layout::CHAIN, number, origin, lane)),
+            descending: false,
+            limit,
+        };
+        let entries = self.backend.scan(&scan)?;
+        entries
+            .iter()
+            .map(|(key, _)| layout::read_chain_key(key).ok_or_else(|| layout::damaged("a chain")))
+            .collect()
+    }
+
+    /// Events of a room that wait for others, ascending by id.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn held(&self, room: &RoomId) -> Result<Vec<HeldEvent>, StoreError> {
+        let Some(number) = self.number(room) else { return Ok(Vec::new()) };
+        scan_all(&*self.backend, &layout::key(layout::HELD, &[&number.to_be_bytes()]))?
+            .iter()
+            .map(|(key, value)| layout::read_held(key, value))
+            .collect()
+    }
+
+    /// Entries of the local log after `position`.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn log_after(&self, position: LogPosition, limit: usize) -> Result<Vec<LogEntry>, StoreError> {
+        let scan = Scan {
+            from: Bound::Excluded(layout::log_key(position)),
+            to: after_prefix(&[layout::LOG]),
+            descending: false,
+            limit,
+        };
+        self.backend.scan(&scan)?.iter().map(|(key, value)| layout::read_log(key, value)).collect()
+    }
+
+    /// The last position in the local log; 0 if it is empty.
+    pub fn log_end(&self) -> LogPosition {
+        self.lock_writer().next_position - 1
+    }
+
+    /// A setting of the node.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn setting(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        self.backend.get(&layout::key(layout::SETTING, &[name.as_bytes()]))
+    }
+
+    /// Sets or, with none, removes a setting of the node. Durable after the next [`EventStore::sync`].
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn put_setting(&self, name: &str, value: Option<&[u8]>) -> Result<(), StoreError> {
+        let key = layout::key(layout::SETTING, &[name.as_bytes()]);
+        self.backend.apply(&[match value {
+            Some(value) => Change::Set(key, value.to_vec()),
+            None => Change::Remove(key),
+        }])
+    }
+
+    /// Every setting whose name begins with `prefix`, ascending by name.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn settings(&self, prefix: &str) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
+        scan_all(&*self.backend, &layout::key(layout::SETTING, &[prefix.as_bytes()]))?
+            .into_iter()
+            .map(|(key, value)| {
+                let name = String::from_utf8(key[1..].to_vec()).map_err(|_| layout::damaged("a setting's name"))?;
+                Ok((name, value))
+            })
+            .collect()
+    }
+
+    /// Bytes that the store takes on its medium.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn size(&self) -> Result<u64, StoreError> {
+        self.backend.size()
+    }
+
+    fn record(&self, room: &RoomId) -> Result<Option<RoomRecord>, StoreError> {
+        match self.backend.get(&layout::key(layout::ROOM, &[room.hash()]))? {
+            Some(record) => layout::read_room(&record).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    fn number(&self, room: &RoomId) -> Option<u32> {
+        self.numbers.read().unwrap_or_else(PoisonError::into_inner).get(room).copied()
+    }
+
+    fn lock_writer(&self) -> MutexGuard<'_, Writer> {
+        // A panic while the lock was held left the store unchanged or changed whole; the numbers only move after that.
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn event_change(stored: &StoredEvent) -> Change {
+    let event = &stored.event;
+    let record = layout::write_event(event.header_block(), event.body_block(), stored.accepted);
+    Change::Set(layout::key(layout::EVENT, &[event.id().hash()]), record)
+}
+
+fn put_event(changes: &mut Vec<Change>, room: u32, stored: &StoredEvent) {
+    let event = &stored.event;
+    let header = event.header();
+    changes.push(event_change(stored));
+    let chain = layout::chain_key(room, header.origin, header.lane, header.seq, Some(&event.id()));
+    changes.push(Change::Set(chain, Vec::new()));
+    if stored.accepted {
+        changes.push(Change::Set(layout::order_key(room, &event.order()), Vec::new()));
+    }
+}
+
+fn put_log(changes: &mut Vec<Change>, entry: LogEntry) {
+    changes.push(Change::Set(layout::log_key(entry.position), layout::write_log(&entry)));
+}
+
+/// Everything below a prefix, read in pages.
+fn scan_all(backend: &dyn Backend, prefix: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
+    let mut scan = Scan::prefix(prefix, PAGE);
+    let mut all = Vec::new();
+    loop {
+        let page = backend.scan(&scan)?;
+        let full = page.len() == PAGE;
+        if let Some((last, _)) = page.last() {
+            scan.from = Bound::Excluded(last.clone());
+        }
+        all.extend(page);
+        if !full {
+            return Ok(all);
+        }
+    }
+}
