@@ -98,6 +98,11 @@ impl UnverifiedEvent {
         self.0.room()
     }
 
+    /// Whether the header names a body that did not come along.
+    pub fn lacks_body(&self) -> bool {
+        self.0.header.body.is_some() && self.0.body_block.is_none()
+    }
+
     /// Checks the signature.
     ///
     /// # Errors

@@ -1,0 +1,127 @@
+//! What a refused request answers: a stable code, and a sentence that says what to do.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use rocketmesh_protocol::event::AuthorError;
+use rocketmesh_protocol::id::IdError;
+use rocketmesh_protocol::identity::NameError;
+use rocketmesh_storage::StoreError;
+
+use crate::api::types::{ErrorBody, ErrorDetail};
+use crate::engine::names::ResolveError;
+use crate::engine::{JoinError, PostError};
+use crate::network::{AddressError, NetworkClosed};
+
+/// A refused request.
+#[derive(Debug)]
+pub(super) struct ApiError {
+    status: StatusCode,
+    code: &'static str,
+    message: String,
+}
+
+impl ApiError {
+    pub(super) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+        ApiError { status, code, message: message.into() }
+    }
+
+    pub(super) fn bad(code: &'static str, message: impl Into<String>) -> Self {
+        ApiError::new(StatusCode::BAD_REQUEST, code, message)
+    }
+
+    pub(super) fn missing(code: &'static str, message: impl Into<String>) -> Self {
+        ApiError::new(StatusCode::NOT_FOUND, code, message)
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let error = ErrorDetail { code: self.code.to_owned(), message: self.message };
+        (self.status, Json(ErrorBody { error })).into_response()
+    }
+}
+
+impl From<IdError> for ApiError {
+    fn from(error: IdError) -> Self {
+        ApiError::bad("malformed_id", error.to_string())
+    }
+}
+
+impl From<NameError> for ApiError {
+    fn from(error: NameError) -> Self {
+        ApiError::bad("malformed_name", error.to_string())
+    }
+}
+
+impl From<ResolveError> for ApiError {
+    fn from(error: ResolveError) -> Self {
+        match error {
+            ResolveError::Malformed(error) => error.into(),
+            ResolveError::UnknownServer(_) => ApiError::missing("unknown_server", error.to_string()),
+            ResolveError::AmbiguousServer(_) => {
+                ApiError::new(StatusCode::CONFLICT, "ambiguous_server", error.to_string())
+            }
+        }
+    }
+}
+
+impl From<AddressError> for ApiError {
+    fn from(error: AddressError) -> Self {
+        ApiError::bad("malformed_address", error.to_string())
+    }
+}
+
+impl From<NetworkClosed> for ApiError {
+    fn from(error: NetworkClosed) -> Self {
+        ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "shutting_down", error.to_string())
+    }
+}
+
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        ApiError::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "store_failed",
+            format!("{error}; look at the node's log and at the free space of its disk"),
+        )
+    }
+}
+
+impl From<Arc<StoreError>> for ApiError {
+    fn from(error: Arc<StoreError>) -> Self {
+        ApiError::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "store_failed",
+            format!("{error}; look at the node's log and at the free space of its disk"),
+        )
+    }
+}
+
+impl From<PostError> for ApiError {
+    fn from(error: PostError) -> Self {
+        match error {
+            PostError::Refused(refusal) => {
+                ApiError::new(StatusCode::FORBIDDEN, refusal.code(), refusal.to_string())
+            }
+            PostError::Author(AuthorError::BodyTooLarge(_)) => {
+                ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "text_too_large", error.to_string())
+            }
+            PostError::Author(_) => ApiError::bad("malformed_event", error.to_string()),
+            PostError::UnknownRoom(_) => ApiError::missing("unknown_room", error.to_string()),
+            PostError::Store(error) => error.into(),
+            PostError::Closed => ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "shutting_down", error.to_string()),
+        }
+    }
+}
+
+impl From<JoinError> for ApiError {
+    fn from(error: JoinError) -> Self {
+        match error {
+            JoinError::Post(error) => error.into(),
+            JoinError::NotFound { .. } => ApiError::missing("unknown_room", error.to_string()),
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! The node itself: status, health, configuration, metrics, backup.
+
+use std::io::{self, Write};
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+use rocketmesh_storage::backup;
+use tokio::sync::mpsc;
+
+use crate::api::Api;
+use crate::api::error::ApiError;
+use crate::api::types::{ConfigView, Health, NodeStatus, Problem};
+
+/// Bytes of a backup that are handed over at a time, and how many such pieces may wait for the client.
+const PIECE: usize = 256 * 1024;
+const PIECES: usize = 8;
+
+/// Whether the node is well. Needs no token.
+#[utoipa::path(get, path = "/v1/health", tag = "node", security(()), responses((status = 200, body = Health)))]
+pub(super) async fn health(State(api): State<Api>) -> Result<Json<Health>, ApiError> {
+    Ok(Json(examine(&api).await?))
+}
+
+async fn examine(api: &Api) -> Result<Health, ApiError> {
+    let network = api.engine.network.status().await?;
+    let mut problems = Vec::new();
+    let mut report = |code: &str, message: String| {
+        problems.push(Problem { code: code.to_owned(), message });
+    };
+    let store_errors = api.engine.counters.store_errors.get();
+    if store_errors > 0 {
+        report(
+            "store_failed",
+            format!("the store failed {store_errors} times since the start; look at the log and at the disk's free space"),
+        );
+    }
+    for entry in network.bootstrap.iter().filter(|entry| entry.state == "unreachable") {
+        let error = entry.last_error.as_deref().unwrap_or("no answer");
+        report(
+            "bootstrap_unreachable",
+            format!("{} was tried {} times without success ({error}); check the address and the other side", entry.address, entry.failures),
+        );
+    }
+    if network.addresses.is_empty() {
+        report("not_listening", "the node listens nowhere; check network.listen".to_owned());
+    }
+    let status = if problems.is_empty() { "ok" } else { "degraded" };
+    Ok(Health { status: status.to_owned(), problems })
+}
+
+/// The node in short.
+#[utoipa::path(get, path = "/v1/node", tag = "node", responses((status = 200, body = NodeStatus)))]
+pub(super) async fn node(State(api): State<Api>) -> Result<Json<NodeStatus>, ApiError> {
+    let network = api.engine.network.status().await?;
+    let health = examine(&api).await?.status;
+    Ok(Json(NodeStatus {
+        id: api.engine.origin.to_string(),
+        name: api.name.as_ref().map(ToString::to_string),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        uptime_s: api.started.elapsed().as_secs(),
+        addresses: network.addresses.iter().map(ToString::to_string).collect(),
+        bootstrap: network.bootstrap,
+        dht_mode: if network.dht_server { "server" } else { "client" }.to_owned(),
+        dht_peers: network.dht_peers as u64,
+        peers: network.connected as u64,
+        rooms: api.engine.followed().len() as u64,
+        log_position: *api.engine.durable().borrow(),
+        store_bytes: api.engine.store.size()?,
+        health,
+    }))
+}
+
+/// The effective configuration and where each value came from.
+#[utoipa::path(get, path = "/v1/config", tag = "node", responses((status = 200, body = ConfigView)))]
+pub(super) async fn config(State(api): State<Api>) -> Json<ConfigView> {
+    Json(ConfigView { entries: api.config.to_vec() })
+}
+
+/// Prometheus metrics. Needs no token.
+#[utoipa::path(get, path = "/metrics", tag = "node", security(()),
+    responses((status = 200, content_type = "application/openmetrics-text")))]
+pub(super) async fn metrics(State(api): State<Api>) -> Result<Response, ApiError> {
+    let network = api.engine.network.status().await?;
+    let mut registry = Registry::with_prefix("rocketmesh");
+    let counters = &api.engine.counters;
+    for (name, help, counter) in [
+        ("events_accepted", "Events accepted from other servers", &counters.accepted),
+        ("events_rejected", "Events that a room's rules did not allow", &counters.rejected),
+        ("events_held", "Events that had to wait for others", &counters.held),
+        ("events_dropped", "Events without a place in their room's graph", &counters.dropped),
+        ("events_authored", "Events made by this server's users", &counters.authored),
+        ("events_pulled", "Events that sync brought", &counters.pulled),
+        ("requests_served", "Requests of other servers that were answered", &counters.served),
+        ("flushes", "Bursts of events that were flushed to disk", &counters.flushes),
+        ("store_errors", "Times that the store failed", &counters.store_errors),
+    ] {
+        registry.register(name, help, counter.clone());
+    }
+    let size = i64::try_from(api.engine.store.size()?).unwrap_or(i64::MAX);
+    for (name, help, value) in [
+        ("peers_connected", "Connected peers", network.connected as i64),
+        ("peers_introduced", "Peers that have introduced themselves", network.introduced as i64),
+        ("dht_peers", "Peers that serve the DHT", network.dht_peers as i64),
+        ("rooms_followed", "Rooms that this node takes part in", network.topics as i64),
+        ("log_position", "The durable end of the local log", *api.engine.durable().borrow() as i64),
+        ("store_bytes", "Bytes that the store takes on disk", size),
+        ("uptime_seconds", "Seconds since the start", api.started.elapsed().as_secs() as i64),
+    ] {
+        let gauge = Gauge::<i64>::default();
+        gauge.set(value);
+        registry.register(name, help, gauge);
+    }
+    let mut text = String::new();
+    encode(&mut text, &registry).map_err(|error| {
+        ApiError::new(axum::http::StatusCode::INTERNAL_SERVER_ERROR, "metrics_failed", error.to_string())
+    })?;
+    Ok(([(CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text).into_response())
+}
+
+/// The whole store and the server's secret key as one stream, while the node runs.
+#[utoipa::path(post, path = "/v1/backup", tag = "node",
+    responses((status = 200, content_type = "application/octet-stream")))]
+pub(super) async fn backup(State(api): State<Api>) -> Response {
+    let (sender, receiver) = mpsc::channel::<io::Result<Vec<u8>>>(PIECES);
+    let engine = api.engine.clone();
+    tokio::task::spawn_blocking(move || {
+        let mut pieces = Pieces { sender, piece: Vec::with_capacity(PIECE) };
+        if let Err(error) = backup::write(&engine.store, &engine.key.seed(), &mut pieces) {
+            tracing::warn!(%error, "a backup ended early");
+            // Ends the stream in the middle, so that the client cannot take it for a whole one.
+            let _ = pieces.sender.blocking_send(Err(io::Error::other("the backup ended early")));
+        }
+    });
+    let stream = futures::stream::unfold(receiver, |mut receiver| async {
+        let piece = receiver.recv().await?;
+        Some((piece, receiver))
+    });
+    ([(CONTENT_TYPE, "application/octet-stream")], Body::from_stream(stream)).into_response()
+}
+
+/// Writes into a bounded channel and waits for the client.
+struct Pieces {
+    sender: mpsc::Sender<io::Result<Vec<u8>>>,
+    piece: Vec<u8>,
+}
+
+impl Write for Pieces {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.piece.extend_from_slice(bytes);
+        if self.piece.len() >= PIECE {
+            self.flush()?;
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let piece = std::mem::take(&mut self.piece);
+        if piece.is_empty() {
+            return Ok(());
+        }
+        self.sender.blocking_send(Ok(piece)).map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))
+    }
+}

@@ -1,0 +1,477 @@
+//! What the API says and is told, as JSON. The command line and the OpenAPI document use these very types.
+
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+/// What every refused request answers.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct ErrorBody {
+    /// The error.
+    pub error: ErrorDetail,
+}
+
+/// Why a request was refused.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct ErrorDetail {
+    /// A stable word for programs, such as `unknown_room`.
+    pub code: String,
+    /// A sentence for people that says what to do.
+    pub message: String,
+}
+
+/// Whether the node is well.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Health {
+    /// `ok`, or `degraded` when `problems` has something to say.
+    pub status: String,
+    /// What is wrong and what to do about it.
+    pub problems: Vec<Problem>,
+}
+
+/// Something that an administrator should know.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Problem {
+    /// A stable word for programs.
+    pub code: String,
+    /// A sentence for people that says what to do.
+    pub message: String,
+}
+
+/// The node in short.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct NodeStatus {
+    /// The server's id (PeerId).
+    pub id: String,
+    /// The server's name, if it has one.
+    pub name: Option<String>,
+    /// The build's version.
+    pub version: String,
+    /// Seconds since the start.
+    pub uptime_s: u64,
+    /// Where others can reach this node, in the form that they paste as a bootstrap address.
+    pub addresses: Vec<String>,
+    /// Configured bootstrap addresses and how they fare.
+    pub bootstrap: Vec<BootstrapView>,
+    /// Whether this node serves the DHT (`server`) or only asks it (`client`).
+    pub dht_mode: String,
+    /// Peers in the DHT's routing table.
+    pub dht_peers: u64,
+    /// Connected peers.
+    pub peers: u64,
+    /// Rooms that this node takes part in.
+    pub rooms: u64,
+    /// The last position in the local log.
+    pub log_position: u64,
+    /// Bytes that the store takes on disk.
+    pub store_bytes: u64,
+    /// Health in short: `ok` or `degraded`.
+    pub health: String,
+}
+
+/// A configured bootstrap address.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct BootstrapView {
+    /// The address as configured.
+    pub address: String,
+    /// `connected`, `connecting` or `unreachable`.
+    pub state: String,
+    /// How often it was tried without success since the last one.
+    pub failures: u64,
+    /// Seconds until the next try; none while connected.
+    pub next_try_s: Option<u64>,
+    /// Why the last try failed.
+    pub last_error: Option<String>,
+}
+
+/// Peers.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct PeerList {
+    /// Connected peers first, then known ones.
+    pub peers: Vec<PeerView>,
+}
+
+/// One peer.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct PeerView {
+    /// The peer's id.
+    pub id: String,
+    /// What it calls itself; a claim.
+    pub name: Option<String>,
+    /// `introduced`, `connected` (the first exchange is still to come), `incompatible` (no version in common),
+    /// `excluded` (by policy), `banned` or `disconnected`.
+    pub state: String,
+    /// How it was found: `mdns`, `bootstrap`, `dht`, `command` or `inbound`.
+    pub found_by: Vec<String>,
+    /// Open connections.
+    pub connections: Vec<ConnectionView>,
+    /// Addresses at which it may be reached.
+    pub addresses: Vec<String>,
+    /// Protocols that it speaks, by identify.
+    pub protocols: Vec<String>,
+    /// Its software.
+    pub agent: Option<String>,
+    /// Wire versions that it speaks.
+    pub wire_versions: Vec<u64>,
+    /// Room versions that it speaks.
+    pub room_versions: Vec<String>,
+    /// The last round trip in milliseconds.
+    pub latency_ms: Option<f64>,
+    /// Rooms that both sides are in.
+    pub shared_rooms: Vec<String>,
+    /// What it sent and how much of that was refused.
+    pub received: PeerCounters,
+    /// Why it is banned.
+    pub ban_reason: Option<String>,
+}
+
+/// What a peer sent since the node started.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PeerCounters {
+    /// Gossip messages.
+    pub gossip: u64,
+    /// Gossip messages refused as malformed, wrongly signed or of a foreign room.
+    pub gossip_refused: u64,
+    /// Requests.
+    pub requests: u64,
+    /// Requests refused by a quota, by policy or as malformed.
+    pub requests_refused: u64,
+    /// Events in answers to what this node asked.
+    pub events: u64,
+    /// Of these, malformed, wrongly signed or not asked for.
+    pub events_refused: u64,
+}
+
+/// One connection.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct ConnectionView {
+    /// The other side's address.
+    pub address: String,
+    /// `tcp`, `quic`, `memory` or `relayed`.
+    pub transport: String,
+    /// Who opened it: `outbound` or `inbound`.
+    pub direction: String,
+}
+
+/// Asks the node to connect.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct ConnectRequest {
+    /// `/ip4/…/tcp/…/p2p/…`, `/dns4/…` or `/dnsaddr/…`.
+    pub address: String,
+}
+
+/// Bans a peer.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct BanRequest {
+    /// Why, for other administrators to read.
+    pub reason: Option<String>,
+}
+
+/// Which servers may do what with this one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Policy {
+    /// Which servers may exchange events with this one.
+    pub federate: Audience,
+    /// Which servers may invite users of this one. Takes effect with invitations.
+    pub invite: Audience,
+    /// Which servers may open direct rooms with users of this one. Takes effect with direct rooms.
+    pub direct: Audience,
+    /// Servers (ids) that `listed` means; `known` includes them.
+    pub listed: Vec<String>,
+    /// The most requests that one server may make in a minute; 0 is no limit of its own.
+    pub requests_per_minute: u64,
+    /// The most new events that one server may bring in a minute by gossip; 0 is no limit of its own. What is over comes
+    /// later, by sync.
+    pub events_per_minute: u64,
+}
+
+/// A group of servers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Audience {
+    /// Every server that is not banned.
+    Open,
+    /// Listed servers, and those that this node was told to connect to.
+    Known,
+    /// Listed servers.
+    Listed,
+}
+
+/// Makes a room.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct CreateRoom {
+    /// The local user who makes it and owns it, such as `alice`.
+    pub user: String,
+    /// Its name.
+    pub name: String,
+    /// Its topic.
+    pub topic: Option<String>,
+    /// Rocket.Chat's letter of its type: `c` (channel) by default; `p` and `d` are refused for now.
+    #[serde(rename = "type")]
+    pub room_type: Option<String>,
+}
+
+/// Joins a room.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct JoinRoom {
+    /// The room's id.
+    pub room: String,
+    /// The local user who joins.
+    pub user: String,
+    /// How long to look for a server in the room, in seconds; 30 by default, 600 at most.
+    pub wait_s: Option<u64>,
+}
+
+/// Leaves a room.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct LeaveRoom {
+    /// The local user who leaves. The node stops following the room when its last user has left.
+    pub user: String,
+}
+
+/// Rooms.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct RoomList {
+    /// Ascending by id.
+    pub rooms: Vec<RoomSummary>,
+}
+
+/// A room in short.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RoomSummary {
+    /// The room's id.
+    pub id: String,
+    /// Its name, if that is known here.
+    pub name: Option<String>,
+    /// Rocket.Chat's letter of its type.
+    #[serde(rename = "type")]
+    pub room_type: String,
+    /// Whether this node takes part.
+    pub joined: bool,
+    /// Joined users.
+    pub members: u64,
+    /// Servers with a joined user.
+    pub servers: u64,
+    /// Events held, rejected ones included.
+    pub events: u64,
+    /// The hash of the have-vector: two servers with the same digest hold the same room.
+    pub digest: String,
+}
+
+/// A room in full.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct RoomDetail {
+    /// The room in short.
+    #[serde(flatten)]
+    pub summary: RoomSummary,
+    /// Its topic.
+    pub topic: Option<String>,
+    /// Its version.
+    pub version: String,
+    /// The user who made it.
+    pub creator: String,
+    /// The timeline's tips.
+    pub timeline_tips: Vec<String>,
+    /// The state graph's tips.
+    pub state_tips: Vec<String>,
+    /// What is held, by server and lane.
+    pub have: Vec<HaveView>,
+    /// Events that wait for others.
+    pub held: u64,
+    /// Servers in the room and whether they are connected.
+    pub servers_in_room: Vec<RoomServer>,
+}
+
+/// What is held of one lane of one server.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct HaveView {
+    /// The server's id.
+    pub origin: String,
+    /// `state` or `timeline`.
+    pub lane: String,
+    /// The lowest sequence number held.
+    pub lowest: u64,
+    /// The ends of the chain; several where the server forked.
+    pub heads: Vec<HeadView>,
+}
+
+/// The end of a chain.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct HeadView {
+    /// Its sequence number.
+    pub seq: u64,
+    /// The event.
+    pub id: String,
+}
+
+/// A server in a room.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct RoomServer {
+    /// The server's id.
+    pub id: String,
+    /// What it calls itself, if that is known.
+    pub name: Option<String>,
+    /// Whether it is connected to this node, or is this node.
+    pub connected: bool,
+    /// Its joined users in the room.
+    pub members: u64,
+}
+
+/// Members of a room.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct MemberList {
+    /// Ascending by user id.
+    pub members: Vec<MemberView>,
+}
+
+/// A member.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct MemberView {
+    /// The user with the server's id: `@alice:12D3KooW…`.
+    pub user: String,
+    /// The user as people read it: `@alice:chat.example.org` where the server's name is known.
+    pub display: String,
+    /// `owner`, `moderator`, `leader` or `member`.
+    pub role: String,
+}
+
+/// How to page through a room's events.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, IntoParams)]
+pub struct EventQuery {
+    /// Start just after (or, descending, just before) this event of the room.
+    pub from: Option<String>,
+    /// At most this many: 100 by default, 1,000 at most.
+    pub limit: Option<usize>,
+    /// `asc` (default) from the oldest, or `desc` from the newest.
+    pub order: Option<String>,
+}
+
+/// A page of a room's events, in room order.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct EventPage {
+    /// The events.
+    pub events: Vec<EventView>,
+    /// What to give as `from` for the next page; none at the end.
+    pub next: Option<String>,
+}
+
+/// An event.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct EventView {
+    /// Its id.
+    pub id: String,
+    /// Its room.
+    pub room: String,
+    /// The server that made it.
+    pub origin: String,
+    /// The user who sent it, as people read it; none for what a server does on its own.
+    pub sender: Option<String>,
+    /// The user who sent it, with the server's id.
+    pub sender_id: Option<String>,
+    /// The kind, such as `message`.
+    pub kind: String,
+    /// `state` or `timeline`.
+    pub lane: String,
+    /// The position in its server's chain.
+    pub seq: u64,
+    /// Which entry of the state it sets.
+    pub state_key: Option<String>,
+    /// Lamport time: one more than everything that it refers to.
+    pub lamport: u64,
+    /// The server's clock when it was made, in milliseconds since 1970; for people to read.
+    pub time_ms: u64,
+    /// The event before it in its chain.
+    pub self_parent: Option<String>,
+    /// Timeline tips that it names.
+    pub parents: Vec<String>,
+    /// State tips that it names.
+    pub state_frontier: Vec<String>,
+    /// What rules read, as DAG-JSON.
+    #[schema(value_type = Object)]
+    pub content: serde_json::Value,
+    /// What people wrote, as DAG-JSON; null while missing.
+    #[schema(value_type = Object)]
+    pub body: serde_json::Value,
+    /// `present`, `missing`, or `none` for events without one.
+    pub body_state: String,
+    /// Whether it was accepted; a rejected one is kept for its descendants' sake.
+    pub accepted: bool,
+    /// Bytes of the header block and of the body block.
+    pub bytes: u64,
+}
+
+/// Posts an event. Which fields count depends on `kind`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PostEvent {
+    /// The local user who sends it, such as `alice`.
+    pub user: String,
+    /// `message` (default), `edit`, `redact`, `react`, `room.name`, `room.topic`, `room.role`, or a kind of one's own.
+    pub kind: Option<String>,
+    /// The text of a message or an edit, the name, the topic, or the reason of a redaction.
+    pub text: Option<String>,
+    /// The message that an edit, redaction or reaction is about.
+    pub target: Option<String>,
+    /// The message that began the thread that a message belongs to.
+    pub thread: Option<String>,
+    /// The emoji of a reaction, such as `:smile:`.
+    pub emoji: Option<String>,
+    /// Takes a reaction back.
+    pub remove: Option<bool>,
+    /// The user whose role is set: `@bob:12D3KooW…`, `@bob:chat.example.org`, or `bob` for a local one.
+    pub member: Option<String>,
+    /// The role: `owner`, `moderator`, `leader` or `member`.
+    pub role: Option<String>,
+    /// For a kind of one's own: the state key, which makes it state.
+    pub state_key: Option<String>,
+    /// For a kind of one's own: fields of the body.
+    #[schema(value_type = Option<Object>)]
+    pub body: Option<serde_json::Map<String, serde_json::Value>>,
+}
+
+/// What was posted. When this is answered the event is on disk.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Posted {
+    /// The event's id.
+    pub event: String,
+    /// The room's id.
+    pub room: String,
+    /// Its position in the local log.
+    pub position: u64,
+}
+
+/// Where a live stream begins.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, IntoParams)]
+pub struct StreamQuery {
+    /// Entries after this position; without it the stream begins at the end. `Last-Event-ID` does the same.
+    pub after: Option<u64>,
+}
+
+/// One entry of a live stream; its position is the server-sent event's id.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct StreamEntry {
+    /// The position in the local log.
+    pub position: u64,
+    /// `accepted`, `rejected` or `body_arrived`.
+    pub change: String,
+    /// The event.
+    pub event: EventView,
+}
+
+/// The effective configuration.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct ConfigView {
+    /// One entry for each key.
+    pub entries: Vec<ConfigEntry>,
+}
+
+/// One key of the configuration.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ConfigEntry {
+    /// The key, such as `api.listen`.
+    pub key: String,
+    /// Its value, as TOML.
+    pub value: String,
+    /// Where it comes from: `default`, the file's path, the environment variable, or `command line`.
+    pub source: String,
+}

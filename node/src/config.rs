@@ -1,0 +1,366 @@
+//! The configuration: defaults, then a file, then `ROCKETMESH_*`, then flags.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use figment::providers::{Env, Format, Serialized, Toml};
+use figment::value::{Dict, Value};
+use figment::{Figment, Metadata, Profile, Provider};
+use libp2p::Multiaddr;
+use rocketmesh_protocol::identity::ServerName;
+use serde::{Deserialize, Deserializer, Serialize};
+
+use crate::api::types::ConfigEntry;
+use crate::network::{AddressError, DhtMode, NetworkConfig, NetworkLimits, parse_peer_address};
+
+/// Environment variables of the tools around the node, which are no keys of the configuration.
+const OTHER_VARIABLES: [&str; 4] = ["API", "CONFIG", "TOKEN_FILE", "RECORD_VECTORS"];
+
+/// The file that is read from the data directory when no other is named.
+pub const CONFIG_FILE: &str = "rocketmesh.toml";
+
+/// The default port, on TCP and on UDP for QUIC.
+pub const DEFAULT_PORT: u16 = 4848;
+
+/// The whole configuration.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Where the key, the token and the store are.
+    pub data_dir: PathBuf,
+    /// What this server calls itself, such as `chat.example.org`; empty for nothing.
+    pub name: String,
+    /// The mesh.
+    pub network: NetworkSection,
+    /// The API.
+    pub api: ApiSection,
+    /// The store.
+    pub store: StoreSection,
+    /// The log.
+    pub log: LogSection,
+}
+
+/// The mesh.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NetworkSection {
+    /// Addresses to listen on.
+    #[serde(deserialize_with = "list")]
+    pub listen: Vec<String>,
+    /// Addresses at which others reach this node, where it cannot see that itself.
+    #[serde(deserialize_with = "list")]
+    pub external: Vec<String>,
+    /// Peers to stay connected to: `/ip4/…/tcp/…/p2p/…`, `/dns4/…`, `/dnsaddr/…`.
+    #[serde(deserialize_with = "list")]
+    pub bootstrap: Vec<String>,
+    /// Whether to look for servers on the local network.
+    pub mdns: bool,
+    /// `auto`, `server` or `client`.
+    pub dht: DhtMode,
+    /// The most connections in all; 16 or more.
+    pub max_connections: u32,
+}
+
+/// The API.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ApiSection {
+    /// Host and port of the API and the metrics.
+    pub listen: String,
+}
+
+/// The store.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StoreSection {
+    /// What the store may keep in memory, in MiB; 8 or more.
+    pub cache_mib: u64,
+}
+
+/// The log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LogSection {
+    /// `error`, `warn`, `info`, `debug` or `trace`, or directives such as `rocketmesh_node=debug`.
+    pub level: String,
+}
+
+impl Config {
+    /// The configuration of a node that was told nothing.
+    pub fn defaults(data_dir: PathBuf) -> Self {
+        let port = DEFAULT_PORT;
+        Config {
+            data_dir,
+            name: String::new(),
+            network: NetworkSection {
+                listen: vec![
+                    format!("/ip4/0.0.0.0/tcp/{port}"),
+                    format!("/ip4/0.0.0.0/udp/{port}/quic-v1"),
+                ],
+                external: Vec::new(),
+                bootstrap: Vec::new(),
+                mdns: true,
+                dht: DhtMode::Auto,
+                max_connections: NetworkLimits::default().max_connections,
+            },
+            api: ApiSection { listen: format!("127.0.0.1:{}", port + 1) },
+            store: StoreSection { cache_mib: 64 },
+            log: LogSection { level: "info".to_owned() },
+        }
+    }
+
+    /// What the network is told.
+    ///
+    /// # Errors
+    /// [`ConfigError::Value`] for an address that cannot be read.
+    pub fn network(&self) -> Result<NetworkConfig, ConfigError> {
+        let plain = |key: &str, text: &String| {
+            text.parse::<Multiaddr>().map_err(|error| {
+                let problem = format!("`{text}` is not an address ({error}); expected /ip4/0.0.0.0/tcp/{DEFAULT_PORT}");
+                ConfigError::Value { key: key.to_owned(), problem }
+            })
+        };
+        let all = |key: &str, texts: &[String]| texts.iter().map(|text| plain(key, text)).collect::<Result<_, _>>();
+        let bootstrap = self.network.bootstrap.iter().map(|text| {
+            parse_peer_address(text).map_err(|error: AddressError| ConfigError::Value {
+                key: "network.bootstrap".to_owned(),
+                problem: error.to_string(),
+            })
+        });
+        let max_connections = self.network.max_connections;
+        Ok(NetworkConfig {
+            listen: all("network.listen", &self.network.listen)?,
+            external: all("network.external", &self.network.external)?,
+            bootstrap: bootstrap.collect::<Result<_, _>>()?,
+            mdns: self.network.mdns,
+            dht: self.network.dht,
+            limits: NetworkLimits {
+                max_connections,
+                max_incoming: (max_connections / 2).max(8),
+                ..NetworkLimits::default()
+            },
+        })
+    }
+
+    /// The server's name, if it has one.
+    ///
+    /// # Errors
+    /// [`ConfigError::Value`].
+    pub fn server_name(&self) -> Result<Option<ServerName>, ConfigError> {
+        if self.name.is_empty() {
+            return Ok(None);
+        }
+        let name = self.name.parse().map_err(|error: rocketmesh_protocol::identity::NameError| ConfigError::Value {
+            key: "name".to_owned(),
+            problem: error.to_string(),
+        })?;
+        Ok(Some(name))
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        self.network()?;
+        self.server_name()?;
+        let least = |key: &str, value: u64, least: u64| {
+            if value < least {
+                let problem = format!("{value} is too small; the least is {least}");
+                return Err(ConfigError::Value { key: key.to_owned(), problem });
+            }
+            Ok(())
+        };
+        least("network.max_connections", u64::from(self.network.max_connections), 16)?;
+        least("store.cache_mib", self.store.cache_mib, 8)
+    }
+}
+
+/// Why the configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// A key that does not exist.
+    #[error("{origin} sets `{key}`, which is no key of the configuration; did you mean `{nearest}`?")]
+    UnknownKey {
+        /// The key.
+        key: String,
+        /// The file or variable that sets it.
+        origin: String,
+        /// The most similar key there is.
+        nearest: String,
+    },
+    /// A value of the wrong type or out of bounds.
+    #[error("the configuration's `{key}` cannot be used: {problem}")]
+    Value {
+        /// The key.
+        key: String,
+        /// What is wrong and what is expected.
+        problem: String,
+    },
+    /// The file is not there or no TOML.
+    #[error("the configuration cannot be read: {0}")]
+    File(String),
+}
+
+/// The configuration with where each value came from.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// The values.
+    pub config: Config,
+    /// One entry for each key.
+    pub entries: Vec<ConfigEntry>,
+}
+
+/// What the command line sets, by dotted key.
+#[derive(Clone, Debug, Default)]
+pub struct Overrides(BTreeMap<String, Value>);
+
+impl Overrides {
+    /// Sets a key.
+    pub fn set(&mut self, key: &str, value: impl Into<Value>) {
+        self.0.insert(key.to_owned(), value.into());
+    }
+}
+
+impl Provider for Overrides {
+    fn metadata(&self) -> Metadata {
+        Metadata::named("command line")
+    }
+
+    fn data(&self) -> Result<figment::value::Map<Profile, Dict>, figment::Error> {
+        let mut root = Dict::new();
+        for (key, value) in &self.0 {
+            match key.split_once('.') {
+                None => {
+                    root.insert(key.clone(), value.clone());
+                }
+                Some((section, key)) => {
+                    let empty = || Value::from(Dict::new());
+                    if let Value::Dict(_, section) = root.entry(section.to_owned()).or_insert_with(empty) {
+                        section.insert(key.to_owned(), value.clone());
+                    }
+                }
+            }
+        }
+        Ok(figment::value::Map::from([(Profile::Default, root)]))
+    }
+}
+
+/// `$XDG_DATA_HOME/rocketmesh`, else `~/.local/share/rocketmesh`, else `rocketmesh-data` here.
+pub fn default_data_dir() -> PathBuf {
+    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    set("XDG_DATA_HOME")
+        .or_else(|| set("HOME").map(|home| home.join(".local/share")))
+        .map_or_else(|| PathBuf::from("rocketmesh-data"), |base| base.join("rocketmesh"))
+}
+
+/// Reads the configuration. `file` must exist where it is given; else [`CONFIG_FILE`] of the data directory is read if it is
+/// there.
+///
+/// # Errors
+/// [`ConfigError`], which names the key and what would be right.
+pub fn load(file: Option<&Path>, overrides: &Overrides) -> Result<Loaded, ConfigError> {
+    let defaults = Config::defaults(default_data_dir());
+    let environment = || Env::prefixed("ROCKETMESH_").ignore(&OTHER_VARIABLES).split("__");
+    let early = Figment::from(Serialized::defaults(&defaults)).merge(environment()).merge(overrides.clone());
+    let implied = early.extract_inner::<PathBuf>("data_dir").unwrap_or_default().join(CONFIG_FILE);
+    let mut figment = Figment::from(Serialized::defaults(&defaults));
+    match file {
+        Some(file) if !file.exists() => {
+            return Err(ConfigError::File(format!("{} does not exist", file.display())));
+        }
+        Some(file) => figment = figment.merge(Toml::file_exact(file)),
+        None if implied.exists() => figment = figment.merge(Toml::file_exact(&implied)),
+        None => {}
+    }
+    let figment = figment.merge(environment()).merge(overrides.clone());
+    let known = flatten(&Figment::from(Serialized::defaults(&defaults)))?;
+    for key in flatten(&figment)?.keys().filter(|key| !known.contains_key(*key)) {
+        let section = known.keys().any(|known| known.starts_with(&format!("{key}.")));
+        if !section {
+            return Err(ConfigError::UnknownKey {
+                key: key.clone(),
+                origin: source(&figment, key),
+                nearest: nearest(key, known.keys()),
+            });
+        }
+    }
+    let config: Config = figment.extract().map_err(from_figment)?;
+    config.check()?;
+    let entries = flatten(&figment)?
+        .into_iter()
+        .map(|(key, value)| ConfigEntry { source: source(&figment, &key), value: show(&value), key })
+        .collect();
+    Ok(Loaded { config, entries })
+}
+
+fn from_figment(error: figment::Error) -> ConfigError {
+    let key = error.path.join(".");
+    if key.is_empty() {
+        return ConfigError::File(error.to_string());
+    }
+    let origin = error.metadata.as_ref().map(describe).unwrap_or_default();
+    ConfigError::Value { key, problem: format!("{} (set by {origin})", error.kind) }
+}
+
+fn flatten(figment: &Figment) -> Result<BTreeMap<String, Value>, ConfigError> {
+    let data = figment.data().map_err(|error| ConfigError::File(error.to_string()))?;
+    let mut flat = BTreeMap::new();
+    for dict in data.into_values() {
+        for (key, value) in dict {
+            match value {
+                Value::Dict(_, section) => {
+                    flat.extend(section.into_iter().map(|(inner, value)| (format!("{key}.{inner}"), value)));
+                }
+                value => {
+                    flat.insert(key, value);
+                }
+            }
+        }
+    }
+    Ok(flat)
+}
+
+fn source(figment: &Figment, key: &str) -> String {
+    figment.find_metadata(key).map(describe).unwrap_or_default()
+}
+
+fn describe(metadata: &Metadata) -> String {
+    match &metadata.source {
+        Some(figment::Source::File(path)) => path.display().to_string(),
+        _ if metadata.name.contains("environment") => "the environment (ROCKETMESH_…)".to_owned(),
+        _ if metadata.name == "command line" => "command line".to_owned(),
+        _ => "default".to_owned(),
+    }
+}
+
+fn nearest<'a>(key: &str, known: impl Iterator<Item = &'a String>) -> String {
+    let last = |key: &str| key.rsplit('.').next().unwrap_or_default().to_owned();
+    known
+        .max_by(|a, b| {
+            let likeness = |known: &str| {
+                // A key without its section, or in the wrong one, is as common as a misspelt one.
+                strsim::jaro_winkler(key, known).max(strsim::jaro_winkler(&last(key), &last(known)) * 0.99)
+            };
+            likeness(a).total_cmp(&likeness(b))
+        })
+        .cloned()
+        .unwrap_or_default()
+}
+
+fn show(value: &Value) -> String {
+    serde_json::to_string(value).unwrap_or_default()
+}
+
+/// A list, or a text with commas: what an environment variable is good at.
+fn list<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Either {
+        List(Vec<String>),
+        Text(String),
+    }
+    Ok(match Either::deserialize(deserializer)? {
+        Either::List(list) => list,
+        Either::Text(text) => {
+            text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned).collect()
+        }
+    })
+}

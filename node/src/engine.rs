@@ -1,0 +1,204 @@
+//! The room engine: drives the pure protocol, and is the only writer of the store.
+//!
+//! ```text
+//!   network ── Event ──► intake ── verified events ──► room task ── one atomic batch ──► store
+//!   API ───── create, join, post ────────────────────►  (one per room)  then flush, then:
+//!                                                          ├── reply to the user
+//!                                                          ├── gossip, or pass gossip on
+//!                                                          └── move the durable end of the local log
+//!   sync: compare digests on every new connection and once a minute; pull what is missing; fetch by id
+//!   serve: answer the same questions of others
+//! ```
+//!
+//! One room, one owner: each room's state is written by its own task, so a slow or hostile room delays no other. An event is
+//! on disk before it is gossiped, before the API says that it was accepted, and before anybody who follows the log sees it.
+
+mod commit;
+mod graph;
+mod held;
+mod intake;
+pub(crate) mod names;
+pub mod policy;
+mod rooms;
+mod room;
+mod serve;
+mod sync;
+
+pub use room::{PostError, Written};
+pub use rooms::JoinError;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+use libp2p::identity::PeerId;
+use prometheus_client::metrics::counter::Counter;
+use rocketmesh_protocol::id::RoomId;
+use rocketmesh_protocol::identity::{Origin, ServerKey, ServerName};
+use rocketmesh_storage::{EventStore, LogPosition};
+use tokio::sync::{Semaphore, mpsc, watch};
+
+use crate::clock::{Clock, Entropy};
+use crate::network::{Event, NetworkHandle};
+use commit::Committer;
+use names::NameBook;
+use policy::PolicyBook;
+use room::RoomHandle;
+
+/// Pulls that may be under way at once: each holds one response of up to 4 MiB.
+const PULLS: usize = 8;
+/// Requests of others that are answered at once.
+const SERVED: usize = 8;
+
+/// How long a shutdown waits for the engine's tasks.
+const CLOSING: std::time::Duration = std::time::Duration::from_secs(5);
+
+/// The engine. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Engine(Arc<Shared>);
+
+/// What the engine is made of.
+pub(crate) struct EngineParts {
+    pub(crate) key: ServerKey,
+    pub(crate) store: EventStore,
+    pub(crate) network: NetworkHandle,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) entropy: Arc<dyn Entropy>,
+    pub(crate) policy: PolicyBook,
+    pub(crate) name: Option<ServerName>,
+    pub(crate) shutdown: watch::Receiver<bool>,
+}
+
+pub(crate) struct Shared {
+    pub(crate) key: ServerKey,
+    pub(crate) origin: Origin,
+    pub(crate) store: EventStore,
+    pub(crate) network: NetworkHandle,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) entropy: Arc<dyn Entropy>,
+    pub(crate) policy: PolicyBook,
+    pub(crate) names: NameBook,
+    pub(crate) counters: Counters,
+    committer: Committer,
+    rooms: Mutex<BTreeMap<RoomId, RoomHandle>>,
+    /// Digests of the rooms that this node follows; none where it has to be computed again.
+    followed: RwLock<BTreeMap<RoomId, Option<[u8; 32]>>>,
+    /// Everything up to this position survives a loss of power.
+    durable: watch::Sender<LogPosition>,
+    pulling: Mutex<BTreeSet<(PeerId, RoomId)>>,
+    pulls: Semaphore,
+    serving: Arc<Semaphore>,
+    shutdown: watch::Receiver<bool>,
+}
+
+/// What the engine counts since the start.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) accepted: Counter,
+    pub(crate) rejected: Counter,
+    pub(crate) held: Counter,
+    pub(crate) dropped: Counter,
+    pub(crate) authored: Counter,
+    pub(crate) flushes: Counter,
+    pub(crate) pulled: Counter,
+    pub(crate) served: Counter,
+    pub(crate) store_errors: Counter,
+}
+
+/// Adds to a counter.
+pub(crate) fn add(counter: &Counter, count: usize) {
+    counter.inc_by(count as u64);
+}
+
+/// Locks, also after a panic elsewhere: what is behind these locks is changed in single steps.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl std::ops::Deref for Engine {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.0
+    }
+}
+
+impl Engine {
+    /// Spawns the engine's tasks and follows the rooms that this node takes part in.
+    pub(crate) async fn start(
+        parts: EngineParts,
+        events: mpsc::Receiver<Event>,
+    ) -> Result<Self, rocketmesh_storage::StoreError> {
+        let EngineParts { key, store, network, clock, entropy, policy, name, shutdown } = parts;
+        let engine = Engine(Arc::new(Shared {
+            origin: key.origin(),
+            names: NameBook::new(key.origin(), name),
+            committer: Committer::spawn(store.clone()),
+            durable: watch::channel(store.log_end()).0,
+            key,
+            store,
+            network,
+            clock,
+            entropy,
+            policy,
+            counters: Counters::default(),
+            rooms: Mutex::default(),
+            followed: RwLock::default(),
+            pulling: Mutex::default(),
+            pulls: Semaphore::new(PULLS),
+            serving: Arc::new(Semaphore::new(SERVED)),
+            shutdown,
+        }));
+        engine.follow_stored_rooms().await?;
+        tokio::spawn(intake::run(engine.clone(), events));
+        tokio::spawn(sync::run(engine.clone()));
+        Ok(engine)
+    }
+
+    /// The durable end of the local log, as it moves.
+    pub(crate) fn durable(&self) -> watch::Receiver<LogPosition> {
+        self.durable.subscribe()
+    }
+
+    /// Takes in wire bytes as an answer of a peer would bring them, and waits until they are durable.
+    pub(crate) async fn ingest_wire(
+        &self,
+        room: RoomId,
+        events: Vec<rocketmesh_protocol::wire::WireEvent>,
+    ) -> Result<usize, PostError> {
+        let (events, _) = intake::open_all(self, room, events).await;
+        Ok(self.room(room).ingest(events, None).await?.new)
+    }
+
+    /// Waits, for a moment, until every task of the engine has let go of the store.
+    pub(crate) async fn close(self) {
+        lock(&self.rooms).clear();
+        let deadline = tokio::time::Instant::now() + CLOSING;
+        while Arc::strong_count(&self.0) > 1 && tokio::time::Instant::now() < deadline {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    }
+
+    pub(crate) fn shutdown(&self) -> watch::Receiver<bool> {
+        self.shutdown.clone()
+    }
+}
+
+impl Shared {
+    fn mark_durable(&self, position: LogPosition) {
+        self.durable.send_if_modified(|durable| {
+            let moved = position > *durable;
+            *durable = position.max(*durable);
+            moved
+        });
+    }
+
+    /// Writes a setting and flushes it.
+    pub(crate) async fn save_setting(
+        &self,
+        name: &str,
+        value: Option<&[u8]>,
+    ) -> Result<(), Arc<rocketmesh_storage::StoreError>> {
+        self.store.put_setting(name, value).map_err(Arc::new)?;
+        self.committer.sync().await
+    }
+}

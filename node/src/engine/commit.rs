@@ -1,0 +1,54 @@
+//! Group commit: whoever wrote something waits for a flush that began after it, and one flush serves everybody who waits.
+
+use std::sync::Arc;
+
+use rocketmesh_storage::{EventStore, StoreError};
+use tokio::sync::{mpsc, oneshot};
+
+/// How many may wait for a flush. Each waiter is a room's task or an administrator's command, and waits its turn.
+const WAITING: usize = 1024;
+
+type Waiter = oneshot::Sender<Result<(), Arc<StoreError>>>;
+
+/// The way to the flushing task.
+#[derive(Clone, Debug)]
+pub(super) struct Committer {
+    store: EventStore,
+    waiters: mpsc::Sender<Waiter>,
+}
+
+impl Committer {
+    pub(super) fn spawn(store: EventStore) -> Self {
+        let (waiters, queue) = mpsc::channel(WAITING);
+        if store.sync_blocks() {
+            tokio::spawn(flush(store.clone(), queue));
+        }
+        Committer { store, waiters }
+    }
+
+    /// Returns once everything that was written before the call is durable.
+    pub(super) async fn sync(&self) -> Result<(), Arc<StoreError>> {
+        if !self.store.sync_blocks() {
+            return self.store.sync().map_err(Arc::new);
+        }
+        let (waiter, done) = oneshot::channel();
+        let closed = || Arc::new(StoreError::Io(std::io::Error::other("the node is shutting down")));
+        self.waiters.send(waiter).await.map_err(|_| closed())?;
+        done.await.map_err(|_| closed())?
+    }
+}
+
+async fn flush(store: EventStore, mut queue: mpsc::Receiver<Waiter>) {
+    let mut waiters = Vec::new();
+    while queue.recv_many(&mut waiters, WAITING).await > 0 {
+        let flushed = store.clone();
+        let result = match tokio::task::spawn_blocking(move || flushed.sync()).await {
+            Ok(result) => result.map_err(Arc::new),
+            Err(panic) => Err(Arc::new(StoreError::Damaged(format!("the flush panicked: {panic}")))),
+        };
+        for waiter in waiters.drain(..) {
+            // Whoever stopped waiting does not need to know.
+            let _ = waiter.send(result.clone());
+        }
+    }
+}

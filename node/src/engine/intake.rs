@@ -1,0 +1,148 @@
+//! What the network brings: verified here, then handed to the rooms.
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+use libp2p::gossipsub::MessageAcceptance;
+use libp2p::identity::PeerId;
+use rocketmesh_protocol::event::Event;
+use rocketmesh_protocol::id::RoomId;
+use rocketmesh_protocol::wire::{GossipFrame, WireEvent};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use super::room::RoomCommand;
+use super::{Engine, serve, sync};
+use crate::network::{Count, Event as NetworkEvent, GossipToken};
+
+/// Fewer events than this are not worth a second thread.
+const WORTH_SPLITTING: usize = 32;
+
+/// Takes events of the network for as long as it runs.
+pub(super) async fn run(engine: Engine, mut events: mpsc::Receiver<NetworkEvent>) {
+    while let Some(event) = events.recv().await {
+        match event {
+            NetworkEvent::PeerReady { peer, name } => {
+                engine.names.note(peer, name);
+                let excluded = !engine.policy.may_federate(&peer);
+                let _ = engine.network.exclude(vec![(peer, excluded)]).await;
+                if !excluded {
+                    let engine = engine.clone();
+                    tokio::spawn(async move { sync::compare(&engine, peer, engine.followed()).await });
+                }
+            }
+            NetworkEvent::PeerFollows { peer, room } => {
+                let engine = engine.clone();
+                tokio::spawn(async move { sync::compare(&engine, peer, vec![room]).await });
+            }
+            NetworkEvent::Gossip { peer, room, bytes, token } => gossip(&engine, peer, room, &bytes, token).await,
+            NetworkEvent::Request(request) => {
+                // Waiting here bounds how many are under way; the channel behind it is bounded too.
+                let Ok(permit) = Arc::clone(&engine.serving).acquire_owned().await else { return };
+                let engine = engine.clone();
+                tokio::spawn(async move {
+                    serve::serve(engine, request).await;
+                    drop(permit);
+                });
+            }
+        }
+    }
+}
+
+async fn gossip(engine: &Engine, peer: PeerId, room: RoomId, bytes: &[u8], token: GossipToken) {
+    let acceptance = match take_gossip(engine, peer, room, bytes, &token) {
+        Taken::ByRoom => return,
+        Taken::Not => MessageAcceptance::Ignore,
+        Taken::Bad(reason) => {
+            tracing::debug!(%peer, %room, reason, "refused a gossip message");
+            let _ = engine.network.count(peer, Count::GossipRefused).await;
+            MessageAcceptance::Reject
+        }
+    };
+    let _ = engine.network.validated(token, acceptance).await;
+}
+
+enum Taken {
+    ByRoom,
+    Not,
+    Bad(String),
+}
+
+fn take_gossip(engine: &Engine, peer: PeerId, room: RoomId, bytes: &[u8], token: &GossipToken) -> Taken {
+    let event = match GossipFrame::decode(bytes) {
+        Ok(event) => event,
+        Err(error) => return Taken::Bad(error.to_string()),
+    };
+    if event.room() != room {
+        return Taken::Bad("an event of another room".to_owned());
+    }
+    if !engine.policy.may_federate(&peer) || !engine.policy.may_bring_event(&peer, Instant::now()) {
+        return Taken::Not;
+    }
+    if event.lacks_body() {
+        return Taken::Bad("an event without its body".to_owned());
+    }
+    if engine.store().contains(&event.id()).unwrap_or(false) {
+        return Taken::Not;
+    }
+    match event.verify() {
+        Ok(event) => {
+            let command = RoomCommand::Ingest {
+                events: vec![event],
+                from: Some(peer),
+                token: Some(token.clone()),
+                done: None,
+            };
+            if engine.room(room).offer(command) { Taken::ByRoom } else { Taken::Not }
+        }
+        Err(error) => Taken::Bad(error.to_string()),
+    }
+}
+
+/// Decodes and verifies events of one room, on every core where that pays. Returns those that are sound and new, in order,
+/// and how many were refused.
+pub(crate) async fn open_all(engine: &Engine, room: RoomId, events: Vec<WireEvent>) -> (Vec<Event>, usize) {
+    let threads = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    if events.len() < WORTH_SPLITTING || threads == 1 || !engine.store().sync_blocks() {
+        return open(engine, room, &events);
+    }
+    let share = events.len().div_ceil(threads);
+    let events: Arc<[WireEvent]> = events.into();
+    let parts: Vec<_> = (0..threads)
+        .map(|part| {
+            let engine = engine.clone();
+            let events = Arc::clone(&events);
+            tokio::task::spawn_blocking(move || {
+                let range = (part * share).min(events.len())..((part + 1) * share).min(events.len());
+                open(&engine, room, &events[range])
+            })
+        })
+        .collect();
+    let mut sound = Vec::with_capacity(events.len());
+    let mut refused = 0;
+    for part in parts {
+        if let Ok((opened, bad)) = part.await {
+            sound.extend(opened);
+            refused += bad;
+        }
+    }
+    (sound, refused)
+}
+
+fn open(engine: &Engine, room: RoomId, events: &[WireEvent]) -> (Vec<Event>, usize) {
+    let mut refused = 0;
+    let mut sound = Vec::with_capacity(events.len());
+    for event in events {
+        match event.decode() {
+            // Nothing is erased in this version, so whoever leaves a body out would only make it hard to get.
+            Ok(event) if event.room() != room || event.lacks_body() => refused += 1,
+            Ok(event) if engine.store().contains(&event.id()).unwrap_or(false) => {}
+            Ok(event) => match event.verify() {
+                Ok(event) => sound.push(event),
+                Err(_) => refused += 1,
+            },
+            Err(_) => refused += 1,
+        }
+    }
+    (sound, refused)
+}

@@ -1,0 +1,492 @@
+//! One room's task: everything that changes the room goes through it, in bursts that share one batch and one flush.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError};
+
+use libp2p::gossipsub::MessageAcceptance;
+use libp2p::identity::PeerId;
+use rocketmesh_protocol::authority::{Refusal, RoomState, StateCache};
+use rocketmesh_protocol::event::{AuthorError, Draft, Event, Lane, RoomVersion, UnverifiedEvent, author};
+use rocketmesh_protocol::id::{EventId, RoomId};
+use rocketmesh_protocol::receipt::{Node, Receipt, RoomGraph, receive};
+use rocketmesh_protocol::room::Outline;
+use rocketmesh_protocol::wire::WireEvent;
+use rocketmesh_storage::{Batch, EventStore, HeldEvent, LogPosition, Participation, StoreError, StoredEvent};
+use tokio::sync::{mpsc, oneshot};
+
+use super::graph::{Graph, Recent};
+use super::held::Held;
+use super::{Engine, add, sync};
+use crate::network::{Count, GossipToken};
+
+/// Commands that may wait for a room. Users wait for room in it; gossip does not, and is repaired by sync.
+const COMMANDS: usize = 256;
+/// The most commands that share one flush.
+const BURST_COMMANDS: usize = 256;
+/// The most events that share one flush.
+const BURST_EVENTS: usize = 2048;
+
+/// Why an event was not written. Nothing changed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PostError {
+    /// The room's rules do not allow it.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// It breaks a limit.
+    #[error(transparent)]
+    Author(#[from] AuthorError),
+    /// The node holds nothing of the room.
+    #[error("this node does not know the room {0}; join it first")]
+    UnknownRoom(RoomId),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] Arc<StoreError>),
+    /// The node is shutting down.
+    #[error("the node is shutting down")]
+    Closed,
+}
+
+/// An event that is on disk.
+#[derive(Clone, Debug)]
+pub struct Written {
+    /// The event.
+    pub event: Event,
+    /// Its position in the local log.
+    pub position: LogPosition,
+}
+
+/// What became of a delivery.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Ingested {
+    pub(super) new: usize,
+    pub(super) refused: usize,
+}
+
+pub(super) enum RoomCommand {
+    /// Verified events, from a peer or from this node itself.
+    Ingest {
+        events: Vec<Event>,
+        from: Option<PeerId>,
+        token: Option<GossipToken>,
+        done: Option<oneshot::Sender<Result<Ingested, Arc<StoreError>>>>,
+    },
+    /// Make an event, or take in one that this node has made.
+    Author { what: Authored, done: oneshot::Sender<Result<Written, PostError>> },
+    /// Take part from now on, or no longer.
+    Participate(Participation),
+    /// The state at the tips, and how many events wait.
+    State { done: oneshot::Sender<Option<(Arc<RoomState>, usize)>> },
+    /// A repair has ended.
+    Repaired,
+}
+
+pub(super) enum Authored {
+    Draft(Draft),
+    /// A create event, which has no place in any graph yet.
+    Create(Event),
+}
+
+/// The way to a room's task.
+#[derive(Clone)]
+pub(super) struct RoomHandle(mpsc::Sender<RoomCommand>);
+
+impl RoomHandle {
+    /// Waits for room in the queue.
+    pub(super) async fn send(&self, command: RoomCommand) -> Result<(), PostError> {
+        self.0.send(command).await.map_err(|_| PostError::Closed)
+    }
+
+    /// Gives up if the queue is full.
+    pub(super) fn offer(&self, command: RoomCommand) -> bool {
+        self.0.try_send(command).is_ok()
+    }
+
+    pub(super) async fn author(&self, what: Authored) -> Result<Written, PostError> {
+        let (done, answer) = oneshot::channel();
+        self.send(RoomCommand::Author { what, done }).await?;
+        answer.await.map_err(|_| PostError::Closed)?
+    }
+
+    pub(super) async fn ingest(&self, events: Vec<Event>, from: Option<PeerId>) -> Result<Ingested, PostError> {
+        let (done, answer) = oneshot::channel();
+        self.send(RoomCommand::Ingest { events, from, token: None, done: Some(done) }).await?;
+        Ok(answer.await.map_err(|_| PostError::Closed)??)
+    }
+
+    pub(super) async fn state(&self) -> Result<Option<(Arc<RoomState>, usize)>, PostError> {
+        let (done, answer) = oneshot::channel();
+        self.send(RoomCommand::State { done }).await?;
+        answer.await.map_err(|_| PostError::Closed)
+    }
+}
+
+pub(super) fn spawn(engine: Engine, room: RoomId) -> RoomHandle {
+    let (sender, commands) = mpsc::channel(COMMANDS);
+    let handle = RoomHandle(sender);
+    tokio::spawn(run(engine, room, commands, handle.clone()));
+    handle
+}
+
+/// What is owed to others once the burst is on disk.
+#[derive(Default)]
+struct Owed {
+    ingested: Vec<(oneshot::Sender<Result<Ingested, Arc<StoreError>>>, Ingested)>,
+    written: Vec<(oneshot::Sender<Result<Written, PostError>>, EventId)>,
+    tokens: Vec<(GossipToken, MessageAcceptance)>,
+    publish: Vec<Event>,
+    hold: Vec<HeldEvent>,
+    release: Vec<EventId>,
+    repair_from: Option<PeerId>,
+}
+
+struct RoomTask {
+    engine: Engine,
+    room: RoomId,
+    handle: RoomHandle,
+    outline: Outline,
+    participation: Participation,
+    states: StateCache,
+    recent: RefCell<Recent>,
+    held: Held,
+    /// Decided in this burst and not yet written, by id; `fresh` has their order.
+    undecided: BTreeMap<EventId, StoredEvent>,
+    fresh: Vec<EventId>,
+    repairing: bool,
+}
+
+async fn run(engine: Engine, room: RoomId, mut commands: mpsc::Receiver<RoomCommand>, handle: RoomHandle) {
+    let mut task = match RoomTask::load(engine.clone(), room, handle) {
+        Ok(task) => task,
+        Err(error) => {
+            add(&engine.counters.store_errors, 1);
+            tracing::error!(%room, %error, "a room cannot be read from the store");
+            // Dropping the receiver answers everybody that waits.
+            engine.forget_room(&room);
+            return;
+        }
+    };
+    let mut shutdown = engine.shutdown();
+    loop {
+        let command = tokio::select! {
+            command = commands.recv() => command,
+            () = crate::network::shut_down(&mut shutdown) => None,
+        };
+        let Some(command) = command else { return };
+        let mut owed = Owed::default();
+        let mut result = task.handle(command, &mut owed);
+        for _ in 1..BURST_COMMANDS {
+            if result.is_err() || task.fresh.len() >= BURST_EVENTS {
+                break;
+            }
+            let Ok(command) = commands.try_recv() else { break };
+            result = task.handle(command, &mut owed);
+        }
+        task.settle(result, owed).await;
+    }
+}
+
+impl RoomTask {
+    fn load(engine: Engine, room: RoomId, handle: RoomHandle) -> Result<Self, StoreError> {
+        let (outline, participation) = match engine.store.room(&room)? {
+            Some(entry) => (entry.outline, entry.participation),
+            None => (Outline::new(room, RoomVersion::DRAFT), Participation::Left),
+        };
+        let mut held = Held::default();
+        for waiting in engine.store.held(&room)? {
+            if let Ok(event) = waiting.event.decode().map(UnverifiedEvent::trust) {
+                held.insert(event, waiting.missing, None);
+            }
+        }
+        Ok(RoomTask {
+            engine,
+            room,
+            handle,
+            outline,
+            participation,
+            states: StateCache::default(),
+            recent: RefCell::default(),
+            held,
+            undecided: BTreeMap::new(),
+            fresh: Vec::new(),
+            repairing: false,
+        })
+    }
+
+    fn handle(&mut self, command: RoomCommand, owed: &mut Owed) -> Result<(), StoreError> {
+        match command {
+            RoomCommand::Ingest { events, from, mut token, done } => {
+                let mut ingested = Ingested::default();
+                for event in events {
+                    self.take_in(event, token.take(), from, owed, &mut ingested)?;
+                }
+                if ingested.refused > 0 {
+                    self.blame(from, ingested.refused);
+                }
+                if let Some(done) = done {
+                    owed.ingested.push((done, ingested));
+                }
+            }
+            RoomCommand::Author { what, done } => match self.author(what) {
+                Ok(event) => {
+                    add(&self.engine.counters.authored, 1);
+                    owed.written.push((done, event.id()));
+                    owed.publish.push(event);
+                }
+                Err(PostError::Store(error)) => {
+                    let _ = done.send(Err(PostError::Store(Arc::clone(&error))));
+                    return Err(StoreError::Io(std::io::Error::other(error)));
+                }
+                Err(error) => {
+                    let _ = done.send(Err(error));
+                }
+            },
+            RoomCommand::Participate(participation) => {
+                self.participation = participation;
+                let batch = self.batch(&[], &[], &[]);
+                self.engine.store.put(&batch)?;
+            }
+            RoomCommand::State { done } => {
+                let state = self.state_at_tips()?;
+                let _ = done.send(state.map(|state| (state, self.held.len())));
+            }
+            RoomCommand::Repaired => self.repairing = false,
+        }
+        Ok(())
+    }
+
+    /// Runs the receipt pipeline on an event, and on whatever it sets free.
+    fn take_in(
+        &mut self,
+        event: Event,
+        token: Option<GossipToken>,
+        from: Option<PeerId>,
+        owed: &mut Owed,
+        ingested: &mut Ingested,
+    ) -> Result<(), StoreError> {
+        let mut work = vec![(event, token)];
+        while let Some((event, token)) = work.pop() {
+            let id = event.id();
+            let graph = Graph { store: &self.engine.store, undecided: &self.undecided, recent: &self.recent };
+            let receipt = receive(&event, &graph, self.outline.have(), &mut self.states)?;
+            let counters = &self.engine.counters;
+            let acceptance = match receipt {
+                Receipt::Known => {
+                    self.fill_body(&event)?;
+                    MessageAcceptance::Ignore
+                }
+                Receipt::Held { missing } => {
+                    add(&counters.held, 1);
+                    let held = HeldEvent { id, missing: missing.clone(), event: WireEvent::of(&event) };
+                    if self.held.insert(event, missing, token) {
+                        owed.hold.push(held);
+                    }
+                    owed.repair_from = owed.repair_from.or(from);
+                    continue;
+                }
+                Receipt::Dropped(misplaced) => {
+                    add(&counters.dropped, 1);
+                    tracing::debug!(room = %self.room, event = %id, reason = %misplaced, "dropped an event");
+                    ingested.refused += 1;
+                    MessageAcceptance::Reject
+                }
+                Receipt::Rejected(refusal) => {
+                    add(&counters.rejected, 1);
+                    tracing::debug!(room = %self.room, event = %id, reason = %refusal, "rejected an event");
+                    ingested.new += 1;
+                    self.decide(event, false);
+                    MessageAcceptance::Ignore
+                }
+                Receipt::Accepted { forks } => {
+                    if forks {
+                        tracing::warn!(room = %self.room, origin = %event.header().origin, event = %id,
+                            "a server signed two events for one place of its chain");
+                    }
+                    add(&counters.accepted, 1);
+                    ingested.new += 1;
+                    self.decide(event, true);
+                    MessageAcceptance::Accept
+                }
+            };
+            owed.tokens.extend(token.map(|token| (token, acceptance)));
+            for waiting in self.held.release(&id) {
+                owed.release.push(waiting.event.id());
+                work.push((waiting.event, waiting.token));
+            }
+        }
+        Ok(())
+    }
+
+    fn decide(&mut self, event: Event, accepted: bool) {
+        self.outline.add(&event, accepted);
+        self.recent.borrow_mut().insert(event.id(), Node::of(&event));
+        self.fresh.push(event.id());
+        self.undecided.insert(event.id(), StoredEvent { event, accepted });
+    }
+
+    fn fill_body(&mut self, event: &Event) -> Result<(), StoreError> {
+        if event.body_block().is_none() || self.undecided.contains_key(&event.id()) {
+            return Ok(());
+        }
+        match self.engine.store.event(&event.id())? {
+            Some(stored) if stored.event.body_block().is_none() => {
+                let filled = StoredEvent { event: event.clone(), accepted: stored.accepted };
+                self.engine.store.put_body(&filled).map(drop)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn author(&mut self, what: Authored) -> Result<Event, PostError> {
+        let store = |error: StoreError| PostError::Store(Arc::new(error));
+        let event = match what {
+            Authored::Create(event) => event,
+            Authored::Draft(_) if self.outline.have().is_empty() => return Err(PostError::UnknownRoom(self.room)),
+            Authored::Draft(draft) => {
+                let lane = if draft.state_key.is_some() { Lane::State } else { Lane::Timeline };
+                let origin = self.engine.origin;
+                let graph = Graph { store: &self.engine.store, undecided: &self.undecided, recent: &self.recent };
+                let head = match self.outline.head(origin, lane) {
+                    Some((_, id)) => graph.node(&id).map_err(store)?.map_or(0, |node| node.lamport),
+                    None => 0,
+                };
+                author(&self.engine.key, self.outline.placement(origin, lane, head), draft)?
+            }
+        };
+        let graph = Graph { store: &self.engine.store, undecided: &self.undecided, recent: &self.recent };
+        match receive(&event, &graph, self.outline.have(), &mut self.states).map_err(store)? {
+            Receipt::Accepted { .. } => {
+                self.decide(event.clone(), true);
+                Ok(event)
+            }
+            Receipt::Rejected(refusal) => Err(refusal.into()),
+            other => {
+                let reason = format!("the node's own event would be {other:?}");
+                Err(store(StoreError::Damaged(reason)))
+            }
+        }
+    }
+
+    fn state_at_tips(&mut self) -> Result<Option<Arc<RoomState>>, StoreError> {
+        let tips: Vec<EventId> = self.outline.tips(Lane::State).keys().copied().collect();
+        let graph = Graph { store: &self.engine.store, undecided: &self.undecided, recent: &self.recent };
+        self.states.at(&tips, &graph)
+    }
+
+    fn batch<'a>(&'a self, events: &'a [StoredEvent], hold: &'a [HeldEvent], release: &'a [EventId]) -> Batch<'a> {
+        Batch { outline: &self.outline, participation: self.participation, events, hold, release }
+    }
+
+    /// Writes the burst, flushes it, and then tells everybody.
+    async fn settle(&mut self, result: Result<(), StoreError>, owed: Owed) {
+        let written = match result {
+            Ok(()) => self.write(&owed).await,
+            Err(error) => Err(Arc::new(error)),
+        };
+        match written {
+            Ok(positions) => self.pay(owed, &positions).await,
+            Err(error) => self.fail(owed, &error),
+        }
+    }
+
+    /// Puts the burst on disk and returns the positions of its events.
+    async fn write(&mut self, owed: &Owed) -> Result<BTreeMap<EventId, LogPosition>, Arc<StoreError>> {
+        let fresh = std::mem::take(&mut self.fresh);
+        if fresh.is_empty() && owed.hold.is_empty() && owed.release.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let mut undecided = std::mem::take(&mut self.undecided);
+        let events: Vec<StoredEvent> = fresh.iter().filter_map(|id| undecided.remove(id)).collect();
+        let last = self.engine.store.put(&self.batch(&events, &owed.hold, &owed.release)).map_err(Arc::new)?;
+        if events.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        self.engine.committer.sync().await?;
+        add(&self.engine.counters.flushes, 1);
+        self.engine.mark_durable(last);
+        let first = last + 1 - events.len() as u64;
+        Ok(fresh.into_iter().zip(first..).collect())
+    }
+
+    async fn pay(&mut self, owed: Owed, positions: &BTreeMap<EventId, LogPosition>) {
+        if !positions.is_empty() {
+            self.engine.note_digest(&self.room);
+        }
+        for (done, ingested) in owed.ingested {
+            let _ = done.send(Ok(ingested));
+        }
+        let published: BTreeMap<EventId, Event> =
+            owed.publish.iter().map(|event| (event.id(), event.clone())).collect();
+        for (done, id) in owed.written {
+            if let (Some(event), Some(position)) = (published.get(&id), positions.get(&id)) {
+                let _ = done.send(Ok(Written { event: event.clone(), position: *position }));
+            }
+        }
+        let mut unheard = false;
+        for event in owed.publish {
+            // The network's end is the node's; nothing is lost, since the event is on disk.
+            unheard |= !self.engine.network.publish(&event).await.unwrap_or(true);
+        }
+        for (token, acceptance) in owed.tokens {
+            let _ = self.engine.network.validated(token, acceptance).await;
+        }
+        if unheard {
+            sync::spread(self.engine.clone(), self.room);
+        }
+        if let Some(peer) = owed.repair_from.filter(|_| !self.repairing && self.held.len() > 0) {
+            self.repairing = true;
+            sync::repair(self.engine.clone(), self.handle.clone(), self.room, peer, self.held.wanted());
+        }
+    }
+
+    /// The burst is lost: everybody is told so, and the room is read from the store again.
+    fn fail(&mut self, owed: Owed, error: &Arc<StoreError>) {
+        add(&self.engine.counters.store_errors, 1);
+        tracing::warn!(room = %self.room, %error, "events were not written");
+        for (done, _) in owed.ingested {
+            let _ = done.send(Err(Arc::clone(error)));
+        }
+        for (done, _) in owed.written {
+            let _ = done.send(Err(PostError::Store(Arc::clone(error))));
+        }
+        self.recent.get_mut().clear();
+        self.undecided.clear();
+        self.fresh.clear();
+        self.states = StateCache::default();
+        match RoomTask::load(self.engine.clone(), self.room, self.handle.clone()) {
+            Ok(loaded) => *self = RoomTask { repairing: self.repairing, ..loaded },
+            Err(error) => tracing::error!(room = %self.room, %error, "a room cannot be read from the store"),
+        }
+    }
+
+    fn blame(&self, from: Option<PeerId>, refused: usize) {
+        let Some(peer) = from else { return };
+        let network = self.engine.network.clone();
+        tokio::spawn(async move { network.count(peer, Count::EventsRefused(refused as u64)).await });
+    }
+}
+
+impl Engine {
+    /// The room's task, started if need be.
+    pub(super) fn room(&self, room: RoomId) -> RoomHandle {
+        super::lock(&self.rooms).entry(room).or_insert_with(|| spawn(self.clone(), room)).clone()
+    }
+
+    /// Forgets a room's task, so that the next use starts it anew.
+    pub(super) fn forget_room(&self, room: &RoomId) {
+        super::lock(&self.rooms).remove(room);
+    }
+
+    /// The room's digest has to be computed again.
+    fn note_digest(&self, room: &RoomId) {
+        let mut followed = self.followed.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(digest) = followed.get_mut(room) {
+            *digest = None;
+        }
+    }
+
+    pub(super) fn store(&self) -> &EventStore {
+        &self.0.store
+    }
+}

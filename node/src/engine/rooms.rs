@@ -1,0 +1,217 @@
+//! Making, joining and leaving rooms.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use libp2p::identity::PeerId;
+use rocketmesh_protocol::authority::RoomState;
+use rocketmesh_protocol::codec::Map;
+use rocketmesh_protocol::event::{Body, Content, Draft, JoinLeave, Placement, RoomType, author};
+use rocketmesh_protocol::id::{EventId, RoomId};
+use rocketmesh_protocol::identity::{Localpart, UserId};
+use rocketmesh_storage::{Participation, StoreError};
+use tokio::time::Instant;
+
+use super::room::{Authored, PostError, RoomCommand, Written};
+use super::sync::{self, PullError};
+use super::Engine;
+use crate::clock::random_16;
+
+/// How long one server may take to hand over a room's first part before the next is asked beside it.
+const NEXT_HOLDER: Duration = Duration::from_secs(5);
+
+/// Why a room cannot be joined. Nothing changed, but that what was already received of the room is kept.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum JoinError {
+    /// Nobody who is reachable has the room.
+    #[error(
+        "no server with the room was found in {waited_s} s: {asked} connected servers do not have it, the DHT named {named}; connect to a server that has it (`rocketmesh connect ADDRESS`) and try again"
+    )]
+    NotFound {
+        /// How long was looked for one.
+        waited_s: u64,
+        /// How many connected servers were asked.
+        asked: usize,
+        /// How many servers the DHT named.
+        named: usize,
+    },
+    /// The join itself was not allowed or not written.
+    #[error(transparent)]
+    Post(#[from] PostError),
+}
+
+impl Engine {
+    /// Follows what the store says this node takes part in.
+    pub(super) async fn follow_stored_rooms(&self) -> Result<(), StoreError> {
+        for (room, participation) in self.store().rooms()? {
+            if participation == Participation::Joined {
+                self.follow(room).await;
+            }
+        }
+        Ok(())
+    }
+
+    async fn follow(&self, room: RoomId) {
+        self.followed.write().unwrap_or_else(PoisonError::into_inner).insert(room, None);
+        // Fails only while the node shuts down.
+        let _ = self.network.follow(room).await;
+    }
+
+    async fn unfollow(&self, room: RoomId) {
+        self.followed.write().unwrap_or_else(PoisonError::into_inner).remove(&room);
+        let _ = self.network.unfollow(room).await;
+    }
+
+    /// Whether this node takes part in the room.
+    pub(crate) fn follows(&self, room: &RoomId) -> bool {
+        self.followed.read().unwrap_or_else(PoisonError::into_inner).contains_key(room)
+    }
+
+    /// The rooms that this node takes part in.
+    pub(crate) fn followed(&self) -> Vec<RoomId> {
+        self.followed.read().unwrap_or_else(PoisonError::into_inner).keys().copied().collect()
+    }
+
+    /// A local user of this server.
+    pub(crate) fn local(&self, localpart: Localpart) -> UserId {
+        UserId { origin: self.origin, localpart }
+    }
+
+    /// Makes a draft at this moment.
+    pub(crate) fn draft(&self, sender: Option<Localpart>, content: &Content, fields: Option<Map>) -> Draft {
+        let (kind, state_key) = content.kind_and_key();
+        Draft {
+            sender,
+            kind: kind.to_owned(),
+            state_key,
+            content: content.to_map(&random_16(&*self.entropy)),
+            body: fields.map(|fields| Body::new(random_16(&*self.entropy), fields)),
+            time_ms: self.clock.now_ms(),
+        }
+    }
+
+    /// Makes a room, owned by `user`.
+    pub(crate) async fn create_room(
+        &self,
+        user: Localpart,
+        room_type: RoomType,
+        name: &str,
+        topic: Option<&str>,
+    ) -> Result<Written, PostError> {
+        let mut fields = Map::new().with("name", name);
+        if let Some(topic) = topic {
+            fields.insert("topic", topic);
+        }
+        let draft = self.draft(Some(user), &Content::Create { room_type }, Some(fields));
+        let event = author(&self.key, Placement::first(), draft)?;
+        // Asking the rules first keeps a refused room out of the store.
+        RoomState::created(&event)?;
+        let room = self.room(event.room());
+        self.follow(event.room()).await;
+        room.send(RoomCommand::Participate(Participation::Joined)).await?;
+        room.author(Authored::Create(event)).await
+    }
+
+    /// Writes an event into a room.
+    pub(crate) async fn post(&self, room: RoomId, draft: Draft) -> Result<Written, PostError> {
+        if !self.holds(&room)? {
+            return Err(PostError::UnknownRoom(room));
+        }
+        self.room(room).author(Authored::Draft(draft)).await
+    }
+
+    /// The state of a room that this node holds something of, and how many events wait in it.
+    pub(crate) async fn state(&self, room: RoomId) -> Result<(Arc<RoomState>, usize), PostError> {
+        if !self.holds(&room)? {
+            return Err(PostError::UnknownRoom(room));
+        }
+        self.room(room).state().await?.ok_or(PostError::UnknownRoom(room))
+    }
+
+    fn holds(&self, room: &RoomId) -> Result<bool, PostError> {
+        self.store().contains(&EventId::from(*room)).map_err(|error| PostError::Store(Arc::new(error)))
+    }
+
+    /// Joins a room: fetches it from any server that has it, then writes the join.
+    pub(crate) async fn join(&self, room: RoomId, user: Localpart, wait: Duration) -> Result<Written, JoinError> {
+        if !self.follows(&room) {
+            self.obtain(room, wait).await?;
+        }
+        let task = self.room(room);
+        task.send(RoomCommand::Participate(Participation::Joined)).await?;
+        self.follow(room).await;
+        let change = Content::Member { user: self.local(user.clone()), change: JoinLeave::Join };
+        let draft = self.draft(Some(user), &change, None);
+        let joined = task.author(Authored::Draft(draft)).await;
+        if joined.is_err() && !self.has_local_member(room).await {
+            self.stop_following(room).await?;
+        }
+        let written = joined?;
+        // Gossip has no mesh for the room yet; a comparison tells everybody who is connected.
+        sync::spread(self.clone(), room);
+        Ok(written)
+    }
+
+    /// Leaves a room, and stops following it once no local user is left in it.
+    pub(crate) async fn leave(&self, room: RoomId, user: Localpart) -> Result<Written, PostError> {
+        let change = Content::Member { user: self.local(user.clone()), change: JoinLeave::Leave };
+        let draft = self.draft(Some(user), &change, None);
+        let written = self.post(room, draft).await?;
+        if !self.has_local_member(room).await {
+            // What the mesh for the room may not have carried is handed over before the door closes.
+            sync::spread_now(self, room).await;
+            self.stop_following(room).await?;
+        }
+        Ok(written)
+    }
+
+    async fn stop_following(&self, room: RoomId) -> Result<(), PostError> {
+        self.unfollow(room).await;
+        self.room(room).send(RoomCommand::Participate(Participation::Left)).await
+    }
+
+    async fn has_local_member(&self, room: RoomId) -> bool {
+        self.state(room).await.is_ok_and(|(state, _)| state.has_member(self.origin))
+    }
+
+    /// Fetches a room: asks every connected server, and whoever the DHT names, until one hands it over.
+    async fn obtain(&self, room: RoomId, wait: Duration) -> Result<(), JoinError> {
+        let deadline = Instant::now() + wait;
+        let closed = |_| PostError::Closed;
+        let mut providers = self.network.providers(room).await.map_err(closed)?;
+        let mut searching = true;
+        let mut asked: BTreeSet<PeerId> = BTreeSet::new();
+        let mut named = 0;
+        loop {
+            let mut candidates: Vec<PeerId> = self.network.ready().await.map_err(closed)?;
+            candidates.retain(|peer| !asked.contains(peer) && self.policy.may_federate(peer));
+            for peer in candidates {
+                asked.insert(peer);
+                let pull = tokio::time::timeout(NEXT_HOLDER, sync::pull(self, room, peer));
+                match pull.await {
+                    Ok(Ok(())) if self.holds(&room)? => return Ok(()),
+                    Ok(Err(PullError::Post(error))) => return Err(error.into()),
+                    // A holder that stalls keeps what it brought; the next one goes on from there.
+                    outcome => tracing::debug!(%room, %peer, ?outcome, "a server did not hand over the room"),
+                }
+            }
+            let now = Instant::now();
+            if now >= deadline {
+                return Err(JoinError::NotFound { waited_s: wait.as_secs(), asked: asked.len(), named });
+            }
+            let pause = (now + Duration::from_secs(1)).min(deadline);
+            match tokio::time::timeout_at(pause, providers.recv()).await {
+                Ok(Some(_)) => named += 1,
+                Ok(None) if searching => searching = false,
+                Ok(None) => {
+                    tokio::time::sleep_until(pause).await;
+                    // A DHT that was still empty may know more by now.
+                    providers = self.network.providers(room).await.map_err(closed)?;
+                }
+                Err(_) => {}
+            }
+        }
+    }
+}

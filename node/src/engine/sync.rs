@@ -1,0 +1,229 @@
+//! Repair: what gossip dropped, what was said while this node was away, what it does not know yet.
+//!
+//! On every new connection and about once a minute two servers compare the digests of their rooms. Where one differs, each
+//! pulls what it lacks: state first, in causal order, bounded by bytes, until nothing is left; then the heads of forks by id.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use libp2p::identity::PeerId;
+use rocketmesh_protocol::event::Event;
+use rocketmesh_protocol::have::HaveVector;
+use rocketmesh_protocol::id::{EventId, RoomId};
+use rocketmesh_protocol::limits::{MAX_IDS_PER_REQUEST, MAX_ROOMS_PER_REQUEST};
+use rocketmesh_protocol::sync::unknown_heads;
+use rocketmesh_protocol::wire::{Refused, Request, Response, WireEvent};
+
+use super::room::{PostError, RoomCommand, RoomHandle};
+use super::{Engine, add, intake, lock};
+use crate::network::{Count, RequestError, peer_id};
+
+/// How often rooms are compared with every connected server.
+const COMPARE_EVERY: Duration = Duration::from_secs(60);
+/// Rounds of one pull that brought nothing new before it is given up.
+const FRUITLESS_ROUNDS: usize = 2;
+/// How long to wait before asking again a peer that was asked too often.
+const TOO_MANY_PAUSE: Duration = Duration::from_secs(2);
+
+/// Why a pull ended early. What was received until then is kept.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum PullError {
+    #[error(transparent)]
+    Request(#[from] RequestError),
+    #[error("the peer refused: {}", .0.word())]
+    Refused(Refused),
+    #[error("the peer answered something else than was asked")]
+    OffTopic,
+    #[error("another pull of the room from this peer is under way")]
+    UnderWay,
+    #[error(transparent)]
+    Post(#[from] PostError),
+}
+
+/// Compares every room with every connected server, for as long as the node runs.
+pub(super) async fn run(engine: Engine) {
+    let mut shutdown = engine.shutdown();
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(COMPARE_EVERY) => {}
+            () = crate::network::shut_down(&mut shutdown) => return,
+        }
+        let Ok(peers) = engine.network.ready().await else { return };
+        for peer in peers {
+            compare(&engine, peer, engine.followed()).await;
+        }
+    }
+}
+
+/// Tells a peer the digests of rooms, and pulls those that it holds differently.
+pub(super) async fn compare(engine: &Engine, peer: PeerId, rooms: Vec<RoomId>) {
+    if !engine.policy.may_federate(&peer) {
+        return;
+    }
+    for rooms in rooms.chunks(MAX_ROOMS_PER_REQUEST) {
+        let digests: BTreeMap<_, _> =
+            rooms.iter().filter_map(|room| Some((*room, engine.digest(room)?))).collect();
+        if digests.is_empty() {
+            continue;
+        }
+        match engine.network.request(peer, &Request::Compare { digests: digests.clone() }).await {
+            Ok(Response::Differing { rooms }) => {
+                for room in rooms.into_iter().filter(|room| digests.contains_key(room)) {
+                    spawn_pull(engine.clone(), room, peer);
+                }
+            }
+            outcome => {
+                tracing::debug!(%peer, ?outcome, "a comparison brought no answer");
+                return;
+            }
+        }
+    }
+}
+
+/// Compares one room with every connected server in it: for events that gossip reached nobody with.
+pub(super) fn spread(engine: Engine, room: RoomId) {
+    tokio::spawn(async move { spread_now(&engine, room).await });
+}
+
+/// As [`spread`], and waits for the answers.
+pub(super) async fn spread_now(engine: &Engine, room: RoomId) {
+    let Ok((state, _)) = engine.state(room).await else { return };
+    let servers: Vec<PeerId> = state.servers().iter().map(peer_id).collect();
+    let Ok(ready) = engine.network.ready().await else { return };
+    for peer in ready.into_iter().filter(|peer| servers.contains(peer)) {
+        compare(engine, peer, vec![room]).await;
+    }
+}
+
+/// Pulls in the background.
+pub(super) fn spawn_pull(engine: Engine, room: RoomId, peer: PeerId) {
+    tokio::spawn(async move {
+        if let Err(error) = pull(&engine, room, peer).await {
+            tracing::debug!(%room, %peer, %error, "a pull ended early");
+        }
+    });
+}
+
+/// Fetches what events of a room wait for, first by id from the peer that sent them, then by comparing everything.
+pub(super) fn repair(engine: Engine, task: RoomHandle, room: RoomId, peer: PeerId, wanted: Vec<EventId>) {
+    tokio::spawn(async move {
+        let by_id = wanted.len() <= MAX_IDS_PER_REQUEST && fetch(&engine, room, peer, wanted).await.is_ok();
+        let still_missing = !by_id || task.state().await.ok().flatten().is_none_or(|(_, held)| held > 0);
+        if still_missing {
+            let _ = pull(&engine, room, peer).await;
+        }
+        let _ = task.send(RoomCommand::Repaired).await;
+    });
+}
+
+/// Pulls a room from a peer until the peer has nothing more. One pull for a room and peer at a time.
+pub(super) async fn pull(engine: &Engine, room: RoomId, peer: PeerId) -> Result<(), PullError> {
+    let _turn = Turn::take(engine, room, peer).ok_or(PullError::UnderWay)?;
+    let _permit = engine.pulls.acquire().await.map_err(|_| PostError::Closed)?;
+    let mut fruitless = 0;
+    loop {
+        let have = have(engine, room)?;
+        let (events, theirs, more) = ask(engine, peer, &Request::Pull { room, have }).await?;
+        let received = events.len();
+        let new = deliver(engine, room, peer, events).await?;
+        add(&engine.counters.pulled, new);
+        if more {
+            // A peer that says that there is more and sends nothing new has nothing to say.
+            fruitless = if new == 0 { fruitless + 1 } else { 0 };
+            if fruitless < FRUITLESS_ROUNDS {
+                continue;
+            }
+            return Err(PullError::OffTopic);
+        }
+        let store = engine.store();
+        let mut heads = unknown_heads(&theirs, |id| store.contains(id).unwrap_or(true));
+        heads.truncate(MAX_IDS_PER_REQUEST);
+        if !heads.is_empty() {
+            let fetched = fetch(engine, room, peer, heads).await?;
+            if fetched > 0 || received > 0 && new > 0 {
+                fruitless += 1;
+                if fruitless < FRUITLESS_ROUNDS {
+                    continue;
+                }
+            }
+        }
+        return Ok(());
+    }
+}
+
+/// Fetches events by id, with their ancestors. Returns how many were new.
+async fn fetch(engine: &Engine, room: RoomId, peer: PeerId, ids: Vec<EventId>) -> Result<usize, PullError> {
+    if ids.is_empty() {
+        return Ok(0);
+    }
+    let have = have(engine, room)?;
+    let (events, _, _) = ask(engine, peer, &Request::Fetch { room, ids, have }).await?;
+    deliver(engine, room, peer, events).await
+}
+
+async fn ask(
+    engine: &Engine,
+    peer: PeerId,
+    request: &Request,
+) -> Result<(Vec<WireEvent>, HaveVector, bool), PullError> {
+    let mut response = engine.network.request(peer, request).await;
+    if matches!(response, Ok(Response::Refused(Refused::TooMany))) {
+        tokio::time::sleep(TOO_MANY_PAUSE).await;
+        response = engine.network.request(peer, request).await;
+    }
+    match response {
+        Ok(Response::Events { events, have, more }) => Ok((events, have, more)),
+        Ok(Response::Refused(refused)) => Err(PullError::Refused(refused)),
+        Ok(Response::Differing { .. }) => {
+            let _ = engine.network.count(peer, Count::EventsRefused(1)).await;
+            Err(PullError::OffTopic)
+        }
+        Err(error) => {
+            if matches!(error, RequestError::Malformed(_)) {
+                let _ = engine.network.count(peer, Count::EventsRefused(1)).await;
+            }
+            Err(error.into())
+        }
+    }
+}
+
+/// Verifies what a peer answered and hands it to the room. Returns how many events were new.
+async fn deliver(
+    engine: &Engine,
+    room: RoomId,
+    peer: PeerId,
+    events: Vec<WireEvent>,
+) -> Result<usize, PullError> {
+    let _ = engine.network.count(peer, Count::Events(events.len() as u64)).await;
+    let (events, refused): (Vec<Event>, usize) = intake::open_all(engine, room, events).await;
+    if refused > 0 {
+        let _ = engine.network.count(peer, Count::EventsRefused(refused as u64)).await;
+    }
+    if events.is_empty() {
+        return Ok(0);
+    }
+    Ok(engine.room(room).ingest(events, Some(peer)).await?.new)
+}
+
+fn have(engine: &Engine, room: RoomId) -> Result<HaveVector, PullError> {
+    let entry = engine.store().room(&room).map_err(|error| PostError::Store(std::sync::Arc::new(error)))?;
+    Ok(entry.map(|entry| entry.outline.have().clone()).unwrap_or_default())
+}
+
+/// The right to pull a room from a peer, given back when dropped.
+struct Turn<'a> {
+    engine: &'a Engine,
+    key: (PeerId, RoomId),
+}
+
+impl<'a> Turn<'a> {
+    fn take(engine: &'a Engine, room: RoomId, peer: PeerId) -> Option<Self> {
+        lock(&engine.pulling).insert((peer, room)).then_some(Turn { engine, key: (peer, room) })
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        lock(&self.engine.pulling).remove(&self.key);
+    }
+}

@@ -1,0 +1,147 @@
+//! What the swarm consists of.
+
+use std::time::Duration;
+
+use libp2p::allow_block_list::{self, BlockedPeers};
+use libp2p::connection_limits::{self, ConnectionLimits};
+use libp2p::gossipsub::{
+    self, AllowAllSubscriptionFilter, IdentityTransform, MaxCountSubscriptionFilter, MessageAuthenticity, MessageId,
+    ValidationMode,
+};
+use libp2p::identity::Keypair;
+use libp2p::kad::store::{MemoryStore, MemoryStoreConfig};
+use libp2p::request_response::{self, ProtocolSupport};
+use libp2p::swarm::NetworkBehaviour;
+use libp2p::swarm::behaviour::toggle::Toggle;
+use libp2p::{StreamProtocol, identify, kad, mdns, ping};
+use rocketmesh_protocol::wire;
+
+use crate::network::framing::Framing;
+use crate::network::{DhtMode, NetworkConfig, NetworkLimits};
+
+/// The largest gossip RPC. One event fits many times; what needs the room is the list of all subscriptions of a server in
+/// thousands of rooms, which travels in one RPC.
+const MAX_GOSSIP_RPC: usize = 4 * 1024 * 1024;
+
+/// The most rooms whose providers this node remembers for the DHT, its own included: about 10 MiB.
+const MAX_PROVIDED_KEYS: usize = 65_536;
+
+pub(super) type Gossip = gossipsub::Behaviour<IdentityTransform, MaxCountSubscriptionFilter<AllowAllSubscriptionFilter>>;
+
+/// Connection limits stand first: what they refuse costs the others nothing.
+#[derive(NetworkBehaviour)]
+pub(super) struct Behaviour {
+    pub(super) limits: connection_limits::Behaviour,
+    pub(super) blocked: allow_block_list::Behaviour<BlockedPeers>,
+    pub(super) identify: identify::Behaviour,
+    pub(super) ping: ping::Behaviour,
+    pub(super) hello: request_response::Behaviour<Framing>,
+    pub(super) sync: request_response::Behaviour<Framing>,
+    pub(super) gossip: Gossip,
+    pub(super) kad: kad::Behaviour<MemoryStore>,
+    pub(super) mdns: Toggle<mdns::tokio::Behaviour>,
+}
+
+impl Behaviour {
+    pub(super) fn new(keypair: &Keypair, config: &NetworkConfig, agent: &str) -> Result<Self, String> {
+        let limits = &config.limits;
+        let peer = keypair.public().to_peer_id();
+        let identify = identify::Config::new(wire::IDENTIFY_PROTOCOL.to_owned(), keypair.public())
+            .with_agent_version(agent.to_owned())
+            .with_push_listen_addr_updates(true)
+            .with_cache_size(0);
+        let mdns = if config.mdns {
+            match mdns::tokio::Behaviour::new(mdns::Config::default(), peer) {
+                Ok(mdns) => Some(mdns),
+                Err(error) => {
+                    tracing::warn!(%error, "mDNS is off: the local network cannot be searched");
+                    None
+                }
+            }
+        } else {
+            None
+        };
+        Ok(Behaviour {
+            limits: connection_limits::Behaviour::new(connection_limits(limits)),
+            blocked: allow_block_list::Behaviour::default(),
+            identify: identify::Behaviour::new(identify),
+            ping: ping::Behaviour::new(ping::Config::new()),
+            hello: requests(wire::HELLO_PROTOCOL, Framing::HELLO, limits.introduction_timeout, 4),
+            sync: requests(wire::SYNC_PROTOCOL, Framing::SYNC, limits.request_timeout, 64),
+            gossip: gossip(limits)?,
+            kad: kad(peer, config.dht),
+            mdns: mdns.into(),
+        })
+    }
+}
+
+fn connection_limits(limits: &NetworkLimits) -> ConnectionLimits {
+    ConnectionLimits::default()
+        .with_max_pending_incoming(Some(limits.max_pending_incoming))
+        .with_max_established_incoming(Some(limits.max_incoming))
+        .with_max_established(Some(limits.max_connections))
+        .with_max_established_per_peer(Some(limits.max_per_peer))
+}
+
+fn requests(
+    protocol: &'static str,
+    framing: Framing,
+    timeout: Duration,
+    streams: usize,
+) -> request_response::Behaviour<Framing> {
+    let config =
+        request_response::Config::default().with_request_timeout(timeout).with_max_concurrent_streams(streams);
+    request_response::Behaviour::with_codec(
+        framing,
+        [(StreamProtocol::new(protocol), ProtocolSupport::Full)],
+        config,
+    )
+}
+
+/// Messages carry no signature of gossipsub's own, since every event carries one, and each is validated once, by the engine.
+fn gossip(limits: &NetworkLimits) -> Result<Gossip, String> {
+    let config = gossipsub::ConfigBuilder::default()
+        .protocol_id(wire::GOSSIP_PROTOCOL, gossipsub::Version::V1_1)
+        .validation_mode(ValidationMode::Anonymous)
+        .validate_messages()
+        .message_id_fn(|message| MessageId::from(wire::gossip_message_id(&message.data).as_slice()))
+        .max_transmit_size(MAX_GOSSIP_RPC)
+        // The engine may be waiting for a flush; what it accepts later than this is left to sync.
+        .history_length(10)
+        .build()
+        .map_err(|error| error.to_string())?;
+    let filter = MaxCountSubscriptionFilter {
+        filter: AllowAllSubscriptionFilter {},
+        max_subscribed_topics: limits.max_topics,
+        max_subscriptions_per_request: limits.max_topics,
+    };
+    let mut gossip = Gossip::new_with_subscription_filter(MessageAuthenticity::Anonymous, config, filter)
+        .map_err(str::to_owned)?;
+    let scoring = gossipsub::PeerScoreParams {
+        // Many servers behind one address are ordinary here: one office, one test machine.
+        ip_colocation_factor_weight: 0.0,
+        ..Default::default()
+    };
+    gossip.with_peer_score(scoring, gossipsub::PeerScoreThresholds::default())?;
+    Ok(gossip)
+}
+
+fn kad(peer: libp2p::PeerId, mode: DhtMode) -> kad::Behaviour<MemoryStore> {
+    let mut config = kad::Config::new(StreamProtocol::new(wire::DHT_PROTOCOL));
+    config
+        .set_kbucket_inserts(kad::BucketInserts::Manual)
+        .set_query_timeout(Duration::from_secs(20))
+        // Nothing but providers is stored.
+        .set_record_filtering(kad::StoreInserts::FilterBoth);
+    let store = MemoryStore::with_config(
+        peer,
+        MemoryStoreConfig { max_provided_keys: MAX_PROVIDED_KEYS, max_records: 0, ..Default::default() },
+    );
+    let mut kad = kad::Behaviour::with_config(peer, store, config);
+    kad.set_mode(match mode {
+        DhtMode::Auto => None,
+        DhtMode::Server => Some(kad::Mode::Server),
+        DhtMode::Client => Some(kad::Mode::Client),
+    });
+    kad
+}

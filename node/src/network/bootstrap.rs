@@ -1,0 +1,169 @@
+//! Peers to stay connected to: tried again with back-off for as long as they cannot be reached, and shown as such.
+
+use std::time::Duration;
+
+use libp2p::Multiaddr;
+use libp2p::identity::PeerId;
+use libp2p::swarm::ConnectionId;
+use tokio::time::Instant;
+
+use crate::api::types::BootstrapView;
+use crate::network::address::peer_of;
+
+/// The first pause after a failure; it doubles up to [`LONGEST_PAUSE`].
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+/// The longest pause. A server that comes back is found within it.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// The bootstrap addresses of a node.
+#[derive(Debug, Default)]
+pub(super) struct Bootstrap(Vec<Entry>);
+
+#[derive(Debug)]
+struct Entry {
+    address: Multiaddr,
+    /// The peer in the address, or for `/dnsaddr` the one that was found there.
+    peer: Option<PeerId>,
+    state: State,
+    failures: u64,
+    last_error: Option<String>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum State {
+    Connected,
+    Dialling(ConnectionId),
+    Waiting(Instant),
+}
+
+impl Bootstrap {
+    /// Addresses that are due at once.
+    pub(super) fn new(addresses: Vec<Multiaddr>, now: Instant) -> Self {
+        let mut bootstrap = Bootstrap::default();
+        for address in addresses {
+            bootstrap.add(address, now);
+        }
+        bootstrap
+    }
+
+    /// Adds an address unless it is there.
+    pub(super) fn add(&mut self, address: Multiaddr, now: Instant) {
+        if self.0.iter().all(|entry| entry.address != address) {
+            let peer = peer_of(&address);
+            self.0.push(Entry { address, peer, state: State::Waiting(now), failures: 0, last_error: None });
+        }
+    }
+
+    /// Addresses that are to be dialled now.
+    pub(super) fn due(&self, now: Instant) -> Vec<Multiaddr> {
+        let due = |entry: &&Entry| matches!(entry.state, State::Waiting(until) if until <= now);
+        self.0.iter().filter(due).map(|entry| entry.address.clone()).collect()
+    }
+
+    /// An address is being dialled.
+    pub(super) fn dialling(&mut self, address: &Multiaddr, connection: ConnectionId) {
+        if let Some(entry) = self.0.iter_mut().find(|entry| entry.address == *address) {
+            entry.state = State::Dialling(connection);
+        }
+    }
+
+    /// A connection is there.
+    pub(super) fn connected(&mut self, connection: ConnectionId, peer: PeerId) {
+        for entry in &mut self.0 {
+            let dialled = entry.state == State::Dialling(connection);
+            if dialled || entry.peer == Some(peer) {
+                entry.peer = Some(peer);
+                entry.state = State::Connected;
+                entry.failures = 0;
+                entry.last_error = None;
+            }
+        }
+    }
+
+    /// A dial failed.
+    pub(super) fn failed(&mut self, connection: ConnectionId, error: &str, now: Instant) {
+        for entry in self.0.iter_mut().filter(|entry| entry.state == State::Dialling(connection)) {
+            entry.fail(error, now);
+        }
+    }
+
+    /// An address cannot even be dialled.
+    pub(super) fn refused(&mut self, address: &Multiaddr, error: &str, now: Instant) {
+        for entry in self.0.iter_mut().filter(|entry| entry.address == *address) {
+            entry.fail(error, now);
+        }
+    }
+
+    /// The last connection with a peer closed.
+    pub(super) fn lost(&mut self, peer: &PeerId, now: Instant) {
+        for entry in &mut self.0 {
+            if entry.peer.as_ref() == Some(peer) && entry.state == State::Connected {
+                entry.state = State::Waiting(now + FIRST_PAUSE);
+            }
+        }
+    }
+
+    /// For people and programs to look at.
+    pub(super) fn view(&self, now: Instant) -> Vec<BootstrapView> {
+        let view = |entry: &Entry| BootstrapView {
+            address: entry.address.to_string(),
+            state: match entry.state {
+                State::Connected => "connected",
+                _ if entry.failures > 0 => "unreachable",
+                _ => "connecting",
+            }
+            .to_owned(),
+            failures: entry.failures,
+            next_try_s: match entry.state {
+                State::Waiting(until) => Some(until.saturating_duration_since(now).as_secs()),
+                _ => None,
+            },
+            last_error: entry.last_error.clone(),
+        };
+        self.0.iter().map(view).collect()
+    }
+}
+
+impl Entry {
+    fn fail(&mut self, error: &str, now: Instant) {
+        let doublings = u32::try_from(self.failures.min(10)).unwrap_or(10);
+        self.failures += 1;
+        self.last_error = Some(error.to_owned());
+        self.state = State::Waiting(now + (FIRST_PAUSE * 2_u32.pow(doublings)).min(LONGEST_PAUSE));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn an_unreachable_address_is_tried_again_ever_more_rarely_and_shown_as_such() {
+        let mut now = Instant::now();
+        let address: Multiaddr =
+            "/ip4/127.0.0.1/tcp/1/p2p/12D3KooWDpJ7As7BWAwRMfu1VU2WCqNjvq387JEYKDBj4kx6nXTN".parse().unwrap();
+        let mut bootstrap = Bootstrap::new(vec![address.clone()], now);
+        let mut pauses = Vec::new();
+        for attempt in 0..9 {
+            assert_eq!(bootstrap.due(now), [address.clone()]);
+            let connection = ConnectionId::new_unchecked(attempt);
+            bootstrap.dialling(&address, connection);
+            assert!(bootstrap.due(now).is_empty(), "one dial at a time");
+            bootstrap.failed(connection, "refused", now);
+            let view = bootstrap.view(now).remove(0);
+            assert_eq!((view.state.as_str(), view.failures), ("unreachable", attempt as u64 + 1));
+            pauses.push(view.next_try_s.unwrap());
+            now += Duration::from_secs(view.next_try_s.unwrap());
+        }
+        assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 60, 60, 60]);
+
+        let connection = ConnectionId::new_unchecked(99);
+        let peer = peer_of(&address).unwrap();
+        bootstrap.dialling(&address, connection);
+        bootstrap.connected(connection, peer);
+        assert_eq!(bootstrap.view(now)[0].state, "connected");
+        bootstrap.lost(&peer, now);
+        assert_eq!(bootstrap.due(now + FIRST_PAUSE), [address]);
+    }
+}

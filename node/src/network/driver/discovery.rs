@@ -1,0 +1,195 @@
+//! Finding peers and keeping connections in order: bootstrap, mDNS, the DHT, duplicates.
+
+use libp2p::identity::PeerId;
+use libp2p::kad::{self, GetClosestPeersOk, GetProvidersOk, QueryId, QueryResult};
+use libp2p::swarm::ConnectionId;
+use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
+use libp2p::{Multiaddr, StreamProtocol, identify, mdns};
+use rocketmesh_protocol::wire;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use super::{Driver, provider_key};
+use crate::network::DhtMode;
+use crate::network::address::{Scope, peer_of, scope};
+use crate::network::peers::FoundBy;
+
+/// How many rooms are announced in the DHT at the same time. Each costs a lookup; thousands of rooms take turns.
+const ANNOUNCEMENTS: usize = 8;
+
+impl Driver {
+    /// Dials an address, whoever may be known there.
+    pub(super) fn dial_address(&mut self, address: Multiaddr) -> Result<ConnectionId, String> {
+        let opts = match peer_of(&address) {
+            Some(peer) => DialOpts::peer_id(peer).addresses(vec![address]).condition(PeerCondition::Always).build(),
+            None => DialOpts::from(address),
+        };
+        let connection = opts.connection_id();
+        self.swarm.dial(opts).map(|()| connection).map_err(|error| error.to_string())
+    }
+
+    pub(super) fn dial_bootstrap(&mut self, address: &Multiaddr, now: Instant) {
+        if let Some(peer) = peer_of(address) {
+            let known = self.peers.entry(peer, now);
+            known.found_by.insert(FoundBy::Bootstrap);
+            if peer == *self.swarm.local_peer_id() {
+                return self.bootstrap.refused(address, "this is the node's own address", now);
+            }
+            if let Some(connection) = known.connections.keys().next().copied() {
+                return self.bootstrap.connected(connection, peer);
+            }
+        }
+        match self.dial_address(address.clone()) {
+            Ok(connection) => self.bootstrap.dialling(address, connection),
+            Err(error) => self.bootstrap.refused(address, &error, now),
+        }
+    }
+
+    pub(super) fn on_mdns(&mut self, event: mdns::Event) {
+        let mdns::Event::Discovered(found) = event else { return };
+        let now = Instant::now();
+        for (peer, address) in found {
+            if peer == *self.swarm.local_peer_id() {
+                continue;
+            }
+            let known = self.peers.entry(peer, now);
+            known.found_by.insert(FoundBy::Mdns);
+            known.note_address(address.clone());
+            if known.connections.is_empty() && known.ban.is_none() {
+                // Refused when a dial is under way or the peer is connected by now: both are what is wanted.
+                let _ = self.swarm.dial(DialOpts::peer_id(peer).addresses(vec![address]).build());
+            }
+        }
+    }
+
+    /// Learns a peer's addresses from what it says of itself. Into the DHT go only peers of this mesh's DHT, and only
+    /// addresses that reach as far as the connection over which they were learned.
+    pub(super) fn on_identify(&mut self, peer: PeerId, info: &identify::Info) {
+        let now = Instant::now();
+        let known = self.peers.entry(peer, now);
+        known.note_claims(&info.agent_version, info.protocols.iter().map(ToString::to_string));
+        let reach = known.connections.values().map(|connection| scope(&connection.address)).max();
+        let reach = reach.unwrap_or(Scope::Global);
+        let usable: Vec<Multiaddr> = info.listen_addrs.iter().filter(|address| scope(address) >= reach).take(16).cloned().collect();
+        for address in &usable {
+            known.note_address(address.clone());
+        }
+        if !info.protocols.contains(&StreamProtocol::new(wire::DHT_PROTOCOL)) {
+            return;
+        }
+        known.in_dht = true;
+        let kad = &mut self.swarm.behaviour_mut().kad;
+        for address in usable {
+            kad.add_address(&peer, address);
+        }
+        if !self.dht_bootstrapped {
+            self.dht_bootstrapped = kad.bootstrap().is_ok();
+        }
+        self.provide_more();
+    }
+
+    /// A connection that a peer opened of its own accord proves that the address it came to can be reached, at least from
+    /// where that peer stands. It is what makes this node serve the DHT.
+    pub(super) fn on_inbound(&mut self, local: &Multiaddr) {
+        let listening = self.swarm.listeners().any(|address| address == local);
+        if self.config.dht == DhtMode::Auto && listening {
+            self.swarm.add_external_address(local.clone());
+        }
+    }
+
+    /// Announces rooms whose turn it is. Announcing to nobody would be forgotten, so it waits for a first DHT peer.
+    pub(super) fn provide_more(&mut self) {
+        if !self.dht_bootstrapped {
+            return;
+        }
+        while self.providing.len() < ANNOUNCEMENTS {
+            let Some(room) = self.to_provide.pop_front() else { break };
+            match self.swarm.behaviour_mut().kad.start_providing(provider_key(&room)) {
+                Ok(query) => self.providing.push(query),
+                Err(error) => tracing::warn!(%room, %error, "a room cannot be announced in the DHT"),
+            }
+        }
+    }
+
+    pub(super) fn on_kad(&mut self, event: kad::Event) {
+        match event {
+            kad::Event::OutboundQueryProgressed { id, result, step, .. } => {
+                self.on_query(id, result);
+                if step.last {
+                    self.providing.retain(|query| *query != id);
+                    self.searches.remove(&id);
+                    self.lookups.remove(&id);
+                    self.provide_more();
+                }
+            }
+            // kad has checked that the provider is the peer that says so; the store bounds how many there are.
+            kad::Event::InboundRequest { request: kad::InboundRequest::AddProvider { record: Some(record) } } => {
+                use libp2p::kad::store::RecordStore;
+                if let Err(error) = self.swarm.behaviour_mut().kad.store_mut().add_provider(record) {
+                    tracing::debug!(%error, "a provider of a room is not remembered");
+                }
+            }
+            kad::Event::ModeChanged { new_mode } => tracing::info!(mode = %new_mode, "the DHT mode changed"),
+            _ => {}
+        }
+    }
+
+    fn on_query(&mut self, id: QueryId, result: QueryResult) {
+        match result {
+            QueryResult::GetProviders(Ok(GetProvidersOk::FoundProviders { providers, .. })) => {
+                let Some(found) = self.searches.get(&id).cloned() else { return };
+                for peer in providers {
+                    self.await_provider(peer, found.clone());
+                }
+            }
+            QueryResult::GetClosestPeers(Ok(GetClosestPeersOk { peers, .. })) => {
+                let Some(wanted) = self.lookups.get(&id).copied() else { return };
+                if let Some(found) = peers.into_iter().find(|peer| peer.peer_id == wanted) {
+                    let _ = self.swarm.dial(DialOpts::peer_id(wanted).addresses(found.addrs).build());
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn await_provider(&mut self, peer: PeerId, found: mpsc::Sender<PeerId>) {
+        if peer == *self.swarm.local_peer_id() {
+            return;
+        }
+        let known = self.peers.entry(peer, Instant::now());
+        known.found_by.insert(FoundBy::Dht);
+        if known.ready() {
+            let _ = found.try_send(peer);
+            return;
+        }
+        let addresses: Vec<Multiaddr> = known.addresses.iter().cloned().collect();
+        let connected = !known.connections.is_empty();
+        self.awaited.push((peer, found));
+        if !connected {
+            let dial = DialOpts::peer_id(peer).addresses(addresses).extend_addresses_through_behaviour().build();
+            if self.swarm.dial(dial).is_err() {
+                let query = self.swarm.behaviour_mut().kad.get_closest_peers(peer);
+                self.lookups.insert(query, peer);
+            }
+        }
+    }
+
+    /// Two servers that find each other at the same moment hold two connections. The one with the lower id closes all but
+    /// one, so that they never close different ones.
+    pub(super) fn prune_duplicates(&mut self) {
+        let own = *self.swarm.local_peer_id();
+        let surplus: Vec<ConnectionId> = self
+            .peers
+            .iter()
+            .filter(|(peer, known)| own < **peer && known.connections.len() > 1)
+            .flat_map(|(_, known)| {
+                let keep = known.connections.iter().find(|(_, connection)| connection.outbound);
+                let keep = keep.or(known.connections.iter().next()).map(|(id, _)| *id);
+                known.connections.keys().copied().filter(move |id| Some(*id) != keep)
+            })
+            .collect();
+        for connection in surplus {
+            self.swarm.close_connection(connection);
+        }
+    }
+}

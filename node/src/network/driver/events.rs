@@ -1,0 +1,255 @@
+//! What the swarm reports.
+
+use libp2p::core::ConnectedPoint;
+use libp2p::gossipsub::{self, MessageAcceptance};
+use libp2p::identity::PeerId;
+use libp2p::request_response::{self, Message};
+use libp2p::swarm::{ConnectionId, SwarmEvent};
+use libp2p::{identify, ping};
+use rocketmesh_protocol::wire::{Hello, Refused, Request, Response, common_version};
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::time::Instant;
+
+use super::Driver;
+use crate::network::behaviour::BehaviourEvent;
+use crate::network::handle::{Event, GossipToken, IncomingRequest};
+use crate::network::peers::{Connection, FoundBy, Introduction};
+
+impl Driver {
+    pub(super) fn on_swarm(&mut self, event: SwarmEvent<BehaviourEvent>) {
+        match event {
+            SwarmEvent::Behaviour(event) => self.on_behaviour(event),
+            SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
+                self.on_connected(peer_id, connection_id, &endpoint);
+            }
+            SwarmEvent::ConnectionClosed { peer_id, connection_id, .. } => self.on_closed(peer_id, connection_id),
+            SwarmEvent::OutgoingConnectionError { peer_id, connection_id, error } => {
+                let error = error.to_string();
+                tracing::debug!(peer = ?peer_id, error, "a dial failed");
+                self.bootstrap.failed(connection_id, &error, Instant::now());
+                if let Some(answer) = self.connects.remove(&connection_id) {
+                    let _ = answer.send(Err(error));
+                }
+                if let Some(peer) = peer_id.filter(|peer| !self.swarm.is_connected(peer)) {
+                    self.awaited.retain(|(awaited, _)| *awaited != peer);
+                }
+            }
+            SwarmEvent::NewListenAddr { address, .. } => tracing::info!(%address, "listening"),
+            SwarmEvent::ListenerClosed { addresses, reason, .. } => {
+                tracing::warn!(?addresses, ?reason, "a listening address was lost");
+            }
+            _ => {}
+        }
+    }
+
+    fn on_behaviour(&mut self, event: BehaviourEvent) {
+        match event {
+            BehaviourEvent::Hello(event) => self.on_hello(event),
+            BehaviourEvent::Sync(event) => self.on_sync(event),
+            BehaviourEvent::Gossip(event) => self.on_gossip(event),
+            BehaviourEvent::Kad(event) => self.on_kad(event),
+            BehaviourEvent::Mdns(event) => self.on_mdns(event),
+            BehaviourEvent::Identify(
+                identify::Event::Received { peer_id, info, .. } | identify::Event::Pushed { peer_id, info, .. },
+            ) => self.on_identify(peer_id, &info),
+            BehaviourEvent::Ping(ping::Event { peer, result: Ok(latency), .. }) => {
+                if let Some(peer) = self.peers.get_mut(&peer) {
+                    peer.latency = Some(latency);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn on_connected(&mut self, peer: PeerId, connection: ConnectionId, endpoint: &ConnectedPoint) {
+        let now = Instant::now();
+        let known = self.peers.entry(peer, now);
+        let outbound = endpoint.is_dialer();
+        let address = endpoint.get_remote_address().clone();
+        if outbound {
+            known.note_address(address.clone());
+        } else if known.found_by.is_empty() {
+            known.found_by.insert(FoundBy::Inbound);
+        }
+        let first = known.connections.is_empty();
+        known.connections.insert(connection, Connection { address, outbound });
+        if first {
+            known.introduction = Introduction::Pending;
+            self.unintroduced.insert(peer, now + self.config.limits.introduction_timeout);
+            let request = self.swarm.behaviour_mut().hello.send_request(&peer, self.hello.encode());
+            self.hellos.insert(request, peer);
+        }
+        if let ConnectedPoint::Listener { local_addr, .. } = endpoint {
+            self.on_inbound(local_addr);
+        }
+        if outbound {
+            self.bootstrap.connected(connection, peer);
+        }
+        if let Some(answer) = self.connects.remove(&connection) {
+            self.peers.entry(peer, now).found_by.insert(FoundBy::Command);
+            let _ = answer.send(Ok(peer));
+        }
+    }
+
+    fn on_closed(&mut self, peer: PeerId, connection: ConnectionId) {
+        let Some(known) = self.peers.get_mut(&peer) else { return };
+        known.connections.remove(&connection);
+        if known.connections.is_empty() {
+            known.in_dht = false;
+            self.unintroduced.remove(&peer);
+            self.awaited.retain(|(awaited, _)| *awaited != peer);
+            self.bootstrap.lost(&peer, Instant::now());
+        }
+    }
+
+    fn on_hello(&mut self, event: request_response::Event<Vec<u8>, Vec<u8>>) {
+        match event {
+            request_response::Event::Message { peer, message: Message::Request { request, channel, .. }, .. } => {
+                let _ = self.swarm.behaviour_mut().hello.send_response(channel, self.hello.encode());
+                self.introduced(peer, &request);
+            }
+            request_response::Event::Message { peer, message: Message::Response { request_id, response }, .. } => {
+                self.hellos.remove(&request_id);
+                self.introduced(peer, &response);
+            }
+            request_response::Event::OutboundFailure { peer, request_id, error, .. } => {
+                self.hellos.remove(&request_id);
+                let pending = self.peers.get(&peer).is_some_and(|known| known.introduction == Introduction::Pending);
+                if pending && matches!(error, request_response::OutboundFailure::UnsupportedProtocols) {
+                    self.mark(peer, Introduction::Incompatible(None));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn introduced(&mut self, peer: PeerId, hello: &[u8]) {
+        let introduction = match Hello::decode(hello) {
+            Ok(theirs) if common_version(&self.hello, &theirs).is_some() => Introduction::Done(theirs),
+            Ok(theirs) => {
+                tracing::info!(%peer, agent = theirs.agent, versions = ?theirs.wire_versions, "a peer speaks no version that this node speaks");
+                Introduction::Incompatible(Some(theirs))
+            }
+            Err(error) => {
+                tracing::debug!(%peer, %error, "a peer introduced itself with something else");
+                Introduction::Incompatible(None)
+            }
+        };
+        self.mark(peer, introduction);
+    }
+
+    fn mark(&mut self, peer: PeerId, introduction: Introduction) {
+        let Some(known) = self.peers.get_mut(&peer) else { return };
+        let was_ready = known.ready();
+        known.introduction = introduction;
+        let is_ready = known.ready();
+        let name = known.name();
+        self.unintroduced.remove(&peer);
+        if is_ready && !was_ready {
+            self.tell(Event::PeerReady { peer, name });
+            for (_, found) in self.awaited.extract_if(.., |(awaited, _)| *awaited == peer) {
+                let _ = found.try_send(peer);
+            }
+        } else if !is_ready {
+            self.awaited.retain(|(awaited, _)| *awaited != peer);
+        }
+    }
+
+    fn on_sync(&mut self, event: request_response::Event<Vec<u8>, Vec<u8>>) {
+        match event {
+            request_response::Event::Message { peer, message: Message::Request { request, channel, .. }, .. } => {
+                if let Err((channel, refused)) = self.on_request(peer, &request, channel) {
+                    if let Some(known) = self.peers.get_mut(&peer) {
+                        known.counters.requests_refused += 1;
+                    }
+                    let response = Response::Refused(refused).encode();
+                    let _ = self.swarm.behaviour_mut().sync.send_response(channel, response);
+                }
+            }
+            request_response::Event::Message { message: Message::Response { request_id, response }, .. } => {
+                if let Some(answer) = self.requests.remove(&request_id) {
+                    let _ = answer.send(Ok(response));
+                }
+            }
+            request_response::Event::OutboundFailure { request_id, error, .. } => {
+                if let Some(answer) = self.requests.remove(&request_id) {
+                    let _ = answer.send(Err(error.to_string()));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    #[allow(clippy::type_complexity)]
+    fn on_request(
+        &mut self,
+        peer: PeerId,
+        request: &[u8],
+        channel: request_response::ResponseChannel<Vec<u8>>,
+    ) -> Result<(), (request_response::ResponseChannel<Vec<u8>>, Refused)> {
+        let Some(known) = self.peers.get_mut(&peer) else { return Err((channel, Refused::NotIntroduced)) };
+        known.counters.requests += 1;
+        if !known.may_request(Instant::now()) {
+            return Err((channel, Refused::TooMany));
+        }
+        if known.excluded {
+            return Err((channel, Refused::Policy));
+        }
+        if !known.ready() {
+            return Err((channel, Refused::NotIntroduced));
+        }
+        let request = match Request::decode(request) {
+            Ok(request) => request,
+            Err(error) => {
+                tracing::debug!(%peer, %error, "a peer sent a malformed request");
+                return Err((channel, Refused::Other));
+            }
+        };
+        match self.engine.try_send(Event::Request(IncomingRequest { peer, request, channel })) {
+            Ok(()) => Ok(()),
+            Err(TrySendError::Full(Event::Request(refused)) | TrySendError::Closed(Event::Request(refused))) => {
+                Err((refused.channel, Refused::TooMany))
+            }
+            Err(_) => Ok(()),
+        }
+    }
+
+    fn on_gossip(&mut self, event: gossipsub::Event) {
+        match event {
+            gossipsub::Event::Message { propagation_source: peer, message_id: id, message } => {
+                let token = GossipToken { id, peer };
+                let ready = self.peers.get_mut(&peer).is_some_and(|known| {
+                    known.counters.gossip += 1;
+                    known.ready()
+                });
+                let room = self.topics.get(&message.topic).copied();
+                let taken = match room.filter(|_| ready) {
+                    Some(room) => {
+                        let event = Event::Gossip { peer, room, bytes: message.data, token: token.clone() };
+                        self.engine.try_send(event).is_ok()
+                    }
+                    None => false,
+                };
+                if !taken {
+                    let gossip = &mut self.swarm.behaviour_mut().gossip;
+                    gossip.report_message_validation_result(&token.id, &peer, MessageAcceptance::Ignore);
+                }
+            }
+            gossipsub::Event::Subscribed { peer_id: peer, topic } => {
+                if let Some(room) = self.topics.get(&topic).copied() {
+                    if self.peers.get(&peer).is_some_and(|known| known.ready()) {
+                        self.tell(Event::PeerFollows { peer, room });
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Tells the engine, unless it is busy: whatever this would have set off is set off again within a minute.
+    fn tell(&mut self, event: Event) {
+        if self.engine.try_send(event).is_err() {
+            tracing::debug!("the engine is busy; an event of the network is left to the next comparison");
+        }
+    }
+}

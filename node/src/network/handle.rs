@@ -1,0 +1,223 @@
+//! What the rest of the node says to the network and hears from it.
+
+use libp2p::gossipsub::MessageId;
+use libp2p::identity::PeerId;
+use libp2p::request_response::ResponseChannel;
+use libp2p::{Multiaddr, gossipsub::MessageAcceptance};
+use rocketmesh_protocol::event::Event as RoomEvent;
+use rocketmesh_protocol::id::RoomId;
+use rocketmesh_protocol::identity::ServerName;
+use rocketmesh_protocol::wire::{GossipFrame, Request, Response, WireError};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::api::types::{BootstrapView, PeerView};
+
+/// How many commands may wait for the network. They are small, and whoever sends one can wait.
+const COMMANDS: usize = 1024;
+
+/// The network's task has ended, which it does only when the node shuts down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the node is shutting down")]
+pub struct NetworkClosed;
+
+/// Why a request brought no answer.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub(crate) enum RequestError {
+    /// No connection, no answer in time, or the connection broke.
+    #[error("the peer did not answer: {0}")]
+    Unanswered(String),
+    /// The answer cannot be read.
+    #[error("the peer answered with {0}")]
+    Malformed(#[from] WireError),
+    /// The node is shutting down.
+    #[error(transparent)]
+    Closed(#[from] NetworkClosed),
+}
+
+/// What the network tells the engine.
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// A peer has introduced itself and speaks a version that this node speaks.
+    PeerReady {
+        peer: PeerId,
+        name: Option<ServerName>,
+    },
+    /// A peer subscribed to the topic of a room that this node follows.
+    PeerFollows {
+        peer: PeerId,
+        room: RoomId,
+    },
+    /// A gossip message for a room that this node follows.
+    Gossip {
+        peer: PeerId,
+        room: RoomId,
+        bytes: Vec<u8>,
+        token: GossipToken,
+    },
+    /// A request.
+    Request(IncomingRequest),
+}
+
+/// Names a gossip message whose validation is still to be reported.
+#[derive(Debug, Clone)]
+pub(crate) struct GossipToken {
+    pub(super) id: MessageId,
+    pub(super) peer: PeerId,
+}
+
+/// A request that is to be answered.
+#[derive(Debug)]
+pub(crate) struct IncomingRequest {
+    pub(crate) peer: PeerId,
+    pub(crate) request: Request,
+    pub(super) channel: ResponseChannel<Vec<u8>>,
+}
+
+/// What is counted of a peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Count {
+    GossipRefused,
+    Events(u64),
+    EventsRefused(u64),
+}
+
+#[derive(Debug)]
+pub(super) enum Command {
+    Follow(RoomId),
+    Unfollow(RoomId),
+    Publish { room: RoomId, frame: Vec<u8>, reached: oneshot::Sender<bool> },
+    Validated { token: GossipToken, acceptance: MessageAcceptance },
+    Request { peer: PeerId, request: Vec<u8>, answer: oneshot::Sender<Result<Vec<u8>, String>> },
+    Respond { channel: ResponseChannel<Vec<u8>>, response: Vec<u8> },
+    Providers { room: RoomId, found: mpsc::Sender<PeerId> },
+    Ready { answer: oneshot::Sender<Vec<PeerId>> },
+    Connect { address: Multiaddr, answer: oneshot::Sender<Result<PeerId, String>> },
+    Ban { peer: PeerId, banned: bool, reason: Option<String> },
+    Exclude { peers: Vec<(PeerId, bool)> },
+    Count { peer: PeerId, count: Count },
+    Peers { answer: oneshot::Sender<Vec<PeerView>> },
+    Status { answer: oneshot::Sender<NetworkStatus> },
+}
+
+/// The network in short.
+#[derive(Debug, Clone, Default)]
+pub struct NetworkStatus {
+    /// Addresses with this node's id, confirmed external ones first.
+    pub addresses: Vec<Multiaddr>,
+    /// Configured bootstrap addresses.
+    pub bootstrap: Vec<BootstrapView>,
+    /// Connected peers.
+    pub connected: usize,
+    /// Peers that have introduced themselves.
+    pub introduced: usize,
+    /// Whether this node serves the DHT.
+    pub dht_server: bool,
+    /// Peers in the DHT's routing table.
+    pub dht_peers: usize,
+    /// Rooms followed.
+    pub topics: usize,
+}
+
+/// A way to the network's task. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct NetworkHandle {
+    commands: mpsc::Sender<Command>,
+}
+
+impl NetworkHandle {
+    pub(super) fn channel() -> (Self, mpsc::Receiver<Command>) {
+        let (commands, receiver) = mpsc::channel(COMMANDS);
+        (NetworkHandle { commands }, receiver)
+    }
+
+    async fn send(&self, command: Command) -> Result<(), NetworkClosed> {
+        self.commands.send(command).await.map_err(|_| NetworkClosed)
+    }
+
+    async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Result<T, NetworkClosed> {
+        let (answer, waiting) = oneshot::channel();
+        self.send(command(answer)).await?;
+        waiting.await.map_err(|_| NetworkClosed)
+    }
+
+    /// Receives a room's gossip and advertises the room in the DHT.
+    pub(crate) async fn follow(&self, room: RoomId) -> Result<(), NetworkClosed> {
+        self.send(Command::Follow(room)).await
+    }
+
+    /// The opposite of [`NetworkHandle::follow`].
+    pub(crate) async fn unfollow(&self, room: RoomId) -> Result<(), NetworkClosed> {
+        self.send(Command::Unfollow(room)).await
+    }
+
+    /// Gossips an event of this node. Tells whether it was handed to any peer.
+    pub(crate) async fn publish(&self, event: &RoomEvent) -> Result<bool, NetworkClosed> {
+        let frame = GossipFrame::encode(event);
+        self.ask(|reached| Command::Publish { room: event.room(), frame, reached }).await
+    }
+
+    /// Reports what became of a gossip message, so that it is passed on, forgotten, or blamed on its sender.
+    pub(crate) async fn validated(
+        &self,
+        token: GossipToken,
+        acceptance: MessageAcceptance,
+    ) -> Result<(), NetworkClosed> {
+        self.send(Command::Validated { token, acceptance }).await
+    }
+
+    /// Asks a peer.
+    pub(crate) async fn request(&self, peer: PeerId, request: &Request) -> Result<Response, RequestError> {
+        let request = request.encode();
+        let answer = self.ask(|answer| Command::Request { peer, request, answer }).await?;
+        Ok(Response::decode(&answer.map_err(RequestError::Unanswered)?)?)
+    }
+
+    /// Answers a request.
+    pub(crate) async fn respond(&self, request: IncomingRequest, response: &Response) -> Result<(), NetworkClosed> {
+        self.send(Command::Respond { channel: request.channel, response: response.encode() }).await
+    }
+
+    /// Looks for servers in a room by the DHT, and connects to those that are found. Each is sent once it is connected; the
+    /// channel closes when the search is over.
+    pub(crate) async fn providers(&self, room: RoomId) -> Result<mpsc::Receiver<PeerId>, NetworkClosed> {
+        let (found, receiver) = mpsc::channel(64);
+        self.send(Command::Providers { room, found }).await?;
+        Ok(receiver)
+    }
+
+    /// The peers that have introduced themselves and are neither incompatible nor excluded.
+    pub(crate) async fn ready(&self) -> Result<Vec<PeerId>, NetworkClosed> {
+        self.ask(|answer| Command::Ready { answer }).await
+    }
+
+    /// Connects to an address and stays so.
+    pub(crate) async fn connect(&self, address: Multiaddr) -> Result<Result<PeerId, String>, NetworkClosed> {
+        self.ask(|answer| Command::Connect { address, answer }).await
+    }
+
+    /// Bans or unbans a peer.
+    pub(crate) async fn ban(&self, peer: PeerId, banned: bool, reason: Option<String>) -> Result<(), NetworkClosed> {
+        self.send(Command::Ban { peer, banned, reason }).await
+    }
+
+    /// Marks peers as excluded by policy, or not.
+    pub(crate) async fn exclude(&self, peers: Vec<(PeerId, bool)>) -> Result<(), NetworkClosed> {
+        self.send(Command::Exclude { peers }).await
+    }
+
+    /// Counts what a peer did.
+    pub(crate) async fn count(&self, peer: PeerId, count: Count) -> Result<(), NetworkClosed> {
+        self.send(Command::Count { peer, count }).await
+    }
+
+    /// Everybody who is known.
+    pub(crate) async fn peers(&self) -> Result<Vec<PeerView>, NetworkClosed> {
+        self.ask(|answer| Command::Peers { answer }).await
+    }
+
+    /// The network in short.
+    pub(crate) async fn status(&self) -> Result<NetworkStatus, NetworkClosed> {
+        self.ask(|answer| Command::Status { answer }).await
+    }
+}

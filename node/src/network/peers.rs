@@ -1,0 +1,245 @@
+//! Who the peers are: how they were found, what they say of themselves, what they sent.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use libp2p::Multiaddr;
+use libp2p::identity::PeerId;
+use libp2p::swarm::ConnectionId;
+use rocketmesh_protocol::identity::ServerName;
+use rocketmesh_protocol::wire::Hello;
+use tokio::time::Instant;
+
+use crate::api::types::{ConnectionView, PeerCounters, PeerView};
+use crate::network::NetworkLimits;
+use crate::network::address::transport_of;
+use crate::network::handle::Count;
+use crate::network::quota::Quota;
+
+/// The most addresses and protocols that are kept of one peer: both are its own claims.
+const MAX_CLAIMS: usize = 64;
+
+/// How a peer was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum FoundBy {
+    Bootstrap,
+    Command,
+    Dht,
+    Inbound,
+    Mdns,
+}
+
+impl FoundBy {
+    const fn word(self) -> &'static str {
+        match self {
+            FoundBy::Bootstrap => "bootstrap",
+            FoundBy::Command => "command",
+            FoundBy::Dht => "dht",
+            FoundBy::Inbound => "inbound",
+            FoundBy::Mdns => "mdns",
+        }
+    }
+}
+
+/// How far the first exchange has come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Introduction {
+    /// Not yet.
+    Pending,
+    /// Done; a version in common.
+    Done(Hello),
+    /// Done, or impossible; nothing in common.
+    Incompatible(Option<Hello>),
+}
+
+/// One open connection.
+#[derive(Clone, Debug)]
+pub(super) struct Connection {
+    pub(super) address: Multiaddr,
+    pub(super) outbound: bool,
+}
+
+/// One peer.
+#[derive(Debug)]
+pub(super) struct Peer {
+    pub(super) found_by: BTreeSet<FoundBy>,
+    pub(super) connections: BTreeMap<ConnectionId, Connection>,
+    pub(super) addresses: BTreeSet<Multiaddr>,
+    pub(super) protocols: Vec<String>,
+    pub(super) agent: Option<String>,
+    pub(super) introduction: Introduction,
+    pub(super) latency: Option<Duration>,
+    pub(super) counters: PeerCounters,
+    pub(super) excluded: bool,
+    /// Whether it serves this mesh's DHT.
+    pub(super) in_dht: bool,
+    /// The reason, when banned.
+    pub(super) ban: Option<String>,
+    requests: Quota,
+    seen: Instant,
+}
+
+impl Peer {
+    fn new(limits: &NetworkLimits, now: Instant) -> Self {
+        Peer {
+            found_by: BTreeSet::new(),
+            connections: BTreeMap::new(),
+            addresses: BTreeSet::new(),
+            protocols: Vec::new(),
+            agent: None,
+            introduction: Introduction::Pending,
+            latency: None,
+            counters: PeerCounters::default(),
+            excluded: false,
+            in_dht: false,
+            ban: None,
+            requests: Quota::new(f64::from(limits.requests_per_second), f64::from(limits.request_burst), now),
+            seen: now,
+        }
+    }
+
+    /// Whether the engine may deal with it.
+    pub(super) fn ready(&self) -> bool {
+        matches!(self.introduction, Introduction::Done(_))
+            && !self.connections.is_empty()
+            && !self.excluded
+            && self.ban.is_none()
+    }
+
+    /// What it calls itself.
+    pub(super) fn name(&self) -> Option<ServerName> {
+        match &self.introduction {
+            Introduction::Done(hello) | Introduction::Incompatible(Some(hello)) => hello.name.clone(),
+            _ => None,
+        }
+    }
+
+    /// Whether a request of it may be answered now.
+    pub(super) fn may_request(&mut self, now: Instant) -> bool {
+        self.requests.take(now)
+    }
+
+    /// Notes an address, if there is room for one.
+    pub(super) fn note_address(&mut self, address: Multiaddr) {
+        if self.addresses.len() < MAX_CLAIMS {
+            self.addresses.insert(address);
+        }
+    }
+
+    /// Notes what identify says, cut to what is worth keeping.
+    pub(super) fn note_claims(&mut self, agent: &str, protocols: impl Iterator<Item = String>) {
+        self.agent = Some(agent.chars().filter(|c| !c.is_control()).take(128).collect());
+        self.protocols = protocols.take(MAX_CLAIMS).collect();
+        self.protocols.sort_unstable();
+    }
+
+    pub(super) fn count(&mut self, count: Count) {
+        match count {
+            Count::GossipRefused => self.counters.gossip_refused += 1,
+            Count::Events(events) => self.counters.events += events,
+            Count::EventsRefused(events) => self.counters.events_refused += events,
+        }
+    }
+
+    fn state(&self) -> &'static str {
+        match (&self.ban, &self.introduction) {
+            (Some(_), _) => "banned",
+            _ if self.connections.is_empty() => "disconnected",
+            _ if self.excluded => "excluded",
+            (None, Introduction::Done(_)) => "introduced",
+            (None, Introduction::Incompatible(_)) => "incompatible",
+            (None, Introduction::Pending) => "connected",
+        }
+    }
+
+    fn view(&self, id: &PeerId) -> PeerView {
+        let hello = match &self.introduction {
+            Introduction::Done(hello) | Introduction::Incompatible(Some(hello)) => Some(hello),
+            _ => None,
+        };
+        PeerView {
+            id: id.to_string(),
+            name: hello.and_then(|hello| hello.name.as_ref()).map(ToString::to_string),
+            state: self.state().to_owned(),
+            found_by: self.found_by.iter().map(|found| found.word().to_owned()).collect(),
+            connections: self
+                .connections
+                .values()
+                .map(|connection| ConnectionView {
+                    address: connection.address.to_string(),
+                    transport: transport_of(&connection.address).to_owned(),
+                    direction: if connection.outbound { "outbound" } else { "inbound" }.to_owned(),
+                })
+                .collect(),
+            addresses: self.addresses.iter().map(ToString::to_string).collect(),
+            protocols: self.protocols.clone(),
+            agent: self.agent.clone(),
+            wire_versions: hello.map(|hello| hello.wire_versions.clone()).unwrap_or_default(),
+            room_versions: hello
+                .map(|hello| hello.room_versions.iter().map(ToString::to_string).collect())
+                .unwrap_or_default(),
+            latency_ms: self.latency.map(|latency| latency.as_secs_f64() * 1000.0),
+            shared_rooms: Vec::new(),
+            received: self.counters.clone(),
+            ban_reason: self.ban.clone(),
+        }
+    }
+}
+
+/// Every peer that is known.
+#[derive(Debug)]
+pub(super) struct Peers {
+    known: BTreeMap<PeerId, Peer>,
+    limits: NetworkLimits,
+}
+
+impl Peers {
+    pub(super) fn new(limits: NetworkLimits) -> Self {
+        Peers { known: BTreeMap::new(), limits }
+    }
+
+    /// The peer, remembered from now on.
+    pub(super) fn entry(&mut self, peer: PeerId, now: Instant) -> &mut Peer {
+        if !self.known.contains_key(&peer) {
+            self.forget_one();
+        }
+        let limits = &self.limits;
+        let entry = self.known.entry(peer).or_insert_with(|| Peer::new(limits, now));
+        entry.seen = now;
+        entry
+    }
+
+    /// The peer, if it is known.
+    pub(super) fn get_mut(&mut self, peer: &PeerId) -> Option<&mut Peer> {
+        self.known.get_mut(peer)
+    }
+
+    /// The peer, if it is known.
+    pub(super) fn get(&self, peer: &PeerId) -> Option<&Peer> {
+        self.known.get(peer)
+    }
+
+    /// Everybody.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&PeerId, &Peer)> {
+        self.known.iter()
+    }
+
+    /// Connected ones first, then by id.
+    pub(super) fn views(&self) -> Vec<PeerView> {
+        let mut peers: Vec<_> = self.known.iter().collect();
+        peers.sort_by_key(|(id, peer)| (peer.connections.is_empty(), **id));
+        peers.into_iter().map(|(id, peer)| peer.view(id)).collect()
+    }
+
+    /// Makes room: of the disconnected and unbanned ones the one seen longest ago goes.
+    fn forget_one(&mut self) {
+        let idle = || self.known.iter().filter(|(_, peer)| peer.connections.is_empty() && peer.ban.is_none());
+        if idle().count() < self.limits.max_remembered_peers {
+            return;
+        }
+        let oldest = idle().min_by_key(|(_, peer)| peer.seen).map(|(id, _)| *id);
+        if let Some(oldest) = oldest {
+            self.known.remove(&oldest);
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! How bytes travel: TCP with Noise and Yamux, and QUIC, with names looked up by DNS.
+
+use std::io;
+
+use libp2p::core::muxing::StreamMuxerBox;
+use libp2p::core::transport::{Boxed, MemoryTransport, OrTransport};
+use libp2p::core::upgrade::Version;
+use libp2p::identity::{Keypair, PeerId};
+use libp2p::{Transport, dns, noise, quic, tcp, yamux};
+use rocketmesh_protocol::identity::ServerKey;
+
+/// A transport that the node can be built with: authenticated and multiplexed.
+pub type NodeTransport = Boxed<(PeerId, StreamMuxerBox)>;
+
+/// The server's key in libp2p's form: the same Ed25519 key signs events and proves who is at the other end.
+pub fn keypair(key: &ServerKey) -> Keypair {
+    Keypair::ed25519_from_bytes(key.seed()).expect("32 bytes are an Ed25519 seed")
+}
+
+/// Sockets: TCP and QUIC.
+///
+/// # Errors
+/// If the system cannot set up Noise, or neither its own nor the default name servers.
+pub fn sockets(key: &ServerKey) -> io::Result<NodeTransport> {
+    let keypair = keypair(key);
+    let tcp = tcp::tokio::Transport::new(tcp::Config::default().nodelay(true))
+        .upgrade(Version::V1Lazy)
+        .authenticate(noise::Config::new(&keypair).map_err(io::Error::other)?)
+        .multiplex(yamux::Config::default())
+        .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
+    let quic = quic::tokio::Transport::new(quic::Config::new(&keypair))
+        .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
+    let both = OrTransport::new(quic, tcp).map(|either, _| either.into_inner());
+    Ok(dns::tokio::Transport::system(both)?.boxed())
+}
+
+/// Memory, for many nodes in one process. The same handshake and multiplexing as over TCP.
+///
+/// # Errors
+/// If Noise cannot be set up.
+pub fn memory(key: &ServerKey) -> io::Result<NodeTransport> {
+    let keypair = keypair(key);
+    Ok(MemoryTransport::default()
+        .upgrade(Version::V1Lazy)
+        .authenticate(noise::Config::new(&keypair).map_err(io::Error::other)?)
+        .multiplex(yamux::Config::default())
+        .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)))
+        .boxed())
+}
