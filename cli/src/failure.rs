@@ -76,10 +76,12 @@ impl Failure {
     /// What the API's answer with this HTTP status and error means.
     pub(crate) fn answered(status: u16, detail: ErrorDetail) -> Self {
         let ErrorDetail { code, message } = detail;
-        match (status, code.as_str()) {
-            (_, "unknown_room" | "unknown_event" | "unknown_peer") => Failure::NotFound { code, message },
-            (401, _) => Failure::Token(message),
-            (429 | 503, _) => Failure::Busy { code, message },
+        if matches!(code.as_str(), "unknown_room" | "unknown_event" | "unknown_peer" | "unknown_server") {
+            return Failure::NotFound { code, message };
+        }
+        match status {
+            401 => Failure::Token(message),
+            429 | 503 => Failure::Busy { code, message },
             _ => Failure::Failed { code, message },
         }
     }
@@ -139,7 +141,7 @@ mod tests {
 
     #[test]
     fn the_apis_errors_map_to_the_documented_exit_codes() {
-        for code in ["unknown_room", "unknown_event", "unknown_peer"] {
+        for code in ["unknown_room", "unknown_event", "unknown_peer", "unknown_server"] {
             assert_eq!(answered(404, code).exit_code(), 4, "{code}");
         }
         assert_eq!(answered(404, "unknown_path").exit_code(), 1);

@@ -2,14 +2,19 @@
 
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
+use std::time::Duration;
 
 use comfy_table::{ColumnConstraint, ContentArrangement, Table, presets};
+use indicatif::{ProgressBar, ProgressStyle};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::client::Answer;
 use crate::failure::Failure;
 use crate::text::{clean, clean_json};
+
+/// How often a spinner turns.
+const TICK: Duration = Duration::from_millis(120);
 
 /// Where and how a command prints.
 #[derive(Clone, Copy, Debug)]
@@ -36,6 +41,11 @@ impl Output {
         people: impl FnOnce(T) -> String,
     ) -> Result<(), Failure> {
         if self.json { self.json(answer.text()) } else { self.text(&people(answer.parse()?)) }
+    }
+
+    /// Tells people that something is done for which the API has no answer; scripts read the exit code.
+    pub(crate) fn done(&self, text: &str) -> Result<(), Failure> {
+        if self.json { Ok(()) } else { self.text(text) }
     }
 
     /// Prints text, which may have several lines and must be clean already.
@@ -71,6 +81,26 @@ impl Output {
         if !self.json {
             complain(&clean(text));
         }
+    }
+
+    /// Shows people that something takes its time. Draws on standard error, and only on a terminal.
+    pub(crate) fn spinner(&self, message: &'static str) -> ProgressBar {
+        self.progress("{spinner} {msg} ({elapsed})").with_message(message)
+    }
+
+    /// Shows people how many bytes have come.
+    pub(crate) fn byte_spinner(&self) -> ProgressBar {
+        self.progress("{spinner} {bytes} ({binary_bytes_per_sec})")
+    }
+
+    fn progress(&self, template: &str) -> ProgressBar {
+        if self.json {
+            return ProgressBar::hidden();
+        }
+        let bar = ProgressBar::new_spinner();
+        bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_spinner()));
+        bar.enable_steady_tick(TICK);
+        bar
     }
 
     /// Says why the command failed.

@@ -1,7 +1,7 @@
-//! Server-sent events: from chunks of bytes, cut anywhere, to messages. Pure; what the HTML standard's section 9.2.6 says.
+//! Server-sent events: from chunks of bytes, cut anywhere, to messages, as section 9.2.6 of the HTML standard has it.
 
-/// The longest line that is read. An event's header (8 KiB) and body (64 KiB) stay far below it even when every byte of them
-/// is written as a JSON escape of six.
+/// The longest line that is read. An event's header (8 KiB) and body (64 KiB) stay far below it even when every byte of
+/// them is written as a JSON escape of six.
 pub(crate) const MAX_LINE_BYTES: usize = 1024 * 1024;
 
 /// The most data of one message, over all of its lines.
@@ -97,8 +97,9 @@ mod tests {
         Message { event: event.to_owned(), id: id.to_owned(), data: data.to_owned() }
     }
 
-    const STREAM: &str = ": hello\n\nid: 7\nevent: change\ndata: {\"a\":\"ü\"}\n\n:\r\nid:8\r\nevent:change\r\ndata: x\r\n\
-                          data:  y\r\n\r\nretry: 10\rdata\r\rid: 9\n\nevent: change\n";
+    const STREAM: &str = ": hello\n\nid: 7\nevent: change\ndata: {\"a\":\"ü\"}\n\n\
+                          :\r\nid:8\r\nevent:change\r\ndata: x\r\ndata:  y\r\n\r\n\
+                          retry: 10\rdata\r\rid: 9\n\nevent: change\n";
 
     fn expected() -> Vec<Message> {
         vec![message("change", "7", "{\"a\":\"ü\"}"), message("change", "8", "x\n y"), message("", "8", "")]

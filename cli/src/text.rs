@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 
-/// Makes text safe to print on a terminal. Names, messages and agents come from other servers, and a control character or
-/// an escape sequence in them could move the cursor, forge a line or reorder what an administrator reads.
+/// Makes text safe to print on a terminal. Names, messages and agents come from other servers, and a control character
+/// or an escape sequence in them could move the cursor, forge a line or reorder what an administrator reads.
 ///
 /// Control characters become their pictures (`␛`), tabs become spaces, and what reorders text becomes `�`.
 pub(crate) fn clean(text: &str) -> Cow<'_, str> {
@@ -42,8 +42,8 @@ fn visible(c: char) -> char {
     }
 }
 
-/// An id with its middle left out, such as `bafyr4i…x7k2m3q`: 15 characters that may be pasted back where an id is asked
-/// for.
+/// An id with its middle left out, such as `bafyr4i…x7k2m3q`: 15 characters that may be pasted back where a room or a
+/// server is asked for.
 pub(crate) fn short_id(id: &str) -> String {
     const ENDS: usize = 7;
     let length = id.chars().count();

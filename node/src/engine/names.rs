@@ -20,7 +20,7 @@ pub(crate) struct NameBook {
 
 /// Why a user as people write it names nobody.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ResolveError {
+pub(crate) enum ResolveError {
     /// The text is no user.
     #[error(transparent)]
     Malformed(#[from] NameError),

@@ -218,7 +218,8 @@ struct Turn<'a> {
 
 impl<'a> Turn<'a> {
     fn take(engine: &'a Engine, room: RoomId, peer: PeerId) -> Option<Self> {
-        lock(&engine.pulling).insert((peer, room)).then_some(Turn { engine, key: (peer, room) })
+        // Made only where the turn is free: dropping one gives the turn back.
+        lock(&engine.pulling).insert((peer, room)).then(|| Turn { engine, key: (peer, room) })
     }
 }
 

@@ -139,9 +139,9 @@ fn kad(peer: libp2p::PeerId, mode: DhtMode) -> kad::Behaviour<MemoryStore> {
     );
     let mut kad = kad::Behaviour::with_config(peer, store, config);
     kad.set_mode(match mode {
-        DhtMode::Auto => None,
+        // Client until somebody has come in: see the driver. kad's own automatism would serve on an unproven address.
+        DhtMode::Auto | DhtMode::Client => Some(kad::Mode::Client),
         DhtMode::Server => Some(kad::Mode::Server),
-        DhtMode::Client => Some(kad::Mode::Client),
     });
     kad
 }

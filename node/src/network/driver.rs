@@ -22,7 +22,7 @@ use crate::network::bootstrap::Bootstrap;
 use crate::network::handle::{Command, Event, NetworkHandle, NetworkStatus};
 use crate::network::peers::{FoundBy, Peers};
 use crate::network::transport::NodeTransport;
-use crate::network::NetworkConfig;
+use crate::network::{DhtMode, NetworkConfig};
 
 mod discovery;
 mod events;
@@ -104,6 +104,9 @@ pub(crate) async fn spawn(parts: NetworkParts) -> Result<(NetworkHandle, mpsc::R
     }
     for address in &config.external {
         swarm.add_external_address(address.clone());
+        if config.dht == DhtMode::Auto {
+            swarm.behaviour_mut().kad.set_mode(Some(kad::Mode::Server));
+        }
     }
     let (handle, commands) = NetworkHandle::channel();
     let (engine, events) = mpsc::channel(EVENTS);

@@ -11,11 +11,15 @@ use tokio::time::Instant;
 
 use super::{Driver, provider_key};
 use crate::network::DhtMode;
-use crate::network::address::{Scope, peer_of, scope};
+use crate::network::address::{Scope, peer_of, scope, transport_of};
 use crate::network::peers::FoundBy;
 
 /// How many rooms are announced in the DHT at the same time. Each costs a lookup; thousands of rooms take turns.
 const ANNOUNCEMENTS: usize = 8;
+
+fn is_relayed(address: &Multiaddr) -> bool {
+    transport_of(address) == "relayed"
+}
 
 impl Driver {
     /// Dials an address, whoever may be known there.
@@ -88,12 +92,28 @@ impl Driver {
         self.provide_more();
     }
 
+    /// Tells others the addresses that are listened on. Loopback is told only where there is nothing else: elsewhere it
+    /// would lead every reader to itself.
+    pub(super) fn advertise(&mut self) {
+        let listening: Vec<Multiaddr> = self.swarm.listeners().cloned().collect();
+        let widest = listening.iter().map(scope).max();
+        let (told, kept): (Vec<_>, Vec<_>) = listening
+            .into_iter()
+            .partition(|address| scope(address) > Scope::Loopback || widest == Some(Scope::Loopback));
+        for address in told {
+            self.swarm.add_external_address(address);
+        }
+        for address in kept {
+            self.swarm.remove_external_address(&address);
+        }
+    }
+
     /// A connection that a peer opened of its own accord proves that the address it came to can be reached, at least from
-    /// where that peer stands. It is what makes this node serve the DHT.
+    /// where that peer stands. It is what makes this node serve the DHT; a listening address alone proves nothing.
     pub(super) fn on_inbound(&mut self, local: &Multiaddr) {
-        let listening = self.swarm.listeners().any(|address| address == local);
-        if self.config.dht == DhtMode::Auto && listening {
-            self.swarm.add_external_address(local.clone());
+        let kad = &mut self.swarm.behaviour_mut().kad;
+        if self.config.dht == DhtMode::Auto && kad.mode() == kad::Mode::Client && !is_relayed(local) {
+            kad.set_mode(Some(kad::Mode::Server));
         }
     }
 

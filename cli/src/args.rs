@@ -1,0 +1,259 @@
+//! The command line: what may be typed and what `--help` says about it.
+
+pub(crate) mod events;
+pub(crate) mod mesh;
+pub(crate) mod rooms;
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueHint};
+
+const AFTER_HELP: &str = "\
+Examples:
+  rocketmesh run                                   start a node with what is built in
+  rocketmesh status                                see how it does
+  rocketmesh rooms create general --user alice     make a room
+  rocketmesh send general --user alice Hello       say something in it
+  rocketmesh tail general                          watch what is said
+  rocketmesh --json peers | jq .peers[].id         use it in a script
+
+Exit codes:
+  0  done
+  1  the node refused, or something failed
+  2  wrong usage, or a name that may mean several things
+  3  no running node can be reached
+  4  there is no such room, event or server
+  5  the API token is missing or refused
+";
+
+/// Joins Rocket.Chat servers into one peer-to-peer mesh.
+///
+/// `rocketmesh run` is the node. All other commands speak to a running one over its API.
+#[derive(Debug, Parser)]
+#[command(name = "rocketmesh", version, after_help = AFTER_HELP, max_term_width = 100)]
+pub(crate) struct Cli {
+    /// What every command takes.
+    #[command(flatten)]
+    pub(crate) globals: Globals,
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Which node, and how to print.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Global options")]
+pub(crate) struct Globals {
+    /// The node's data directory [default: $XDG_DATA_HOME/rocketmesh or ~/.local/share/rocketmesh]
+    #[arg(long, global = true, value_name = "DIR", env = "ROCKETMESH_DATA_DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) data_dir: Option<PathBuf>,
+    /// The address of a running node's API, such as http://127.0.0.1:4849 [default: what the node wrote to
+    /// DIR/api.address]
+    #[arg(long, global = true, value_name = "URL", env = "ROCKETMESH_API", value_hint = ValueHint::Url)]
+    pub(crate) api: Option<String>,
+    /// The file with the API's token [default: DIR/api.token]
+    #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) token_file: Option<PathBuf>,
+    /// Print the API's JSON, and errors as {"error":{"code","message"}} on standard error
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+}
+
+impl Globals {
+    /// The data directory that was named, or the default one.
+    pub(crate) fn data_dir(&self) -> PathBuf {
+        self.data_dir.clone().unwrap_or_else(rocketmesh_node::config::default_data_dir)
+    }
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run a node until it is stopped
+    Run(RunArgs),
+    /// What speaks to a running node.
+    #[command(flatten)]
+    Admin(AdminCommand),
+    /// Make a data directory from a backup
+    Restore(RestoreArgs),
+    /// Print completions for a shell
+    Completions(CompletionsArgs),
+}
+
+/// The commands that speak to a running node.
+#[derive(Debug, Subcommand)]
+pub(crate) enum AdminCommand {
+    /// Show how the node does
+    Status,
+    /// Show the node's id
+    Id(IdArgs),
+    /// Show the configuration and where each value comes from
+    Config,
+    /// Show the servers that the node knows
+    Peers(mesh::PeersArgs),
+    /// Connect to a server
+    Connect(mesh::ConnectArgs),
+    /// Have nothing more to do with a server
+    Ban(mesh::BanArgs),
+    /// Lift a server's ban
+    Unban(mesh::UnbanArgs),
+    /// Show or set which servers may do what
+    Policy(mesh::PolicyArgs),
+    /// Show, make, join, leave and change rooms
+    Rooms(rooms::RoomsArgs),
+    /// Say something in a room
+    Send(rooms::SendArgs),
+    /// React to a message
+    React(rooms::ReactArgs),
+    /// Take a message back
+    Redact(rooms::RedactArgs),
+    /// Watch what happens, live
+    Tail(events::TailArgs),
+    /// Show events, and how they hang together
+    Events(events::EventsArgs),
+    /// Save the running node's data to a file
+    Backup(BackupArgs),
+}
+
+/// `rocketmesh run`
+#[derive(Clone, Debug, Default, Args)]
+#[command(after_help = "\
+Values come from the defaults, then the file, then ROCKETMESH_* variables,
+then these options; `rocketmesh config` shows which one counts.
+
+Example:
+  rocketmesh run --name chat.example.org --bootstrap /dnsaddr/mesh.example.net")]
+pub(crate) struct RunArgs {
+    /// The configuration file, TOML
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) config: Option<PathBuf>,
+    /// What this server calls itself, such as chat.example.org
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+    /// Where to listen for other servers, such as /ip4/0.0.0.0/tcp/4848
+    #[arg(long, value_name = "ADDR", num_args = 1..)]
+    pub(crate) listen: Vec<String>,
+    /// Servers to connect to, such as /ip4/192.0.2.7/tcp/4848/p2p/12D3KooW... or /dnsaddr/mesh.example.net
+    #[arg(long, value_name = "ADDR", num_args = 1..)]
+    pub(crate) bootstrap: Vec<String>,
+    /// Where the API listens
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) api_listen: Option<String>,
+    /// Do not look for servers on the local network
+    #[arg(long)]
+    pub(crate) no_mdns: bool,
+    /// How much to log: error, warn, info, debug, trace, or a filter such as rocketmesh_node=debug
+    #[arg(long, value_name = "LEVEL")]
+    pub(crate) log: Option<String>,
+    /// The data directory where `--data-dir` named it; filled by `main`, so that one from the environment can be told
+    /// from one on the command line.
+    #[arg(skip)]
+    pub(crate) data_dir: Option<PathBuf>,
+}
+
+/// `rocketmesh id`
+#[derive(Debug, Args)]
+pub(crate) struct IdArgs {
+    /// Print the addresses that others take as bootstrap addresses instead, one a line
+    #[arg(long)]
+    pub(crate) addresses: bool,
+}
+
+/// `rocketmesh backup`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The node goes on meanwhile. The file holds the server's secret key: keep it as
+safe as the data directory.
+
+Example:
+  rocketmesh backup rocketmesh-monday.backup")]
+pub(crate) struct BackupArgs {
+    /// The file to write; it appears when the backup is whole
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub(crate) file: PathBuf,
+    /// Replace the file if there is one
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
+/// `rocketmesh restore`
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "\
+No node may run on the directory meanwhile.
+
+Example:
+  rocketmesh restore rocketmesh-monday.backup --data-dir /var/lib/rocketmesh")]
+pub(crate) struct RestoreArgs {
+    /// The backup
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub(crate) file: PathBuf,
+    /// The directory to make: `--data-dir` or the default; filled by `main`.
+    #[arg(skip)]
+    pub(crate) data_dir: PathBuf,
+}
+
+/// `rocketmesh completions`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  rocketmesh completions bash > ~/.local/share/bash-completion/completions/rocketmesh")]
+pub(crate) struct CompletionsArgs {
+    /// The shell
+    pub(crate) shell: clap_complete::Shell,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    fn parse(line: &str) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(line.split_whitespace())
+    }
+
+    #[test]
+    fn global_options_may_stand_before_and_behind_the_command() {
+        for line in ["rocketmesh --json --data-dir /x status", "rocketmesh status --json --data-dir /x"] {
+            let globals = parse(line).expect(line).globals;
+            assert!(globals.json && globals.data_dir() == PathBuf::from("/x"), "{line}");
+        }
+    }
+
+    #[test]
+    fn commands_that_show_something_need_no_more_words() {
+        for command in ["rooms", "peers", "policy", "tail", "config"] {
+            parse(&format!("rocketmesh {command}")).expect(command);
+        }
+    }
+
+    #[test]
+    fn text_may_have_several_words_and_options_behind_it() {
+        let line = "rocketmesh send general two words --user alice";
+        let Command::Admin(AdminCommand::Send(send)) = parse(line).expect(line).command else { panic!("{line}") };
+        assert_eq!((send.room.as_str(), send.user.as_str()), ("general", "alice"));
+        assert_eq!(send.text, ["two", "words"]);
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused_with_exit_code_two() {
+        for line in [
+            "rocketmesh",
+            "rocketmesh policy set",
+            "rocketmesh policy set --federate everybody",
+            "rocketmesh send general Hello",
+            "rocketmesh send general --user alice",
+            "rocketmesh send general --user alice --edit a --thread b Hello",
+            "rocketmesh tail --events 0",
+            "rocketmesh events list general --limit 1001",
+            "rocketmesh rooms role general bob king --user alice",
+        ] {
+            assert_eq!(parse(line).expect_err(line).exit_code(), 2, "{line}");
+        }
+    }
+}

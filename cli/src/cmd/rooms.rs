@@ -1,0 +1,201 @@
+//! `rocketmesh rooms`
+
+use std::time::Duration;
+
+use rocketmesh_node::api::types::{
+    CreateRoom, HaveView, JoinRoom, LeaveRoom, MemberList, PostEvent, Posted, RoomDetail, RoomList, RoomServer,
+};
+use rocketmesh_protocol::event::kind;
+
+use crate::args::rooms::{RoomsArgs, RoomsCommand};
+use crate::client::Client;
+use crate::cmd::{Context, room_id, send};
+use crate::failure::Failure;
+use crate::output::{Fields, table};
+use crate::text::{count, excerpt, short_id};
+
+/// How much longer than the node looks for a room this program waits for its answer.
+const JOIN_MARGIN: Duration = Duration::from_secs(30);
+
+/// How much of a digest tells two of them apart.
+const DIGEST_CHARACTERS: usize = 8;
+
+pub(super) async fn run(context: &Context, args: RoomsArgs) -> Result<(), Failure> {
+    let client = context.client()?;
+    let output = &context.output;
+    match args.command.unwrap_or(RoomsCommand::List) {
+        RoomsCommand::List => output.show(&client.get(&["rooms"]).await?, list),
+        RoomsCommand::Create { name, user, topic } => {
+            let request = CreateRoom { user, name, topic, room_type: None };
+            let answer = client.post(&["rooms"], &request).await?;
+            output.show(&answer, |room: RoomDetail| room.summary.id)?;
+            output.note("users of other servers join it with: rocketmesh rooms join ID --user NAME");
+            Ok(())
+        }
+        RoomsCommand::Join { room, user, wait } => {
+            let room = room_to_join(&client, &room).await?;
+            let waiting = output.spinner("looking for a server in the room");
+            let time = Duration::from_secs(wait) + JOIN_MARGIN;
+            let request = JoinRoom { room, user, wait_s: Some(wait) };
+            let answer = client.post_within(&["rooms", "join"], &request, time).await;
+            waiting.finish_and_clear();
+            output.show(&answer?, |room: RoomDetail| show(&room))
+        }
+        RoomsCommand::Leave { room, user } => {
+            let id = room_id(&client, &room).await?;
+            let answer = client.post(&["rooms", &id, "leave"], &LeaveRoom { user }).await?;
+            output.show(&answer, |posted: Posted| posted.event)
+        }
+        RoomsCommand::Show { room } => {
+            let id = room_id(&client, &room).await?;
+            output.show(&client.get(&["rooms", &id]).await?, |room: RoomDetail| show(&room))
+        }
+        RoomsCommand::Members { room } => {
+            let id = room_id(&client, &room).await?;
+            output.show(&client.get(&["rooms", &id, "members"]).await?, members)
+        }
+        RoomsCommand::Rename { room, name, user } => {
+            let event = PostEvent { text: Some(name), ..set(kind::NAME, user) };
+            send::post(context, &room, event).await
+        }
+        RoomsCommand::Topic { room, topic, user } => {
+            let event = PostEvent { text: Some(topic), ..set(kind::TOPIC, user) };
+            send::post(context, &room, event).await
+        }
+        RoomsCommand::Role { room, member, role, user } => {
+            let event = PostEvent { member: Some(member), role: Some(role), ..set(kind::ROLE, user) };
+            send::post(context, &room, event).await
+        }
+    }
+}
+
+fn set(kind: &str, user: String) -> PostEvent {
+    PostEvent { kind: Some(kind.to_owned()), user, ..PostEvent::default() }
+}
+
+/// A room that this node may not know yet: only its id in full can name it then.
+async fn room_to_join(client: &Client, text: &str) -> Result<String, Failure> {
+    match room_id(client, text).await {
+        Err(Failure::NotFound { code, .. }) => Err(Failure::NotFound {
+            code,
+            message: format!("no room known here is called `{text}`; to join one of another server, give its id in full"),
+        }),
+        found => found,
+    }
+}
+
+fn list(list: RoomList) -> String {
+    if list.rooms.is_empty() {
+        return "no rooms yet; `rocketmesh rooms create NAME --user USER` makes one".to_owned();
+    }
+    let rows = list.rooms.into_iter().map(|room| {
+        [
+            short_id(&room.id),
+            room.name.unwrap_or_default(),
+            if room.joined { "yes" } else { "no" }.to_owned(),
+            room.members.to_string(),
+            room.servers.to_string(),
+            room.events.to_string(),
+            room.digest.chars().take(DIGEST_CHARACTERS).collect(),
+        ]
+    });
+    table(["ID", "NAME", "JOINED", "USERS", "SERVERS", "EVENTS", "DIGEST"], rows)
+}
+
+fn show(room: &RoomDetail) -> String {
+    let summary = &room.summary;
+    let mut fields = Fields::default();
+    fields
+        .add("id", &summary.id)
+        .add_some("name", summary.name.as_ref())
+        .add_some("topic", room.topic.as_ref())
+        .add("type", &summary.room_type)
+        .add("version", &room.version)
+        .add("made by", &room.creator)
+        .add("joined", if summary.joined { "yes" } else { "no" })
+        .add("users", summary.members)
+        .add_all("servers", room.servers_in_room.iter().map(server))
+        .add("events", summary.events)
+        .add("waiting", format!("{} for others to arrive", count(room.held, "event")))
+        .add("digest", &summary.digest)
+        .add_all("timeline tips", room.timeline_tips.clone())
+        .add_all("state tips", room.state_tips.clone())
+        .add_all("held", room.have.iter().map(have));
+    fields.to_string()
+}
+
+fn server(server: &RoomServer) -> String {
+    let name = server.name.as_ref().map(|name| format!(" {}", excerpt(name, 40))).unwrap_or_default();
+    let connected = if server.connected { "connected" } else { "not connected" };
+    format!("{}{name}, {connected}, {}", server.id, count(server.members, "user"))
+}
+
+fn have(have: &HaveView) -> String {
+    let highest = have.heads.iter().map(|head| head.seq).max().unwrap_or(have.lowest);
+    let forked = if have.heads.len() > 1 { format!(", forked into {}", have.heads.len()) } else { String::new() };
+    format!("{} {} {} to {highest}{forked}", have.origin, have.lane, have.lowest)
+}
+
+fn members(list: MemberList) -> String {
+    if list.members.is_empty() {
+        return "no members".to_owned();
+    }
+    table(["USER", "ROLE"], list.members.into_iter().map(|member| [member.display, member.role]))
+}
+
+#[cfg(test)]
+mod tests {
+    use rocketmesh_node::api::types::{HeadView, RoomSummary};
+
+    use super::*;
+
+    fn summary() -> RoomSummary {
+        RoomSummary {
+            id: "bafyr4iaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa".to_owned(),
+            name: Some("general".to_owned()),
+            room_type: "c".to_owned(),
+            joined: true,
+            members: 3,
+            servers: 2,
+            events: 1234,
+            digest: "0123456789abcdef".to_owned(),
+        }
+    }
+
+    #[test]
+    fn the_list_shortens_ids_and_digests() {
+        let text = list(RoomList { rooms: vec![summary()] });
+        assert!(text.contains("bafyr4i…aaaaaaa") && text.contains("01234567"), "{text}");
+        assert!(!text.contains("012345678") && !text.contains(&summary().id), "{text}");
+    }
+
+    #[test]
+    fn a_room_in_detail_has_its_full_id_its_servers_and_its_forks() {
+        let head = |seq| HeadView { seq, id: "e".to_owned() };
+        let text = show(&RoomDetail {
+            summary: summary(),
+            topic: None,
+            version: "0-draft".to_owned(),
+            creator: "@alice:a.example.org".to_owned(),
+            timeline_tips: vec!["t".to_owned()],
+            state_tips: Vec::new(),
+            have: vec![HaveView {
+                origin: "12D3KooWA".to_owned(),
+                lane: "timeline".to_owned(),
+                lowest: 0,
+                heads: vec![head(7), head(9)],
+            }],
+            held: 1,
+            servers_in_room: vec![RoomServer {
+                id: "12D3KooWA".to_owned(),
+                name: None,
+                connected: false,
+                members: 1,
+            }],
+        });
+        assert!(text.contains(&summary().id), "{text}");
+        assert!(text.contains("12D3KooWA, not connected, 1 user"), "{text}");
+        assert!(text.contains("12D3KooWA timeline 0 to 9, forked into 2"), "{text}");
+        assert!(!text.contains("topic"), "{text}");
+    }
+}

@@ -1,0 +1,169 @@
+//! What an event says, in one line for people.
+
+use rocketmesh_node::api::types::EventView;
+use rocketmesh_protocol::event::kind;
+use serde_json::Value;
+
+use crate::text::{clean, clock, short_id, short_user};
+
+/// `HH:MM:SS @alice:server text`, safe to print.
+pub(crate) fn line(event: &EventView) -> String {
+    format!("{} {} {}", clock(event.time_ms), sender(event), describe(event))
+}
+
+/// Who sent it: a user, or the server itself where it acts on its own. Safe to print.
+pub(crate) fn sender(event: &EventView) -> String {
+    let sender = event.sender.as_deref().map_or_else(|| short_id(&event.origin), short_user);
+    clean(&sender).into_owned()
+}
+
+/// What it says: a message's text as it is, everything else after an asterisk. Safe to print.
+pub(crate) fn describe(event: &EventView) -> String {
+    let said = match event.kind.as_str() {
+        kind::MESSAGE => message(event),
+        _ => format!("* {}", act(event)),
+    };
+    let said = clean(&said);
+    if event.accepted { said.into_owned() } else { format!("[rejected] {said}") }
+}
+
+fn message(event: &EventView) -> String {
+    match link(event, "thread") {
+        Some(thread) => format!("[thread {}] {}", short_id(thread), body(event, "text")),
+        None => body(event, "text").to_owned(),
+    }
+}
+
+fn act(event: &EventView) -> String {
+    let target = link(event, "target").map_or_else(|| "something".to_owned(), short_id);
+    match event.kind.as_str() {
+        kind::EDIT => format!("edits {target}: {}", body(event, "text")),
+        kind::REDACT => match optional(event, "reason") {
+            Some(reason) => format!("takes back {target}: {reason}"),
+            None => format!("takes back {target}"),
+        },
+        kind::REACT if event.content.get("remove").and_then(Value::as_bool) == Some(true) => {
+            format!("takes {} back from {target}", body(event, "emoji"))
+        }
+        kind::REACT => format!("reacts with {} to {target}", body(event, "emoji")),
+        kind::CREATE => match optional(event, "name") {
+            Some(name) => format!("makes the room {name}"),
+            None => "makes the room".to_owned(),
+        },
+        kind::NAME => format!("names the room {}", body(event, "name")),
+        kind::TOPIC => format!("sets the topic: {}", body(event, "topic")),
+        kind::MEMBER => match content(event, "membership") {
+            Some("join") => format!("joins{}", on_behalf(event)),
+            Some("leave") => format!("leaves{}", on_behalf(event)),
+            other => format!("sets the membership {}{}", other.unwrap_or("?"), on_behalf(event)),
+        },
+        kind::ROLE => {
+            let member = event.state_key.as_deref().map_or_else(|| "somebody".to_owned(), short_user);
+            format!("makes {member} {}", content(event, "role").unwrap_or("?"))
+        }
+        kind::MERGE => "joins the tips of the state".to_owned(),
+        other => match optional(event, "text") {
+            Some(text) => format!("{other}: {text}"),
+            None => other.to_owned(),
+        },
+    }
+}
+
+/// Whom a member event is about, where that is not its sender.
+fn on_behalf(event: &EventView) -> String {
+    match &event.state_key {
+        Some(user) if event.sender_id.as_ref() != Some(user) => format!(" ({})", short_user(user)),
+        _ => String::new(),
+    }
+}
+
+fn body<'a>(event: &'a EventView, field: &str) -> &'a str {
+    let stand_in = if event.body_state == "missing" { "(not here yet)" } else { "(nothing)" };
+    optional(event, field).unwrap_or(stand_in)
+}
+
+fn optional<'a>(event: &'a EventView, field: &str) -> Option<&'a str> {
+    event.body.get(field)?.as_str()
+}
+
+fn content<'a>(event: &'a EventView, field: &str) -> Option<&'a str> {
+    event.content.get(field)?.as_str()
+}
+
+/// The id that a link in the content points to; DAG-JSON writes a link as `{"/": "bafy…"}`.
+fn link<'a>(event: &'a EventView, field: &str) -> Option<&'a str> {
+    event.content.get(field)?.get("/")?.as_str()
+}
+
+/// An event for tests, called `id`, with everything else as plain as it can be.
+#[cfg(test)]
+pub(crate) fn example(id: &str, kind: &str) -> EventView {
+    EventView {
+        id: id.to_owned(),
+        room: "room".to_owned(),
+        origin: "origin".to_owned(),
+        sender: Some("@alice:a.example.org".to_owned()),
+        sender_id: Some("@alice:origin".to_owned()),
+        kind: kind.to_owned(),
+        lane: "timeline".to_owned(),
+        seq: 0,
+        state_key: None,
+        lamport: 0,
+        time_ms: 1_700_000_000_000,
+        self_parent: None,
+        parents: Vec::new(),
+        state_frontier: Vec::new(),
+        content: Value::Null,
+        body: Value::Null,
+        body_state: "none".to_owned(),
+        accepted: true,
+        bytes: 200,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn event(kind: &str, content: Value, body: Value) -> EventView {
+        let body_state = "present".to_owned();
+        EventView { content, body, body_state, ..example("e", kind) }
+    }
+
+    #[test]
+    fn a_message_is_a_time_a_sender_and_a_text() {
+        let event = event("message", Value::Null, json!({"text": "Hello"}));
+        assert_eq!(line(&event), "22:13:20 @alice:a.example.org Hello");
+    }
+
+    #[test]
+    fn a_message_cannot_forge_a_second_line_or_move_the_cursor() {
+        let mut forged = event("message", Value::Null, json!({"text": "x\n22:13:21 @bob:b yes\u{1b}[1A"}));
+        forged.sender = Some("@al\nice:a".to_owned());
+        assert!(!line(&forged).contains(|c: char| c.is_control()), "{}", line(&forged));
+    }
+
+    #[test]
+    fn what_is_no_message_says_what_it_does() {
+        let target = json!({"target": {"/": "bafyr4iaaaaaaaaaaaaaaaaaaa"}});
+        let react = event("react", target.clone(), json!({"emoji": ":rocket:"}));
+        assert_eq!(describe(&react), "* reacts with :rocket: to bafyr4i…aaaaaaa");
+        assert_eq!(describe(&event("redact", target, Value::Null)), "* takes back bafyr4i…aaaaaaa");
+        let mut join = event("room.member", json!({"membership": "join"}), Value::Null);
+        join.state_key = Some("@alice:origin".to_owned());
+        assert_eq!(describe(&join), "* joins");
+        join.state_key = Some("@bob:origin".to_owned());
+        assert_eq!(describe(&join), "* joins (@bob:origin)");
+        assert_eq!(describe(&event("org.example.poll", json!(1), json!([]))), "* org.example.poll");
+    }
+
+    #[test]
+    fn what_is_rejected_or_still_missing_is_said_to_be_so() {
+        let mut event = event("message", Value::Null, Value::Null);
+        event.body_state = "missing".to_owned();
+        event.accepted = false;
+        assert_eq!(describe(&event), "[rejected] (not here yet)");
+    }
+}

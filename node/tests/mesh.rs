@@ -1,0 +1,134 @@
+//! Whole nodes find each other, talk, and end with the same room.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod support;
+
+use serde_json::json;
+use support::{TestNode, converged, eventually};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_said_on_one_server_reaches_every_server_in_the_room() {
+    let a = TestNode::start("a.example.org", &[]).await;
+    let b = TestNode::start("b.example.org", &[a.address().await]).await;
+    let c = TestNode::start("c.example.org", &[a.address().await]).await;
+    b.introduced(&a).await;
+    c.introduced(&a).await;
+    let room = a.create("alice", "general").await.summary.id;
+    b.join(&room, "bob").await;
+    c.join(&room, "carol").await;
+    for turn in 0..10 {
+        a.say(&room, "alice", &format!("a{turn}")).await;
+        b.say(&room, "bob", &format!("b{turn}")).await;
+        c.say(&room, "carol", &format!("c{turn}")).await;
+    }
+    converged(&[&a, &b, &c], &room).await;
+    let texts = a.texts(&room).await;
+    assert_eq!(texts.len(), 30);
+    assert_eq!(b.texts(&room).await, texts);
+    assert_eq!(c.texts(&room).await, texts);
+    let members: serde_json::Value = c.get(&format!("/v1/rooms/{room}/members")).await;
+    let display: Vec<_> = members["members"].as_array().unwrap().iter().map(|m| m["display"].clone()).collect();
+    assert!(display.contains(&json!("@alice:a.example.org")), "{display:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_was_stopped_while_others_talked_ends_with_exactly_what_they_have() {
+    let a = TestNode::start("a.example.org", &[]).await;
+    let b = TestNode::start("b.example.org", &[a.address().await]).await;
+    b.introduced(&a).await;
+    let room = a.create("alice", "general").await.summary.id;
+    b.join(&room, "bob").await;
+    b.say(&room, "bob", "before").await;
+    converged(&[&a, &b], &room).await;
+    let id = b.id();
+    let left = b.stop().await;
+    for turn in 0..300 {
+        a.say(&room, "alice", &format!("while you were away {turn}")).await;
+    }
+    let b = TestNode::start_in(left.path(), "b.example.org", &[a.address().await]).await;
+    assert_eq!(b.id(), id, "the identity is the key file's");
+    converged(&[&a, &b], &room).await;
+    assert_eq!(b.texts(&room).await, a.texts(&room).await);
+    assert_eq!(b.texts(&room).await.len(), 301);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_room_id_and_one_bootstrap_address_are_enough_to_join_a_room_that_the_bootstrap_is_not_in() {
+    let hub = TestNode::start("hub.example.org", &[]).await;
+    let a = TestNode::start("a.example.org", &[hub.address().await]).await;
+    a.introduced(&hub).await;
+    let room = a.create("alice", "hidden").await.summary.id;
+    a.say(&room, "alice", "find me").await;
+    let b = TestNode::start("b.example.org", &[hub.address().await]).await;
+    b.introduced(&hub).await;
+    let joined = b.join(&room, "bob").await;
+    assert_eq!(joined.summary.name.as_deref(), Some("hidden"));
+    let peer: serde_json::Value = b.get(&format!("/v1/peers/{}", a.id())).await;
+    assert_eq!(peer["found_by"], json!(["dht"]));
+    converged(&[&a, &b], &room).await;
+    assert_eq!(b.texts(&room).await, ["find me"]);
+    assert_eq!(hub.raw("GET", &format!("/v1/rooms/{room}"), None).await.0, 404, "the hub is no part of the room");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_joins_through_any_holder_when_the_creator_is_gone() {
+    let a = TestNode::start("a.example.org", &[]).await;
+    let b = TestNode::start("b.example.org", &[a.address().await]).await;
+    b.introduced(&a).await;
+    let room = a.create("alice", "general").await.summary.id;
+    b.join(&room, "bob").await;
+    a.say(&room, "alice", "last words").await;
+    converged(&[&a, &b], &room).await;
+    a.stop().await;
+    let c = TestNode::start("c.example.org", &[b.address().await]).await;
+    c.introduced(&b).await;
+    c.join(&room, "carol").await;
+    c.say(&room, "carol", "hello").await;
+    converged(&[&b, &c], &room).await;
+    assert_eq!(b.texts(&room).await, ["last words", "hello"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_halves_that_talked_apart_agree_once_they_meet() {
+    let a = TestNode::start("a.example.org", &[]).await;
+    let b = TestNode::start("b.example.org", &[a.address().await]).await;
+    b.introduced(&a).await;
+    let room = a.create("alice", "general").await.summary.id;
+    b.join(&room, "bob").await;
+    converged(&[&a, &b], &room).await;
+    let left = b.stop().await;
+    let b = TestNode::start_in(left.path(), "b.example.org", &[]).await;
+    for turn in 0..40 {
+        a.say(&room, "alice", &format!("a{turn}")).await;
+        b.say(&room, "bob", &format!("b{turn}")).await;
+    }
+    assert_ne!(a.room(&room).await.summary.digest, b.room(&room).await.summary.digest);
+    a.connect(&b).await;
+    converged(&[&a, &b], &room).await;
+    assert_eq!(a.texts(&room).await, b.texts(&room).await);
+    assert_eq!(a.texts(&room).await.len(), 80);
+    a.say(&room, "alice", "together").await;
+    converged(&[&a, &b], &room).await;
+    assert_eq!(a.room(&room).await.timeline_tips.len(), 1, "one event joins the tips of both halves");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_the_last_local_user_has_left_the_room_is_no_longer_followed() {
+    let a = TestNode::start("a.example.org", &[]).await;
+    let b = TestNode::start("b.example.org", &[a.address().await]).await;
+    b.introduced(&a).await;
+    let room = a.create("alice", "general").await.summary.id;
+    b.join(&room, "bob").await;
+    b.join(&room, "betty").await;
+    let leave = |user: &str| json!({"user": user});
+    let _: serde_json::Value = b.post(&format!("/v1/rooms/{room}/leave"), leave("bob")).await;
+    assert!(b.room(&room).await.summary.joined);
+    let _: serde_json::Value = b.post(&format!("/v1/rooms/{room}/leave"), leave("betty")).await;
+    assert!(!b.room(&room).await.summary.joined);
+    eventually("the creator sees nobody but herself", || async { a.room(&room).await.summary.members == 1 }).await;
+    a.say(&room, "alice", "alone").await;
+    assert_eq!(b.refused("POST", &format!("/v1/rooms/{room}/events"), Some(json!({"user": "bob", "text": "hi"}))).await, (403, "not_a_member".to_owned()));
+    b.join(&room, "bob").await;
+    converged(&[&a, &b], &room).await;
+    assert_eq!(b.texts(&room).await, ["alone"]);
+}

@@ -1,0 +1,327 @@
+//! The codec writes one encoding per value, the one that every other DAG-CBOR implementation writes, and reads no second.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod support;
+
+use std::collections::BTreeMap;
+
+use ipld_core::ipld::Ipld;
+use proptest::collection::vec;
+use proptest::prelude::*;
+use rocketmesh_protocol::codec::{CodecError, MAX_DEPTH, Map, Value, decode, encode};
+use rocketmesh_protocol::id::EventId;
+use support::config;
+use support::values::{
+    HIGHEST, LOWEST, any_damage, any_int, any_key, any_value, damaged, outside_profile, to_ipld,
+};
+
+fn oracle_decode(bytes: &[u8]) -> Option<Ipld> {
+    serde_ipld_dagcbor::from_slice(bytes).ok()
+}
+
+fn oracle_encode(value: &Ipld) -> Vec<u8> {
+    serde_ipld_dagcbor::to_vec(value).unwrap()
+}
+
+/// Bytes that mean something more often than chance would have it.
+fn any_bytes() -> impl Strategy<Value = Vec<u8>> {
+    prop_oneof![
+        1 => vec(any::<u8>(), 0..24),
+        4 => (any_value(), vec(any_damage(), 0..3))
+            .prop_map(|(value, damages)| damaged(encode(&value).unwrap(), &damages)),
+    ]
+}
+
+proptest! {
+    #![proptest_config(config(512))]
+
+    #[test]
+    fn a_value_comes_back_from_its_encoding(value in any_value()) {
+        let bytes = encode(&value).unwrap();
+        prop_assert_eq!(decode(&bytes), Ok(value));
+    }
+
+    #[test]
+    fn what_is_read_is_the_one_encoding_of_what_it_means(value in any_value(), damages in vec(any_damage(), 1..4)) {
+        let original = encode(&value).unwrap();
+        let bytes = damaged(original.clone(), &damages);
+        if let Ok(read) = decode(&bytes) {
+            prop_assert_eq!(&encode(&read).unwrap(), &bytes);
+            prop_assert_eq!(read == value, bytes == original);
+        }
+    }
+
+    #[test]
+    fn another_implementation_writes_the_same_bytes_and_reads_the_same_value(value in any_value()) {
+        let bytes = encode(&value).unwrap();
+        let ipld = to_ipld(&value);
+        prop_assert_eq!(&oracle_encode(&ipld), &bytes);
+        prop_assert_eq!(oracle_decode(&bytes), Some(ipld));
+    }
+
+    #[test]
+    fn another_implementation_reads_whatever_is_read_here(bytes in any_bytes()) {
+        if let Ok(value) = decode(&bytes) {
+            prop_assert_eq!(oracle_decode(&bytes), Some(to_ipld(&value)));
+        }
+    }
+
+    #[test]
+    fn whatever_another_implementation_reads_and_writes_back_is_read_here(bytes in any_bytes()) {
+        if let Some(ipld) = oracle_decode(&bytes)
+            && oracle_encode(&ipld) == bytes
+            && !outside_profile(&ipld, MAX_DEPTH)
+        {
+            prop_assert_eq!(decode(&bytes).map(|value| to_ipld(&value)), Ok(ipld));
+        }
+    }
+
+    #[test]
+    fn an_integer_has_an_encoding_exactly_within_64_bits_and_a_sign(number in any_int(), far in any::<i128>()) {
+        prop_assert!(encode(&Value::Int(number)).is_ok());
+        prop_assert_eq!(encode(&Value::Int(far)).is_ok(), (LOWEST..=HIGHEST).contains(&far));
+    }
+
+    #[test]
+    fn a_map_is_one_value_whatever_the_order_it_was_filled_in(entries in vec((any_key(), any::<u64>()), 0..12)) {
+        let map = entries.iter().fold(Map::new(), |map, (key, value)| map.with(key, *value));
+        let last: BTreeMap<(usize, &str), u64> =
+            entries.iter().map(|(key, value)| ((key.len(), key.as_str()), *value)).collect();
+        let seen: Vec<(&str, Option<u64>)> = map.iter().map(|(key, value)| (key, value.as_u64())).collect();
+        let expected: Vec<(&str, Option<u64>)> = last.iter().map(|((_, key), value)| (*key, Some(*value))).collect();
+        prop_assert_eq!(seen, expected);
+        prop_assert_eq!(map.len(), last.len());
+
+        let again = last.iter().rev().fold(Map::new(), |map, ((_, key), value)| map.with(key, *value));
+        prop_assert_eq!(encode(&Value::Map(again)), encode(&Value::Map(map)));
+    }
+}
+
+#[test]
+fn integers_just_beyond_the_range_have_no_encoding() {
+    for number in [LOWEST - 1, HIGHEST + 1, i128::MIN, i128::MAX] {
+        assert!(matches!(encode(&Value::Int(number)), Err(CodecError::Unencodable(_))), "{number}");
+    }
+    for (number, bytes) in [(LOWEST, "3bffffffffffffffff"), (HIGHEST, "1bffffffffffffffff")] {
+        assert_eq!(hex::encode(encode(&Value::Int(number)).unwrap()), bytes);
+    }
+}
+
+fn nested(depth: usize, wrap: impl Fn(Value) -> Value) -> Value {
+    (0..depth).fold(Value::Null, |inner, _| wrap(inner))
+}
+
+#[test]
+fn nesting_ends_at_the_limit_on_both_sides() {
+    let list = |inner: Value| Value::List(vec![inner]);
+    let map = |inner: Value| Value::Map(Map::new().with("", inner));
+    for (name, deepest, deeper, head) in [
+        ("lists", nested(MAX_DEPTH, list), nested(MAX_DEPTH + 1, list), "81"),
+        ("maps", nested(MAX_DEPTH, map), nested(MAX_DEPTH + 1, map), "a160"),
+    ] {
+        assert_eq!(decode(&encode(&deepest).unwrap()), Ok(deepest), "{name}");
+        assert!(matches!(encode(&deeper), Err(CodecError::Unencodable(_))), "{name}");
+        for depth in [MAX_DEPTH + 1, 126, 127, 128, 129, 255, 256, 257, 1_000, 200_000] {
+            let bytes = hex::decode(head.repeat(depth) + "f6").unwrap();
+            assert!(matches!(decode(&bytes), Err(CodecError::Malformed(_))), "{depth} {name}");
+        }
+    }
+    let heads = [("links in links", "d82a"), ("tags in tags", "c0"), ("keys in keys", "a1"), ("endless lists", "9f")];
+    for (name, head) in heads {
+        for depth in [1, 64, 128, 200_000] {
+            let bytes = hex::decode(head.repeat(depth)).unwrap();
+            assert!(decode(&bytes).is_err(), "{depth} {name}");
+        }
+    }
+}
+
+/// A link of 36 bytes in its only encoding: tag 42, a byte string of 37, and a zero before the CID.
+fn link_bytes() -> String {
+    hex::encode(encode(&EventId::from_hash([0xab; 32]).into()).unwrap())
+}
+
+#[test]
+fn a_link_is_written_as_the_specification_shows_it() {
+    assert_eq!(link_bytes(), format!("d82a58250001711e20{}", "ab".repeat(32)));
+}
+
+#[test]
+fn every_second_encoding_of_a_value_is_refused() {
+    let refused = [
+        ("0 in two bytes", "1800"),
+        ("23 in two bytes", "1817"),
+        ("255 in three bytes", "1900ff"),
+        ("65535 in five bytes", "1a0000ffff"),
+        ("2^32 - 1 in nine bytes", "1b00000000ffffffff"),
+        ("-1 in two bytes", "3800"),
+        ("-24 in two bytes", "3817"),
+        ("-256 in three bytes", "3900ff"),
+        ("-65536 in five bytes", "3a0000ffff"),
+        ("-2^32 in nine bytes", "3b00000000ffffffff"),
+        ("a long head for one byte", "580100"),
+        ("a longer head for one byte", "59000100"),
+        ("a long head for no bytes", "5800"),
+        ("a long head for one letter", "780161"),
+        ("a longer head for one letter", "79000161"),
+        ("a long head for a list of one", "980100"),
+        ("a longer head for an empty list", "9a00000000"),
+        ("a long head for a map of one", "b801616100"),
+        ("a longer head for an empty map", "bb0000000000000000"),
+        ("a long head for a key", "a178016100"),
+        ("a false of two bytes", "f814"),
+        ("a true of two bytes", "f815"),
+        ("a null of two bytes", "f816"),
+        ("bytes in pieces", "5f4100ff"),
+        ("no bytes in no pieces", "5fff"),
+        ("text in pieces", "7f6161ff"),
+        ("no text in no pieces", "7fff"),
+        ("an endless list", "9f00ff"),
+        ("an empty endless list", "9fff"),
+        ("an endless map", "bf616100ff"),
+        ("an empty endless map", "bfff"),
+        ("a key in pieces", "a17f6161ff00"),
+        ("a key twice", "a2616100616100"),
+        ("a key twice with other values", "a2616100616101"),
+        ("keys of one length out of order", "a2616200616100"),
+        ("the longer key first, as RFC 8949 would have it", "a262616100616200"),
+        ("keys in the order of their values", "a2626161006001"),
+        ("undefined for null", "f7"),
+        ("a big number for 1", "c24101"),
+        ("a big number for -2", "c34101"),
+        ("a mark of CBOR before the value", "d9d9f700"),
+    ];
+    for (name, bytes) in refused {
+        assert!(decode(&hex::decode(bytes).unwrap()).is_err(), "{name}: {bytes}");
+    }
+}
+
+#[test]
+fn what_stands_outside_the_profile_is_refused() {
+    let refused = [
+        ("nothing", ""),
+        ("a value and a value", "0000"),
+        ("a list and a zero byte", "8000"),
+        ("half a float", "f90000"),
+        ("a half-width float that is an integer", "f93c00"),
+        ("a half-width float that is no number", "f97e00"),
+        ("a single-width float", "fa3f800000"),
+        ("a double-width float", "fb3ff199999999999a"),
+        ("a double-width float that is an integer", "fb3ff0000000000000"),
+        ("a double-width infinity", "fb7ff0000000000000"),
+        ("a double-width float that is no number", "fb7ff8000000000000"),
+        ("a float in a list", "81fb0000000000000000"),
+        ("simple value 0", "e0"),
+        ("simple value 19", "f3"),
+        ("simple value 24", "f818"),
+        ("simple value 32", "f820"),
+        ("simple value 255", "f8ff"),
+        ("an end of nothing", "ff"),
+        ("a date", "c06a323032342d30312d3031"),
+        ("a time", "c11a5f5e1000"),
+        ("a web address", "d8206161"),
+        ("a tag that does not exist", "dbffffffffffffffff00"),
+        ("an integer as key", "a10000"),
+        ("a negative integer as key", "a12000"),
+        ("bytes as key", "a1416100"),
+        ("null as key", "a1f600"),
+        ("a truth value as key", "a1f400"),
+        ("a list as key", "a18000"),
+        ("a map as key", "a1a000"),
+        ("a lone continuation byte in text", "6180"),
+        ("a byte that no text has", "61ff"),
+        ("a character cut short", "62c328"),
+        ("a longer form of a character", "62c080"),
+        ("half of a surrogate pair", "63eda080"),
+        ("a character beyond Unicode", "64f4908080"),
+        ("a key that is no UTF-8", "a161ff00"),
+        ("an integer cut short", "18"),
+        ("a longer integer cut short", "1b00000000000000"),
+        ("bytes cut short", "4261"),
+        ("text cut short", "6261"),
+        ("a list cut short", "8200"),
+        ("a map cut short", "a1"),
+        ("a map without its value", "a16161"),
+        ("a tag cut short", "d8"),
+        ("a tag of nothing", "d82a"),
+        ("reserved integer head 28", "1c"),
+        ("reserved integer head 31", "1f"),
+        ("reserved negative head", "3f"),
+        ("reserved bytes head", "5c"),
+        ("reserved text head", "7d"),
+        ("reserved list head", "9e"),
+        ("reserved map head", "bc"),
+        ("reserved tag head", "dc"),
+        ("endless tag", "df"),
+        ("reserved simple head", "fc"),
+    ];
+    for (name, bytes) in refused {
+        assert!(decode(&hex::decode(bytes).unwrap()).is_err(), "{name}: {bytes}");
+    }
+}
+
+#[test]
+fn a_link_has_no_second_form_either() {
+    let link = link_bytes();
+    let cid = &link["d82a582500".len()..];
+    assert_eq!(cid.len(), 2 * 36);
+    let refused = [
+        ("the tag in three bytes", format!("d9002a582500{cid}")),
+        ("the tag in five bytes", format!("da0000002a582500{cid}")),
+        ("the tag in nine bytes", format!("db000000000000002a582500{cid}")),
+        ("the length in three bytes", format!("d82a59002500{cid}")),
+        ("the bytes in pieces", format!("d82a5f582500{cid}ff")),
+        ("another tag", format!("d82b582500{cid}")),
+        ("tag 24", format!("d818582500{cid}")),
+        ("no leading zero", format!("d82a5824{cid}")),
+        ("a leading one", format!("d82a582501{cid}")),
+        ("two leading zeros", format!("d82a58260000{cid}")),
+        ("a byte after the CID", format!("d82a582600{cid}00")),
+        ("a CID cut short", format!("d82a582400{}", &cid[..70])),
+        ("no bytes", "d82a40".to_owned()),
+        ("a zero alone", "d82a4100".to_owned()),
+        ("a text", "d82a6161".to_owned()),
+        ("an integer", "d82a00".to_owned()),
+        ("a list", "d82a80".to_owned()),
+        ("a link in a link", format!("d82a{link}")),
+        ("version 0 said aloud", format!("d82a58250000711e20{}", "ab".repeat(32))),
+        ("version 2", format!("d82a58250002711e20{}", "ab".repeat(32))),
+        ("a version in two bytes", format!("d82a5826008100711e20{}", "ab".repeat(32))),
+        ("a digest length in two bytes", format!("d82a58260001711ea000{}", "ab".repeat(32))),
+        ("a digest of 65 bytes", format!("d82a58460001711e41{}", "ab".repeat(65))),
+        ("a varint that does not fit 64 bits", format!("d82a582e0001ffffffffffffffffff7f1e20{}", "ab".repeat(32))),
+    ];
+    for (name, bytes) in refused {
+        assert!(decode(&hex::decode(&bytes).unwrap()).is_err(), "{name}: {bytes}");
+    }
+}
+
+#[test]
+fn a_length_is_a_claim_and_reserves_nothing() {
+    let kinds = [("bytes", 0x5a), ("text", 0x7a), ("a list", 0x9a), ("a map", 0xba)];
+    for (name, head) in kinds {
+        for claim in [0x4000_0000_u32, 0x7fff_ffff, 0xffff_ffff] {
+            let bytes = [&[head][..], &claim.to_be_bytes()].concat();
+            assert!(decode(&bytes).is_err(), "{claim} of {name}");
+            assert!(decode(&[&bytes[..], &[0x60; 64]].concat()).is_err(), "{claim} of {name}, and a little to read");
+        }
+        for claim in [1_u64 << 32, 1 << 47, (1 << 63) - 1, 1 << 63, u64::MAX] {
+            let bytes = [&[head + 1][..], &claim.to_be_bytes()].concat();
+            assert!(decode(&bytes).is_err(), "{claim} of {name}");
+            assert!(decode(&[&[0x81][..], &bytes, &[0x60; 64]].concat()).is_err(), "{claim} of {name} in a list");
+        }
+        let link = [&[0xd8, 0x2a, head + 1][..], &u64::MAX.to_be_bytes()].concat();
+        assert!(decode(&link).is_err(), "a link to {name}");
+    }
+}
+
+#[test]
+fn every_input_of_up_to_two_bytes_is_refused_or_the_one_encoding() {
+    for first in 0..=u8::MAX {
+        for bytes in std::iter::once(vec![first]).chain((0..=u8::MAX).map(|second| vec![first, second])) {
+            if let Ok(value) = decode(&bytes) {
+                assert_eq!(encode(&value).unwrap(), bytes);
+                assert_eq!(oracle_decode(&bytes), Some(to_ipld(&value)));
+            }
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! What this crate's integration tests share: fixed keys, arbitrary values, bent headers, and rooms in memory.
+#![allow(dead_code, unreachable_pub, missing_docs, clippy::unwrap_used)]
+
+pub mod room;
+pub mod values;
+
+use proptest::prelude::*;
+use proptest::test_runner::FileFailurePersistence;
+use rocketmesh_protocol::codec::{self, Value};
+use rocketmesh_protocol::event::{Event, SIGNING_DOMAIN};
+use rocketmesh_protocol::identity::{Localpart, ServerKey, UserId};
+
+/// `cases` cases; what fails is kept beside the test file, so that it is tried first the next time.
+pub fn config(cases: u32) -> ProptestConfig {
+    ProptestConfig {
+        failure_persistence: Some(Box::new(FileFailurePersistence::WithSource("regressions"))),
+        ..ProptestConfig::with_cases(cases)
+    }
+}
+
+/// A server with one user who speaks for it.
+#[derive(Clone, Debug)]
+pub struct Server {
+    pub key: ServerKey,
+    pub user: UserId,
+}
+
+impl Server {
+    /// The server whose seed is 32 times `seed`.
+    pub fn new(seed: u8, localpart: &str) -> Self {
+        let key = ServerKey::from_seed(&[seed; 32]);
+        let user = UserId { origin: key.origin(), localpart: localpart.parse().unwrap() };
+        Server { key, user }
+    }
+
+    /// The first five servers of every test.
+    pub fn five() -> Vec<Server> {
+        let names = ["alice", "bob", "carol", "dave", "erin"];
+        names.iter().zip(1..).map(|(name, seed)| Server::new(seed, name)).collect()
+    }
+}
+
+pub fn localpart(text: &str) -> Localpart {
+    text.parse().unwrap()
+}
+
+/// Where each field stands in a header block.
+pub mod field {
+    pub const VERSION: usize = 0;
+    pub const ROOM: usize = 1;
+    pub const ORIGIN: usize = 2;
+    pub const KEY: usize = 3;
+    pub const LANE: usize = 4;
+    pub const SEQ: usize = 5;
+    pub const SELF_PARENT: usize = 6;
+    pub const PARENTS: usize = 7;
+    pub const STATE_FRONTIER: usize = 8;
+    pub const LAMPORT: usize = 9;
+    pub const TIME_MS: usize = 10;
+    pub const SENDER: usize = 11;
+    pub const KIND: usize = 12;
+    pub const STATE_KEY: usize = 13;
+    pub const CONTENT: usize = 14;
+    pub const BODY_CID: usize = 15;
+    pub const BODY_LEN: usize = 16;
+    pub const EXT: usize = 17;
+}
+
+/// The eighteen fields of a header, so that a test can bend one of them and sign again.
+pub fn fields_of(event: &Event) -> Vec<Value> {
+    let Value::List(mut fields) = codec::decode(event.header_block()).unwrap() else { panic!("a header is a list") };
+    fields.pop();
+    fields
+}
+
+/// What is signed for a header with these fields.
+pub fn signing_input(fields: &[Value]) -> Vec<u8> {
+    let unsigned = codec::encode(&Value::List(fields.to_vec())).unwrap();
+    [SIGNING_DOMAIN, &unsigned].concat()
+}
+
+/// The header block of these fields with this signature, whether or not it is one.
+pub fn block_of(fields: &[Value], signature: &[u8]) -> Vec<u8> {
+    let mut all = fields.to_vec();
+    all.push(signature.into());
+    codec::encode(&Value::List(all)).unwrap()
+}
+
+/// The header block of these fields, signed as an event's.
+pub fn sign_fields(key: &ServerKey, fields: &[Value]) -> Vec<u8> {
+    block_of(fields, &key.sign(&signing_input(fields)))
+}
+
+/// A header block from the raw bytes of an eighteen-field list, signed over exactly those bytes.
+pub fn sign_raw(key: &ServerKey, unsigned: &[u8]) -> Vec<u8> {
+    assert_eq!(unsigned[0], 0x92, "a list of eighteen fields");
+    let signature = key.sign(&[SIGNING_DOMAIN, unsigned].concat());
+    [&[0x93][..], &unsigned[1..], &[0x58, 0x40], &signature].concat()
+}
