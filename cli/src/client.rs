@@ -88,7 +88,9 @@ impl Client {
             .redirect(redirect::Policy::none())
             .connect_timeout(CONNECT_TIMEOUT)
             .build()
-            .map_err(|error| Failure::failed("http_client", format!("cannot make an HTTP client: {}", chain(&error))))?;
+            .map_err(|error| {
+                Failure::failed("http_client", format!("cannot make an HTTP client: {}", chain(&error)))
+            })?;
         Ok(Client { http, base, absent })
     }
 
@@ -232,14 +234,12 @@ fn read_token(file: &Path) -> Result<HeaderValue, Failure> {
             io::ErrorKind::PermissionDenied => "run this as the node's user, or name a copy with --token-file",
             _ => "name the file with --token-file",
         };
-        Failure::Token(format!("cannot read the API token in {} ({error}): {advice}", file.display()))
+        Failure::no_token(format!("cannot read the API token in {} ({error}): {advice}", file.display()))
     })?;
     let token = text.trim();
-    let mut value = HeaderValue::from_str(&format!("Bearer {token}"))
-        .ok()
-        .filter(|_| !token.is_empty())
-        .ok_or_else(|| {
-            Failure::Token(format!("{} holds no API token; name another with --token-file", file.display()))
+    let mut value =
+        HeaderValue::from_str(&format!("Bearer {token}")).ok().filter(|_| !token.is_empty()).ok_or_else(|| {
+            Failure::no_token(format!("{} holds no API token; name another with --token-file", file.display()))
         })?;
     value.set_sensitive(true);
     Ok(value)

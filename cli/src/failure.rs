@@ -36,8 +36,13 @@ pub(crate) enum Failure {
         message: String,
     },
     /// The API token is missing, unreadable or refused. Nothing was changed.
-    #[error("{0}")]
-    Token(String),
+    #[error("{message}")]
+    Token {
+        /// The API's code.
+        code: String,
+        /// What to do.
+        message: String,
+    },
     /// The node is there but cannot take the request now. Nothing was changed; the same may work later.
     #[error("{message}")]
     Busy {
@@ -65,6 +70,11 @@ impl Failure {
         Failure::failed("io", format!("cannot {doing} {}: {error}", path.display()))
     }
 
+    /// A token that cannot be sent because it cannot be read.
+    pub(crate) fn no_token(message: impl Into<String>) -> Self {
+        Failure::Token { code: "missing_token".to_owned(), message: message.into() }
+    }
+
     /// A failed write to standard output.
     pub(crate) fn output(error: &io::Error) -> Self {
         match error.kind() {
@@ -80,7 +90,7 @@ impl Failure {
             return Failure::NotFound { code, message };
         }
         match status {
-            401 => Failure::Token(message),
+            401 => Failure::Token { code, message },
             429 | 503 => Failure::Busy { code, message },
             _ => Failure::Failed { code, message },
         }
@@ -94,7 +104,7 @@ impl Failure {
             Failure::Usage { .. } => 2,
             Failure::NoNode(_) => 3,
             Failure::NotFound { .. } => 4,
-            Failure::Token(_) => 5,
+            Failure::Token { .. } => 5,
         }
     }
 
@@ -106,10 +116,12 @@ impl Failure {
     /// The stable word for programs.
     pub(crate) fn code(&self) -> &str {
         match self {
-            Failure::Failed { code, .. } | Failure::NotFound { code, .. } | Failure::Busy { code, .. } => code,
+            Failure::Failed { code, .. }
+            | Failure::NotFound { code, .. }
+            | Failure::Token { code, .. }
+            | Failure::Busy { code, .. } => code,
             Failure::Usage { code, .. } => code,
             Failure::NoNode(_) => "no_node",
-            Failure::Token(_) => "token",
             Failure::Lost(_) => "connection_lost",
             Failure::ReaderGone => "reader_gone",
         }
@@ -135,7 +147,7 @@ mod tests {
         assert_eq!(Failure::Lost("gone".to_owned()).exit_code(), 1);
         assert_eq!(Failure::Usage { code: "ambiguous_room", message: String::new() }.exit_code(), 2);
         assert_eq!(Failure::NoNode("none".to_owned()).exit_code(), 3);
-        assert_eq!(Failure::Token("none".to_owned()).exit_code(), 5);
+        assert_eq!(Failure::no_token("none").exit_code(), 5);
         assert_eq!(Failure::ReaderGone.exit_code(), 0);
     }
 
@@ -145,7 +157,7 @@ mod tests {
             assert_eq!(answered(404, code).exit_code(), 4, "{code}");
         }
         assert_eq!(answered(404, "unknown_path").exit_code(), 1);
-        assert_eq!(answered(401, "token_refused").exit_code(), 5);
+        assert_eq!(answered(401, "wrong_token").exit_code(), 5);
         assert_eq!(answered(403, "not_owner").exit_code(), 1);
         assert_eq!(answered(503, "too_many_streams").exit_code(), 1);
     }
@@ -155,7 +167,7 @@ mod tests {
         assert!(answered(503, "starting").may_pass());
         assert!(Failure::NoNode("none".to_owned()).may_pass());
         assert!(!answered(404, "unknown_room").may_pass());
-        assert!(!answered(401, "token_refused").may_pass());
+        assert!(!answered(401, "wrong_token").may_pass());
     }
 
     #[test]

@@ -56,12 +56,12 @@ pub(crate) fn room(text: &str, rooms: &[Candidate]) -> Result<String, Failure> {
     let by_id = |id: &str| id == text || is_prefix(text, id, ROOM_HEAD, ROOM_PREFIX) || is_shortened(text, id);
     let name = text.strip_prefix('#').unwrap_or(text);
     let by_name = |called: &str| called == text || called == name;
-    one_of(rooms, by_id, by_name)
-        .map_err(|some| ambiguous("ambiguous_room", text, "rooms", &some))?
-        .ok_or_else(|| Failure::NotFound {
+    one_of(rooms, by_id, by_name).map_err(|some| ambiguous("ambiguous_room", text, "rooms", &some))?.ok_or_else(|| {
+        Failure::NotFound {
             code: "unknown_room".to_owned(),
             message: format!("no room here is called `{text}`; see `rocketmesh rooms`, or give its id in full"),
-        })
+        }
+    })
 }
 
 /// The id of the server that `text` means: its id, the beginning or the end of it, its shortened form, or its name.

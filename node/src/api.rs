@@ -137,10 +137,9 @@ async fn authorize(State(api): State<Api>, request: Request, next: Next) -> Resu
     let token = given.and_then(|value| value.strip_prefix("Bearer ")).map(str::trim);
     let refuse = |code, message: &str| Err(ApiError::new(StatusCode::UNAUTHORIZED, code, message));
     match token {
-        None => refuse(
-            "missing_token",
-            "send the token of the data directory's api.token as `Authorization: Bearer TOKEN`",
-        ),
+        None => {
+            refuse("missing_token", "send the token of the data directory's api.token as `Authorization: Bearer TOKEN`")
+        }
         // Comparing hashes takes the same time wherever the tokens differ.
         Some(token) if blake3::hash(token.as_bytes()) == blake3::hash(api.token.as_bytes()) => {
             Ok(next.run(request).await)

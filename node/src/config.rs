@@ -93,10 +93,7 @@ impl Config {
             data_dir,
             name: String::new(),
             network: NetworkSection {
-                listen: vec![
-                    format!("/ip4/0.0.0.0/tcp/{port}"),
-                    format!("/ip4/0.0.0.0/udp/{port}/quic-v1"),
-                ],
+                listen: vec![format!("/ip4/0.0.0.0/tcp/{port}"), format!("/ip4/0.0.0.0/udp/{port}/quic-v1")],
                 external: Vec::new(),
                 bootstrap: Vec::new(),
                 mdns: true,

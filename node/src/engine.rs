@@ -19,8 +19,8 @@ mod held;
 mod intake;
 pub(crate) mod names;
 pub mod policy;
-mod rooms;
 mod room;
+mod rooms;
 mod serve;
 mod sync;
 

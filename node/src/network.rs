@@ -22,8 +22,8 @@ pub use address::{AddressError, parse_peer_address};
 pub use driver::NetworkError;
 pub(crate) use driver::{NetworkParts, shut_down, spawn};
 pub(crate) use handle::{Count, Event, GossipToken, IncomingRequest, NetworkHandle, RequestError};
-pub(crate) use quota::Quota;
 pub use handle::{NetworkClosed, NetworkStatus};
+pub(crate) use quota::Quota;
 
 use std::time::Duration;
 

@@ -127,7 +127,10 @@ async fn after_the_last_local_user_has_left_the_room_is_no_longer_followed() {
     assert!(!b.room(&room).await.summary.joined);
     eventually("the creator sees nobody but herself", || async { a.room(&room).await.summary.members == 1 }).await;
     a.say(&room, "alice", "alone").await;
-    assert_eq!(b.refused("POST", &format!("/v1/rooms/{room}/events"), Some(json!({"user": "bob", "text": "hi"}))).await, (403, "not_a_member".to_owned()));
+    assert_eq!(
+        b.refused("POST", &format!("/v1/rooms/{room}/events"), Some(json!({"user": "bob", "text": "hi"}))).await,
+        (403, "not_a_member".to_owned())
+    );
     b.join(&room, "bob").await;
     converged(&[&a, &b], &room).await;
     assert_eq!(b.texts(&room).await, ["alone"]);

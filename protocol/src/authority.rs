@@ -32,9 +32,6 @@ pub enum Refusal {
     /// Private groups and direct rooms have no rules yet.
     #[error("rooms of type `{}` are not supported yet; create a channel", .0.letter())]
     RoomType(RoomType),
-    /// Signed by a key that is not the origin's first; rotation has no rules yet.
-    #[error("the event is signed by another key than its server's first")]
-    ForeignKey,
     /// A second create event, or an event that only a create event can be.
     #[error("a room has one create event and begins with it")]
     Create,
@@ -65,7 +62,6 @@ impl Refusal {
             Refusal::Content(_) => "malformed_content",
             Refusal::Version { .. } => "room_version_mismatch",
             Refusal::RoomType(_) => "room_type_unsupported",
-            Refusal::ForeignKey => "foreign_key",
             Refusal::Create => "second_create",
             Refusal::NoState => "no_state",
             Refusal::NotAMember(_) => "not_a_member",
@@ -242,9 +238,6 @@ fn check_form(version: RoomVersion, event: &Event) -> Result<(), Refusal> {
     let header = event.header();
     if header.version != version || version != RoomVersion::DRAFT {
         return Err(Refusal::Version { event: header.version, room: version });
-    }
-    if header.key.is_some() {
-        return Err(Refusal::ForeignKey);
     }
     Ok(())
 }

@@ -200,8 +200,7 @@ pub fn encode(value: &Value) -> Result<Vec<u8>, CodecError> {
 /// # Errors
 /// [`CodecError::Malformed`] or [`CodecError::NotCanonical`]; always the fault of whoever made the bytes.
 pub fn decode(bytes: &[u8]) -> Result<Value, CodecError> {
-    let value: Value =
-        serde_cbor::from_slice(bytes).map_err(|error| CodecError::Malformed(error.to_string()))?;
+    let value: Value = serde_cbor::from_slice(bytes).map_err(|error| CodecError::Malformed(error.to_string()))?;
     match encode(&value) {
         Ok(again) if again == bytes => Ok(value),
         Ok(_) => Err(CodecError::NotCanonical),

@@ -17,6 +17,9 @@ const DAG_CBOR: u64 = 0x71;
 /// Multicodec `blake3`.
 const BLAKE3: u64 = 0x1e;
 
+/// How long the text of every id is: a multibase letter and 36 bytes in base32.
+const TEXT_LEN: usize = 59;
+
 /// Why a text or a link is not an id.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -94,6 +97,10 @@ macro_rules! content_id {
             /// Reads the text form. Only the base32 form that [`fmt::Display`] writes is accepted, so that one id has one text.
             fn from_str(text: &str) -> Result<Self, IdError> {
                 let shown = || text.chars().take(80).collect::<String>();
+                // Decoding some bases takes quadratic time, so that the length is checked first.
+                if text.len() != TEXT_LEN {
+                    return Err(IdError::NotACid(shown()));
+                }
                 let cid = Cid::try_from(text).map_err(|_| IdError::NotACid(shown()))?;
                 let id = Self::try_from(&cid)?;
                 if id.to_string() == text { Ok(id) } else { Err(IdError::WrongForm(shown())) }

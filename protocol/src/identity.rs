@@ -30,7 +30,9 @@ pub enum NameError {
     #[error("`{0}` is not a user: expected @name:server, such as @alice:chat.example.org")]
     User(String),
     /// Not a host name with an optional port.
-    #[error("`{0}` is not a server name: expected a host name of up to {MAX_NAME_BYTES} bytes, such as chat.example.org")]
+    #[error(
+        "`{0}` is not a server name: expected a host name of up to {MAX_NAME_BYTES} bytes, such as chat.example.org"
+    )]
     ServerName(String),
 }
 
@@ -53,8 +55,8 @@ impl Origin {
         &self.0
     }
 
-    /// Whether `signature` over `message` is this key's, by the strict rules: canonical scalars and points, no key of small
-    /// order, no cofactor. Every server must draw the line at the same place, so nothing laxer is ever used.
+    /// Whether `signature` over `message` is this key's, by ed25519-dalek's strict rules: a canonical scalar, no key and no
+    /// commitment of small order, no cofactor. Every server must draw the line at the same place, so nothing laxer is ever used.
     pub fn verifies(&self, message: &[u8], signature: &[u8; 64]) -> bool {
         VerifyingKey::from_bytes(&self.0)
             .and_then(|key| key.verify_strict(message, &Signature::from_bytes(signature)))
@@ -221,12 +223,12 @@ impl FromStr for ServerName {
                 && !label.ends_with('-')
         };
         let host_ok = host.len() <= MAX_NAME_BYTES && host.split('.').all(label);
-        let port_ok = port.is_none_or(|port| port.len() <= 5 && port.parse::<u16>().is_ok_and(|port| port != 0));
-        if host_ok && port_ok {
-            Ok(ServerName(text.to_owned()))
-        } else {
-            Err(NameError::ServerName(excerpt(text)))
-        }
+        let port_ok = port.is_none_or(|port| {
+            port.len() <= 5
+                && port.bytes().all(|b| b.is_ascii_digit())
+                && port.parse::<u16>().is_ok_and(|port| port != 0)
+        });
+        if host_ok && port_ok { Ok(ServerName(text.to_owned())) } else { Err(NameError::ServerName(excerpt(text))) }
     }
 }
 

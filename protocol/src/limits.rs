@@ -50,4 +50,3 @@ pub const MAX_ROOMS_PER_REQUEST: usize = 4096;
 
 /// The most servers in one have-vector.
 pub const MAX_ORIGINS: usize = 10_000;
-

@@ -2,7 +2,8 @@
 //!
 //! 1. Well-formed, canonical, within limits, signed: see [`crate::event`]. Else dropped, and the peer is to blame.
 //! 2. Everything that it refers to is known. Else **held**, bounded, until it is.
-//! 3. It continues its chain, refers to the right lanes, and its lamport time is one more than the highest. Else
+//! 3. It continues its chain, refers to the right lanes, its lamport time is one more than the highest, and its server is in
+//!    the room at the state that it names. Else
 //!    **dropped**: every honest server drops it, so no honest event refers to it.
 //! 4. It is allowed at the state that it names. Else **rejected**: kept so that descendants can be judged, never shown,
 //!    never a tip.
@@ -34,13 +35,7 @@ impl Node {
     /// The node of an event.
     pub fn of(event: &Event) -> Self {
         let header = event.header();
-        Node {
-            room: event.room(),
-            origin: header.origin,
-            lane: header.lane,
-            seq: header.seq,
-            lamport: header.lamport,
-        }
+        Node { room: event.room(), origin: header.origin, lane: header.lane, seq: header.seq, lamport: header.lamport }
     }
 }
 
@@ -66,6 +61,9 @@ pub enum Misplaced {
     /// A parent that is no timeline event, or a state tip that is no state event.
     #[error("refers to an event of the wrong lane")]
     WrongLane,
+    /// Its server has no member in the room at the state that it names, so that no honest server would have made it.
+    #[error("comes from a server that is not in the room")]
+    Outsider,
     /// Its lamport time is not one more than the highest that it refers to, or beyond 2^53.
     #[error("has the wrong lamport time")]
     Lamport,
@@ -134,13 +132,14 @@ pub fn receive<G: RoomGraph>(
     if header.lamport != highest + 1 || header.lamport > MAX_NUMBER {
         return Ok(Receipt::Dropped(Misplaced::Lamport));
     }
-    let refusal = match states.at(&header.state_frontier, graph)? {
-        Some(state) => state.authorize(event).err(),
-        None => Some(Refusal::NoState),
+    let Some(state) = states.at(&header.state_frontier, graph)? else {
+        return Ok(Receipt::Rejected(Refusal::NoState));
     };
-    Ok(match refusal {
-        Some(refusal) => Receipt::Rejected(refusal),
-        None => Receipt::Accepted { forks: forks(event, have) },
+    Ok(match state.authorize(event) {
+        Ok(()) => Receipt::Accepted { forks: forks(event, have) },
+        // Keeping these would let anybody at all fill everybody's store and have-vectors.
+        Err(_) if !state.has_member(header.origin) => Receipt::Dropped(Misplaced::Outsider),
+        Err(refusal) => Receipt::Rejected(refusal),
     })
 }
 

@@ -99,36 +99,47 @@ impl Outline {
         self.have.lane(origin, lane).map(LaneHave::highest)
     }
 
-    /// Where the next event of `origin` in `lane` goes. `head_lamport` is the lamport time of [`Outline::head`], 0 if there
-    /// is none: with many tips no chosen one need refer to the head.
-    pub fn placement(&self, origin: Origin, lane: Lane, head_lamport: u64) -> Placement {
+    /// Where the next event of `origin` in `lane` goes. `lamport` tells the lamport time of an event that is held, which is
+    /// asked of the server's own heads only.
+    ///
+    /// # Errors
+    /// Whatever `lamport` fails with.
+    pub fn placement<E>(
+        &self,
+        origin: Origin,
+        lane: Lane,
+        lamport: impl Fn(&EventId) -> Result<u64, E>,
+    ) -> Result<Placement, E> {
         let head = self.head(origin, lane);
-        let parents = choose(&self.timeline_tips, head);
-        let state_frontier = choose(&self.state_tips, head);
-        let named = parents.iter().chain(&state_frontier).map(|(_, lamport)| *lamport);
-        let highest = named.chain([head_lamport]).max().unwrap_or(0);
-        let ids = |tips: Vec<(EventId, u64)>| tips.into_iter().map(|(id, _)| id).collect();
-        Placement {
+        let parents = choose(&self.timeline_tips, origin, None);
+        // With more tips than an event may name, the own state head keeps the own users' memberships in sight.
+        let state_frontier = choose(&self.state_tips, origin, self.head(origin, Lane::State).map(|(_, id)| id));
+        let mut highest = 0;
+        for id in parents.iter().chain(&state_frontier).chain(head.iter().map(|(_, id)| id)) {
+            let known = self.timeline_tips.get(id).or_else(|| self.state_tips.get(id));
+            highest = highest.max(known.map_or_else(|| lamport(id), |known| Ok(*known))?);
+        }
+        Ok(Placement {
             room: Some(self.room),
             version: self.version,
             self_parent: head.map(|(seq, id)| (id, seq)),
-            parents: ids(parents),
-            state_frontier: ids(state_frontier),
+            parents,
+            state_frontier,
             lamport: highest + 1,
-        }
+        })
     }
 }
 
-/// At most [`MAX_PARENTS`] tips. With more, each writer picks its own by hash, so that writers join different ones.
-fn choose(tips: &Tips, head: Option<(u64, EventId)>) -> Vec<(EventId, u64)> {
-    let mut chosen: Vec<(EventId, u64)> = tips.iter().map(|(id, lamport)| (*id, *lamport)).collect();
-    if chosen.len() > MAX_PARENTS {
-        let own = head.map_or([0; 32], |(_, id)| *id.hash());
-        // The own head stays named: dropping it would let the event forget what its own chain knew.
-        chosen.sort_by_cached_key(|(id, _)| {
-            (Some(*id) != head.map(|(_, own)| own), blake3::derive_key(TIP_CHOICE_DOMAIN, &[own, *id.hash()].concat()))
-        });
-        chosen.truncate(MAX_PARENTS);
+/// At most [`MAX_PARENTS`] tips. With more, each server picks its own by hash, so that different servers join different ones;
+/// `always` is named in any case then.
+fn choose(tips: &Tips, origin: Origin, always: Option<EventId>) -> Vec<EventId> {
+    let mut chosen: Vec<EventId> = tips.keys().copied().collect();
+    if chosen.len() <= MAX_PARENTS {
+        return chosen;
     }
+    chosen.retain(|id| Some(*id) != always);
+    chosen.sort_by_cached_key(|id| blake3::derive_key(TIP_CHOICE_DOMAIN, &[*origin.as_bytes(), *id.hash()].concat()));
+    chosen.truncate(MAX_PARENTS - usize::from(always.is_some()));
+    chosen.extend(always);
     chosen
 }

@@ -1,4 +1,4 @@
-//! The codec writes one encoding per value, the one that every other DAG-CBOR implementation writes, and reads no second.
+//! The codec writes one encoding per value, the one that other DAG-CBOR implementations write, and reads no second one.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod support;
@@ -11,9 +11,7 @@ use proptest::prelude::*;
 use rocketmesh_protocol::codec::{CodecError, MAX_DEPTH, Map, Value, decode, encode};
 use rocketmesh_protocol::id::EventId;
 use support::config;
-use support::values::{
-    HIGHEST, LOWEST, any_damage, any_int, any_key, any_value, damaged, outside_profile, to_ipld,
-};
+use support::values::{HIGHEST, LOWEST, any_damage, any_int, any_key, any_value, damaged, outside_profile, to_ipld};
 
 fn oracle_decode(bytes: &[u8]) -> Option<Ipld> {
     serde_ipld_dagcbor::from_slice(bytes).ok()

@@ -115,9 +115,8 @@ fn any_placement() -> impl Strategy<Value = Placement> {
 /// Any event that can be made, a room's first among them.
 fn any_event() -> impl Strategy<Value = (ServerKey, Placement, Draft)> {
     let later = (any_key(), any_placement(), any_draft());
-    let first = (any_key(), any_name(), any_draft()).prop_map(|(key, state_key, draft)| {
-        (key, Placement::first(), Draft { state_key: Some(state_key), ..draft })
-    });
+    let first = (any_key(), any_name(), any_draft())
+        .prop_map(|(key, state_key, draft)| (key, Placement::first(), Draft { state_key: Some(state_key), ..draft }));
     prop_oneof![4 => later, 1 => first]
 }
 
@@ -682,7 +681,7 @@ fn a_signature_has_one_form() {
     }
 }
 
-/// Encodings of points of small order, canonical and not. Laxer rules let such a key's signature stand for many messages.
+/// Encodings of points of small order, canonical and not. By laxer rules such a key signs messages that nobody signed.
 const SMALL_ORDER: [&str; 14] = [
     "0100000000000000000000000000000000000000000000000000000000000000",
     "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",

@@ -129,13 +129,14 @@ pub fn restore(
             let stored = read_stored(&map)?;
             let room = stored.event.room();
             let version = stored.event.header().version;
-            let (outline, events) =
-                pending.entry(room).or_insert_with(|| (Outline::new(room, version), Vec::new()));
+            let (outline, events) = pending.entry(room).or_insert_with(|| (Outline::new(room, version), Vec::new()));
             outline.add(&stored.event, stored.accepted);
             events.push(stored);
             summary.events += 1;
-            if events.len() == PAGE {
-                flush(store, outline, events, &participation)?;
+            if summary.events.is_multiple_of(PAGE as u64) {
+                for (outline, events) in pending.values_mut().filter(|(_, events)| !events.is_empty()) {
+                    flush(store, outline, events, &participation)?;
+                }
                 progress(summary.events);
             }
         }
@@ -222,7 +223,8 @@ impl Records<'_> {
     }
 
     fn record(&mut self) -> Result<Map, BackupError> {
-        let head: [u8; 4] = self.take(4)?.try_into().map_err(|_| BackupError::Malformed("a record without a length"))?;
+        let head: [u8; 4] =
+            self.take(4)?.try_into().map_err(|_| BackupError::Malformed("a record without a length"))?;
         let len = u32::from_be_bytes(head) as usize;
         if len > MAX_RECORD {
             return Err(BackupError::Malformed("a record that is too long"));

@@ -8,7 +8,7 @@ use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError, RwLock};
 
 use crate::backend::{Backend, Change, Entry, Scan};
 use crate::error::StoreError;
@@ -26,6 +26,8 @@ pub(crate) struct Disk {
     file: File,
     blobs: PathBuf,
     synced_blobs: Mutex<BTreeSet<OsString>>,
+    /// Held for reading while sled writes, so that a file that is seen while it is held for writing is whole.
+    writing: RwLock<()>,
     /// Held for as long as the store is open.
     _lock: File,
 }
@@ -43,9 +45,10 @@ impl Disk {
             .map_err(from_sled)?;
         let file = File::open(directory.join("db"))?;
         let blobs = directory.join("blobs");
-        let disk = Disk { tree, file, blobs, synced_blobs: Mutex::default(), _lock: lock };
+        let disk = Disk { tree, file, blobs, synced_blobs: Mutex::default(), writing: RwLock::default(), _lock: lock };
         disk.sync()?;
-        for made in [directory.as_path(), path] {
+        let above = path.parent().filter(|above| !above.as_os_str().is_empty());
+        for made in [Some(directory.as_path()), Some(path), above].into_iter().flatten() {
             File::open(made)?.sync_all()?;
         }
         Ok(disk)
@@ -53,12 +56,14 @@ impl Disk {
 
     fn sync_new_blobs(&self) -> io::Result<()> {
         let mut synced = self.synced_blobs.lock().unwrap_or_else(PoisonError::into_inner);
+        let whole = self.writing.write().unwrap_or_else(PoisonError::into_inner);
         let entries = match fs::read_dir(&self.blobs) {
             Ok(entries) => entries,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             Err(error) => return Err(error),
         };
         let present: BTreeSet<OsString> = entries.map(|entry| Ok(entry?.file_name())).collect::<io::Result<_>>()?;
+        drop(whole);
         let mut any = false;
         for name in present.difference(&synced) {
             match File::open(self.blobs.join(name)) {
@@ -99,7 +104,7 @@ fn check_format(path: &Path) -> Result<(), StoreError> {
             Ok(found) if found > FORMAT => {
                 Err(StoreError::NewerFormat { path: path.to_owned(), found, supported: FORMAT })
             }
-            _ => Err(StoreError::Damaged(format!("{} holds no format number", marker.display()))),
+            _ => Err(StoreError::Damaged(format!("{} holds no format number that there ever was", marker.display()))),
         },
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             if path.join(SLED_DIRECTORY).exists() {
@@ -149,6 +154,7 @@ impl Backend for Disk {
                 Change::Remove(key) => batch.remove(key.as_slice()),
             }
         }
+        let _writing = self.writing.read().unwrap_or_else(PoisonError::into_inner);
         self.tree.apply_batch(batch).map_err(from_sled)
     }
 

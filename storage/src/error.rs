@@ -31,6 +31,11 @@ pub enum StoreError {
     /// What is stored is not what was written.
     #[error("the store is damaged: {0}")]
     Damaged(String),
+    /// A flush failed before.
+    #[error(
+        "an earlier flush to disk failed, so that nothing more is accepted; look at the disk and start the node again"
+    )]
+    Broken,
     /// Reading or writing failed.
     #[error("the store cannot be read or written: {0}")]
     Io(#[from] std::io::Error),

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use rocketmesh_protocol::event::{Event, Lane, OrderKey};
@@ -111,6 +112,9 @@ pub struct EventStore {
     /// One writer at a time, so that log positions become visible in order.
     writer: Arc<Mutex<Writer>>,
     numbers: Arc<RwLock<BTreeMap<RoomId, u32>>>,
+    /// Set once a flush failed. The system may have dropped what it could not write, so that a later success would prove
+    /// nothing: only opening the store anew tells what is there.
+    broken: Arc<AtomicBool>,
 }
 
 struct Writer {
@@ -158,6 +162,7 @@ impl EventStore {
             backend,
             writer: Arc::new(Mutex::new(Writer { next_position, next_room })),
             numbers: Arc::new(RwLock::new(numbers)),
+            broken: Arc::default(),
         })
     }
 
@@ -167,6 +172,7 @@ impl EventStore {
     /// # Errors
     /// [`StoreError`]; nothing was written then.
     pub fn put(&self, batch: &Batch<'_>) -> Result<LogPosition, StoreError> {
+        self.check()?;
         let room = batch.outline.room();
         let mut writer = self.lock_writer();
         let known = self.number(&room);
@@ -218,6 +224,7 @@ impl EventStore {
     /// # Errors
     /// [`StoreError`]; nothing was written then.
     pub fn put_body(&self, stored: &StoredEvent) -> Result<LogPosition, StoreError> {
+        self.check()?;
         let mut writer = self.lock_writer();
         let entry = LogEntry {
             position: writer.next_position,
@@ -235,9 +242,15 @@ impl EventStore {
     /// Returns once everything written before survives a loss of power. May block for as long as the disk takes.
     ///
     /// # Errors
-    /// [`StoreError::Io`]; then nothing written since the last success counts as accepted.
+    /// [`StoreError::Io`]; then nothing written since the last success counts as accepted, and the store takes nothing more
+    /// until it is opened anew.
     pub fn sync(&self) -> Result<(), StoreError> {
-        self.backend.sync()
+        self.check()?;
+        self.backend.sync().inspect_err(|_| self.broken.store(true, Ordering::SeqCst))
+    }
+
+    fn check(&self) -> Result<(), StoreError> {
+        if self.broken.load(Ordering::SeqCst) { Err(StoreError::Broken) } else { Ok(()) }
     }
 
     /// Whether [`EventStore::sync`] waits for a device, so that an asynchronous caller must move it to a thread.
@@ -269,8 +282,7 @@ impl EventStore {
     /// # Errors
     /// [`StoreError`].
     pub fn rooms(&self) -> Result<Vec<(RoomId, Participation)>, StoreError> {
-        let rooms: Vec<RoomId> =
-            self.numbers.read().unwrap_or_else(PoisonError::into_inner).keys().copied().collect();
+        let rooms: Vec<RoomId> = self.numbers.read().unwrap_or_else(PoisonError::into_inner).keys().copied().collect();
         rooms
             .into_iter()
             .filter_map(|room| match self.record(&room) {
@@ -367,10 +379,7 @@ impl EventStore {
             limit,
         };
         let entries = self.backend.scan(&scan)?;
-        entries
-            .iter()
-            .map(|(key, _)| layout::read_chain_key(key).ok_or_else(|| layout::damaged("a chain")))
-            .collect()
+        entries.iter().map(|(key, _)| layout::read_chain_key(key).ok_or_else(|| layout::damaged("a chain"))).collect()
     }
 
     /// Events of a room that wait for others, ascending by id.
@@ -417,6 +426,7 @@ impl EventStore {
     /// # Errors
     /// [`StoreError`].
     pub fn put_setting(&self, name: &str, value: Option<&[u8]>) -> Result<(), StoreError> {
+        self.check()?;
         let key = layout::key(layout::SETTING, &[name.as_bytes()]);
         self.backend.apply(&[match value {
             Some(value) => Change::Set(key, value.to_vec()),

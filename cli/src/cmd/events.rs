@@ -31,13 +31,7 @@ pub(super) async fn run(context: &Context, args: EventsArgs) -> Result<(), Failu
     }
 }
 
-async fn page(
-    client: &Client,
-    room: &str,
-    from: Option<String>,
-    limit: u64,
-    newest: bool,
-) -> Result<Answer, Failure> {
+async fn page(client: &Client, room: &str, from: Option<String>, limit: u64, newest: bool) -> Result<Answer, Failure> {
     let room = room_id(client, room).await?;
     let order = if newest { "desc" } else { "asc" };
     let query = EventQuery { from, limit: usize::try_from(limit).ok(), order: Some(order.to_owned()) };
@@ -56,12 +50,7 @@ fn list(mut page: EventPage, newest: bool, ids: bool) -> String {
         page.events.iter().map(|event| format!("{} {}", clean(&event.id), line(event))).collect::<Vec<_>>().join("\n")
     } else {
         let row = |event: &EventView| {
-            [
-                short_id(&event.id),
-                clock(event.time_ms),
-                sender(event),
-                excerpt(&describe(event), LISTED_CHARACTERS),
-            ]
+            [short_id(&event.id), clock(event.time_ms), sender(event), excerpt(&describe(event), LISTED_CHARACTERS)]
         };
         table(["ID", "TIME", "SENDER", "TEXT"], page.events.iter().map(row))
     };

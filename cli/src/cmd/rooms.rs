@@ -78,7 +78,7 @@ async fn room_to_join(client: &Client, text: &str) -> Result<String, Failure> {
     match room_id(client, text).await {
         Err(Failure::NotFound { code, .. }) => Err(Failure::NotFound {
             code,
-            message: format!("no room known here is called `{text}`; to join one of another server, give its id in full"),
+            message: format!("no room known here is called `{text}`; give the id in full to join another server's"),
         }),
         found => found,
     }
@@ -186,12 +186,7 @@ mod tests {
                 heads: vec![head(7), head(9)],
             }],
             held: 1,
-            servers_in_room: vec![RoomServer {
-                id: "12D3KooWA".to_owned(),
-                name: None,
-                connected: false,
-                members: 1,
-            }],
+            servers_in_room: vec![RoomServer { id: "12D3KooWA".to_owned(), name: None, connected: false, members: 1 }],
         });
         assert!(text.contains(&summary().id), "{text}");
         assert!(text.contains("12D3KooWA, not connected, 1 user"), "{text}");

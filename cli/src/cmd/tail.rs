@@ -35,8 +35,7 @@ pub(super) async fn run(context: &Context, args: TailArgs) -> Result<(), Failure
         None => client.get(&["node"]).await?.parse::<NodeStatus>()?.log_position,
     };
     let names = if room.is_none() { room_names(&client).await? } else { BTreeMap::new() };
-    let mut follower =
-        Follower { context, room, names, position, left: args.events, ids: args.ids, alive: false };
+    let mut follower = Follower { context, room, names, position, left: args.events, ids: args.ids, alive: false };
     let mut delay = FIRST_DELAY;
     let mut was_alive = false;
     loop {
@@ -89,18 +88,25 @@ struct Follower<'a> {
 impl Follower<'_> {
     /// Prints what the node sends until enough is printed, which is no failure, or the connection ends, which is one.
     async fn follow(&mut self, client: &Client) -> Result<(), Failure> {
-        let path: &[&str] = match &self.room {
-            Some(room) => &["rooms", room, "stream"],
-            None => &["stream"],
+        let mut response = {
+            let path = match &self.room {
+                Some(room) => vec!["rooms", room.as_str(), "stream"],
+                None => vec!["stream"],
+            };
+            let query = StreamQuery { after: Some(self.position) };
+            client.open(Method::GET, &path, &query, SILENCE).await?
         };
-        let query = StreamQuery { after: Some(self.position) };
-        let mut response = client.open(Method::GET, path, &query, SILENCE).await?;
         self.alive = true;
         let mut parser = Parser::default();
         while let Some(chunk) = next_chunk(&mut response, SILENCE).await? {
             let messages = parser.feed(&chunk).map_err(|error| Failure::failed("stream_form", error.to_string()))?;
             for message in messages {
-                self.print(&message)?;
+                let Some(entry) = self.advance(&message)? else { continue };
+                if self.context.output.is_json() {
+                    self.context.output.json_line(&message.data)?;
+                } else {
+                    self.context.output.text(&self.people(&entry))?;
+                }
                 if self.left == Some(0) {
                     return Ok(());
                 }
@@ -109,24 +115,20 @@ impl Follower<'_> {
         Err(Failure::Lost("the node ended the stream".to_owned()))
     }
 
-    fn print(&mut self, message: &Message) -> Result<(), Failure> {
+    /// The entry in a message, which counts as printed from now on; none where it was printed before.
+    fn advance(&mut self, message: &Message) -> Result<Option<StreamEntry>, Failure> {
         if message.event != "change" {
-            return Ok(());
+            return Ok(None);
         }
         let entry: StreamEntry = serde_json::from_str(&message.data).map_err(|error| {
             Failure::failed("answer_form", format!("the node sent an entry of an unknown form ({error})"))
         })?;
         if entry.position <= self.position {
-            return Ok(());
-        }
-        if self.context.output.is_json() {
-            self.context.output.json_line(&message.data)?;
-        } else {
-            self.context.output.text(&self.people(&entry))?;
+            return Ok(None);
         }
         self.position = entry.position;
         self.left = self.left.map(|left| left.saturating_sub(1));
-        Ok(())
+        Ok(Some(entry))
     }
 
     fn people(&self, entry: &StreamEntry) -> String {
@@ -149,6 +151,7 @@ impl Follower<'_> {
 
 #[cfg(test)]
 mod tests {
+    use rocketmesh_node::api::types::EventView;
     use serde_json::json;
 
     use super::*;
@@ -167,10 +170,7 @@ mod tests {
     }
 
     fn entry(position: u64) -> StreamEntry {
-        let event = rocketmesh_node::api::types::EventView {
-            body: json!({"text": "Hello"}),
-            ..example("bafyr4ie", "message")
-        };
+        let event = EventView { body: json!({"text": "Hello"}), ..example("bafyr4ie", "message") };
         StreamEntry { position, change: "accepted".to_owned(), event }
     }
 
@@ -195,9 +195,10 @@ mod tests {
             id: String::new(),
             data: serde_json::to_string(&entry(position)).expect("it has a JSON form"),
         };
-        for (position, after, left) in [(5, 5, 2), (6, 6, 1), (6, 6, 1), (9, 9, 0)] {
-            follower.print(&message(position)).expect("it can be printed");
-            assert_eq!((follower.position, follower.left), (after, Some(left)));
+        for (position, printed, left) in [(5, false, 2), (6, true, 1), (6, false, 1), (9, true, 0)] {
+            let entry = follower.advance(&message(position)).expect("the message is sound");
+            assert_eq!((entry.is_some(), follower.left), (printed, Some(left)), "position {position}");
         }
+        assert_eq!(follower.position, 9);
     }
 }

@@ -90,10 +90,7 @@ pub(super) async fn policy(State(api): State<Api>) -> Json<Policy> {
 /// Puts a policy in force.
 #[utoipa::path(put, path = "/v1/policy", tag = "peers", request_body = Policy,
     responses((status = 200, body = Policy), (status = "4XX", body = ErrorBody)))]
-pub(super) async fn set_policy(
-    State(api): State<Api>,
-    Body(policy): Body<Policy>,
-) -> Result<Json<Policy>, ApiError> {
+pub(super) async fn set_policy(State(api): State<Api>, Body(policy): Body<Policy>) -> Result<Json<Policy>, ApiError> {
     if policy.listed.len() > MAX_LISTED {
         return Err(ApiError::bad("malformed_body", format!("a policy may list {MAX_LISTED} servers")));
     }
@@ -121,8 +118,7 @@ fn parse(text: &str) -> Result<PeerId, ApiError> {
 
 async fn view(engine: &Engine, peer: PeerId) -> Result<PeerView, ApiError> {
     let id = peer.to_string();
-    let mut found: Vec<PeerView> =
-        engine.network.peers().await?.into_iter().filter(|peer| peer.id == id).collect();
+    let mut found: Vec<PeerView> = engine.network.peers().await?.into_iter().filter(|peer| peer.id == id).collect();
     fill_rooms(engine, &mut found).await;
     found.pop().ok_or_else(|| {
         ApiError::missing("unknown_peer", format!("{id} is not known here; `rocketmesh peers` lists who is"))

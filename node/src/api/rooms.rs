@@ -68,10 +68,7 @@ pub(super) async fn create(
 /// Joins a room through any server that has it.
 #[utoipa::path(post, path = "/v1/rooms/join", tag = "rooms", request_body = JoinRoom,
     responses((status = 200, body = RoomDetail), (status = "4XX", body = ErrorBody)))]
-pub(super) async fn join(
-    State(api): State<Api>,
-    Body(request): Body<JoinRoom>,
-) -> Result<Json<RoomDetail>, ApiError> {
+pub(super) async fn join(State(api): State<Api>, Body(request): Body<JoinRoom>) -> Result<Json<RoomDetail>, ApiError> {
     let room: RoomId = request.room.parse()?;
     let wait = request.wait_s.unwrap_or(JOIN_WAIT_S).min(MAX_JOIN_WAIT_S);
     api.engine.join(room, request.user.parse()?, Duration::from_secs(wait)).await?;
@@ -104,11 +101,7 @@ pub(super) async fn members(State(api): State<Api>, Path(room): Path<String>) ->
 }
 
 pub(super) fn posted(written: &Written) -> Posted {
-    Posted {
-        event: written.event.id().to_string(),
-        room: written.event.room().to_string(),
-        position: written.position,
-    }
+    Posted { event: written.event.id().to_string(), room: written.event.room().to_string(), position: written.position }
 }
 
 /// Refuses a room of which nothing is held.

@@ -37,14 +37,19 @@ async fn examine(api: &Api) -> Result<Health, ApiError> {
     if store_errors > 0 {
         report(
             "store_failed",
-            format!("the store failed {store_errors} times since the start; look at the log and at the disk's free space"),
+            format!(
+                "the store failed {store_errors} times since the start; look at the log and at the disk's free space"
+            ),
         );
     }
     for entry in network.bootstrap.iter().filter(|entry| entry.state == "unreachable") {
         let error = entry.last_error.as_deref().unwrap_or("no answer");
         report(
             "bootstrap_unreachable",
-            format!("{} was tried {} times without success ({error}); check the address and the other side", entry.address, entry.failures),
+            format!(
+                "{} was tried {} times without success ({error}); check the address and the other side",
+                entry.address, entry.failures
+            ),
         );
     }
     if network.addresses.is_empty() {

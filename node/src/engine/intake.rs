@@ -87,12 +87,8 @@ fn take_gossip(engine: &Engine, peer: PeerId, room: RoomId, bytes: &[u8], token:
     }
     match event.verify() {
         Ok(event) => {
-            let command = RoomCommand::Ingest {
-                events: vec![event],
-                from: Some(peer),
-                token: Some(token.clone()),
-                done: None,
-            };
+            let command =
+                RoomCommand::Ingest { events: vec![event], from: Some(peer), token: Some(token.clone()), done: None };
             if engine.room(room).offer(command) { Taken::ByRoom } else { Taken::Not }
         }
         Err(error) => Taken::Bad(error.to_string()),

@@ -110,8 +110,7 @@ impl PolicyBook {
             Audience::Open => true,
             Audience::Listed => policy.1.contains(peer),
             Audience::Known => {
-                policy.1.contains(peer)
-                    || self.0.known.read().unwrap_or_else(PoisonError::into_inner).contains(peer)
+                policy.1.contains(peer) || self.0.known.read().unwrap_or_else(PoisonError::into_inner).contains(peer)
             }
         }
     }

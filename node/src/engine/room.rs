@@ -347,11 +347,9 @@ impl RoomTask {
                 let lane = if draft.state_key.is_some() { Lane::State } else { Lane::Timeline };
                 let origin = self.engine.origin;
                 let graph = Graph { store: &self.engine.store, undecided: &self.undecided, recent: &self.recent };
-                let head = match self.outline.head(origin, lane) {
-                    Some((_, id)) => graph.node(&id).map_err(store)?.map_or(0, |node| node.lamport),
-                    None => 0,
-                };
-                author(&self.engine.key, self.outline.placement(origin, lane, head), draft)?
+                let lamport = |id: &EventId| Ok(graph.node(id)?.map_or(0, |node| node.lamport));
+                let placement = self.outline.placement(origin, lane, lamport).map_err(store)?;
+                author(&self.engine.key, placement, draft)?
             }
         };
         let graph = Graph { store: &self.engine.store, undecided: &self.undecided, recent: &self.recent };

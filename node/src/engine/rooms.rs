@@ -13,9 +13,9 @@ use rocketmesh_protocol::identity::{Localpart, UserId};
 use rocketmesh_storage::{Participation, StoreError};
 use tokio::time::Instant;
 
+use super::Engine;
 use super::room::{Authored, PostError, RoomCommand, Written};
 use super::sync::{self, PullError};
-use super::Engine;
 use crate::clock::random_16;
 
 /// How long one server may take to hand over a room's first part before the next is asked beside it.

@@ -49,9 +49,8 @@ pub(super) async fn serve(engine: Engine, incoming: IncomingRequest) {
 fn answer(engine: &Engine, request: &Request) -> Result<Response, StoreError> {
     match request {
         Request::Compare { digests } => {
-            let differs = |(room, theirs): (&RoomId, &[u8; 32])| {
-                engine.digest(room).filter(|ours| ours != theirs).map(|_| *room)
-            };
+            let differs =
+                |(room, theirs): (&RoomId, &[u8; 32])| engine.digest(room).filter(|ours| ours != theirs).map(|_| *room);
             Ok(Response::Differing { rooms: digests.iter().filter_map(differs).collect() })
         }
         Request::Pull { room, have } => {
@@ -100,8 +99,7 @@ impl<'a> Merge<'a> {
             .into_iter()
             .map(|range| Chain { range, links: VecDeque::new(), exhausted: false })
             .collect::<Vec<_>>();
-        let mut merge =
-            Merge { engine, room, theirs, chains, next: BinaryHeap::new(), loaded: BTreeMap::new() };
+        let mut merge = Merge { engine, room, theirs, chains, next: BinaryHeap::new(), loaded: BTreeMap::new() };
         for chain in 0..merge.chains.len() {
             merge.advance(chain)?;
         }

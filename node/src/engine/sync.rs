@@ -61,8 +61,7 @@ pub(super) async fn compare(engine: &Engine, peer: PeerId, rooms: Vec<RoomId>) {
         return;
     }
     for rooms in rooms.chunks(MAX_ROOMS_PER_REQUEST) {
-        let digests: BTreeMap<_, _> =
-            rooms.iter().filter_map(|room| Some((*room, engine.digest(room)?))).collect();
+        let digests: BTreeMap<_, _> = rooms.iter().filter_map(|room| Some((*room, engine.digest(room)?))).collect();
         if digests.is_empty() {
             continue;
         }
@@ -188,12 +187,7 @@ async fn ask(
 }
 
 /// Verifies what a peer answered and hands it to the room. Returns how many events were new.
-async fn deliver(
-    engine: &Engine,
-    room: RoomId,
-    peer: PeerId,
-    events: Vec<WireEvent>,
-) -> Result<usize, PullError> {
+async fn deliver(engine: &Engine, room: RoomId, peer: PeerId, events: Vec<WireEvent>) -> Result<usize, PullError> {
     let _ = engine.network.count(peer, Count::Events(events.len() as u64)).await;
     let (events, refused): (Vec<Event>, usize) = intake::open_all(engine, room, events).await;
     if refused > 0 {

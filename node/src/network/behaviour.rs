@@ -26,7 +26,8 @@ const MAX_GOSSIP_RPC: usize = 4 * 1024 * 1024;
 /// The most rooms whose providers this node remembers for the DHT, its own included: about 10 MiB.
 const MAX_PROVIDED_KEYS: usize = 65_536;
 
-pub(super) type Gossip = gossipsub::Behaviour<IdentityTransform, MaxCountSubscriptionFilter<AllowAllSubscriptionFilter>>;
+pub(super) type Gossip =
+    gossipsub::Behaviour<IdentityTransform, MaxCountSubscriptionFilter<AllowAllSubscriptionFilter>>;
 
 /// Connection limits stand first: what they refuse costs the others nothing.
 #[derive(NetworkBehaviour)]
@@ -89,13 +90,8 @@ fn requests(
     timeout: Duration,
     streams: usize,
 ) -> request_response::Behaviour<Framing> {
-    let config =
-        request_response::Config::default().with_request_timeout(timeout).with_max_concurrent_streams(streams);
-    request_response::Behaviour::with_codec(
-        framing,
-        [(StreamProtocol::new(protocol), ProtocolSupport::Full)],
-        config,
-    )
+    let config = request_response::Config::default().with_request_timeout(timeout).with_max_concurrent_streams(streams);
+    request_response::Behaviour::with_codec(framing, [(StreamProtocol::new(protocol), ProtocolSupport::Full)], config)
 }
 
 /// Messages carry no signature of gossipsub's own, since every event carries one, and each is validated once, by the engine.
@@ -115,8 +111,8 @@ fn gossip(limits: &NetworkLimits) -> Result<Gossip, String> {
         max_subscribed_topics: limits.max_topics,
         max_subscriptions_per_request: limits.max_topics,
     };
-    let mut gossip = Gossip::new_with_subscription_filter(MessageAuthenticity::Anonymous, config, filter)
-        .map_err(str::to_owned)?;
+    let mut gossip =
+        Gossip::new_with_subscription_filter(MessageAuthenticity::Anonymous, config, filter).map_err(str::to_owned)?;
     let scoring = gossipsub::PeerScoreParams {
         // Many servers behind one address are ordinary here: one office, one test machine.
         ip_colocation_factor_weight: 0.0,

@@ -52,7 +52,9 @@ pub(crate) struct NetworkParts {
 #[non_exhaustive]
 pub enum NetworkError {
     /// An address to listen on is in use.
-    #[error("{0} is in use: another program, or another node, listens there; choose another address with --listen or network.listen")]
+    #[error(
+        "{0} is in use: another program, or another node, listens there; choose another address with --listen or network.listen"
+    )]
     AddressInUse(Multiaddr),
     /// An address cannot be listened on.
     #[error("cannot listen on {address}: {reason}")]
@@ -150,12 +152,11 @@ pub(crate) async fn spawn(parts: NetworkParts) -> Result<(NetworkHandle, mpsc::R
 fn listen_error(address: &Multiaddr, error: TransportError<std::io::Error>) -> NetworkError {
     match error {
         TransportError::Other(error) if in_use(&error) => NetworkError::AddressInUse(address.clone()),
-        TransportError::Other(error) => {
-            NetworkError::Listen { address: address.clone(), reason: error.to_string() }
-        }
+        TransportError::Other(error) => NetworkError::Listen { address: address.clone(), reason: error.to_string() },
         TransportError::MultiaddrNotSupported(_) => NetworkError::Listen {
             address: address.clone(),
-            reason: "not an address to listen on; expected /ip4/0.0.0.0/tcp/4848 or /ip4/0.0.0.0/udp/4848/quic-v1".to_owned(),
+            reason: "not an address to listen on; expected /ip4/0.0.0.0/tcp/4848 or /ip4/0.0.0.0/udp/4848/quic-v1"
+                .to_owned(),
         },
     }
 }
@@ -318,7 +319,8 @@ impl Driver {
         let id = *self.swarm.local_peer_id();
         let external: Vec<&Multiaddr> = self.swarm.external_addresses().collect();
         let listening = self.swarm.listeners().filter(|address| !external.contains(address));
-        let mut addresses: Vec<Multiaddr> = external.iter().copied().chain(listening).map(|a| with_peer(a, id)).collect();
+        let mut addresses: Vec<Multiaddr> =
+            external.iter().copied().chain(listening).map(|a| with_peer(a, id)).collect();
         // What only works on this machine stands last.
         addresses.sort_by_key(|address| scope(address) == Scope::Loopback);
         addresses.dedup();

@@ -30,7 +30,10 @@ async fn read(io: &mut (impl AsyncRead + Unpin + Send), most: usize) -> io::Resu
     io.read_exact(&mut head).await?;
     let len = u32::from_be_bytes(head) as usize;
     if len > most {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, format!("a message of {len} bytes, at most {most} allowed")));
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            format!("a message of {len} bytes, at most {most} allowed"),
+        ));
     }
     let mut message = Vec::new();
     while message.len() < len {

@@ -39,22 +39,11 @@ pub(crate) enum RequestError {
 #[derive(Debug)]
 pub(crate) enum Event {
     /// A peer has introduced itself and speaks a version that this node speaks.
-    PeerReady {
-        peer: PeerId,
-        name: Option<ServerName>,
-    },
+    PeerReady { peer: PeerId, name: Option<ServerName> },
     /// A peer subscribed to the topic of a room that this node follows.
-    PeerFollows {
-        peer: PeerId,
-        room: RoomId,
-    },
+    PeerFollows { peer: PeerId, room: RoomId },
     /// A gossip message for a room that this node follows.
-    Gossip {
-        peer: PeerId,
-        room: RoomId,
-        bytes: Vec<u8>,
-        token: GossipToken,
-    },
+    Gossip { peer: PeerId, room: RoomId, bytes: Vec<u8>, token: GossipToken },
     /// A request.
     Request(IncomingRequest),
 }

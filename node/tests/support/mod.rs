@@ -67,11 +67,7 @@ impl TestNode {
         Self::start_with(name, bootstrap, |builder| builder).await
     }
 
-    pub async fn start_with(
-        name: &str,
-        bootstrap: &[String],
-        change: impl FnOnce(NodeBuilder) -> NodeBuilder,
-    ) -> Self {
+    pub async fn start_with(name: &str, bootstrap: &[String], change: impl FnOnce(NodeBuilder) -> NodeBuilder) -> Self {
         let directory = TempDir::new().unwrap();
         let node = change(builder(directory.path(), name, bootstrap)).start().await.unwrap();
         Self::around(node, name, Directory::Own(directory))

@@ -74,7 +74,7 @@ impl Placement {
 /// # Errors
 /// [`AuthorError`] where the result would break a limit; every event returned decodes and verifies.
 pub fn author(key: &ServerKey, placement: Placement, draft: Draft) -> Result<Event, AuthorError> {
-    let body_block = draft.body.as_ref().map(Body::encode);
+    let body_block = draft.body.as_ref().map(Body::encode).transpose()?;
     if let Some(block) = body_block.as_ref().filter(|block| block.len() > MAX_BODY_BYTES) {
         return Err(AuthorError::BodyTooLarge(block.len()));
     }

@@ -1,8 +1,7 @@
 //! The body block: what people wrote. It can be erased; nothing that rules read is in it.
 
-use crate::codec::{self, Map, Value};
-use crate::event::{EventError, encode_own};
-use crate::id::BodyId;
+use crate::codec::{self, CodecError, Map, Value};
+use crate::event::EventError;
 use crate::limits::SALT_BYTES;
 
 /// The key of the salt in the body's map.
@@ -30,21 +29,17 @@ impl Body {
         let Value::Map(mut fields) = codec::decode(block)? else {
             return Err(EventError::BodyShape);
         };
-        let salt = fields
-            .remove(SALT)
-            .and_then(|salt| salt.as_bytes()?.try_into().ok())
-            .ok_or(EventError::BodyShape)?;
+        let salt =
+            fields.remove(SALT).and_then(|salt| salt.as_bytes()?.try_into().ok()).ok_or(EventError::BodyShape)?;
         Ok(Body { salt, fields })
     }
 
     /// The block of this body.
-    pub fn encode(&self) -> Vec<u8> {
-        encode_own(&Value::Map(self.fields.clone().with(SALT, self.salt.as_slice())))
-    }
-
-    /// The id of this body's block.
-    pub fn id(&self) -> BodyId {
-        BodyId::of_block(&self.encode())
+    ///
+    /// # Errors
+    /// [`CodecError::Unencodable`] for fields that have no encoding.
+    pub fn encode(&self) -> Result<Vec<u8>, CodecError> {
+        codec::encode(&Value::Map(self.fields.clone().with(SALT, self.salt.as_slice())))
     }
 
     /// The fields without the salt.

@@ -179,14 +179,15 @@ impl Header {
             lamport: fields.number("lamport")?,
             time_ms: fields.number("time_ms")?,
             sender: fields.optional("sender", |value| value.as_text()?.parse().ok())?,
-            kind: fields.required("kind", name).and_then(|kind| {
-                if kind.is_empty() { Err(problem("kind", "is empty")) } else { Ok(kind) }
-            })?,
+            kind: fields
+                .required("kind", name)
+                .and_then(|kind| if kind.is_empty() { Err(problem("kind", "is empty")) } else { Ok(kind) })?,
             state_key: fields.optional("state_key", name)?,
             content: fields.optional("content", |value| value.as_map().cloned())?,
             body: {
                 let id = fields.optional("body_cid", link)?;
-                let len = fields.optional("body_len", |value| value.as_u64().filter(|len| *len <= MAX_BODY_BYTES as u64))?;
+                let len =
+                    fields.optional("body_len", |value| value.as_u64().filter(|len| *len <= MAX_BODY_BYTES as u64))?;
                 match (id, len) {
                     (Some(id), Some(len)) => Some(BodyRef { id, len }),
                     (None, None) => None,
@@ -207,6 +208,11 @@ impl Header {
         }
         if (self.seq == 0) != self.self_parent.is_none() {
             return Err(problem("seq", "does not fit its self_parent"));
+        }
+        // Until rotation has rules, only an origin's first key speaks for it: anything else would let anybody append to
+        // anybody's chain.
+        if self.key.is_some() {
+            return Err(problem("key", "is set, and key rotation has no rules in this version"));
         }
         if self.room.is_none() {
             let first = self.seq == 0 && self.lamport == 0 && self.parents.is_empty() && self.state_frontier.is_empty();

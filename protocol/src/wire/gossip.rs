@@ -36,11 +36,11 @@ impl GossipFrame {
     }
 }
 
-/// The message id by which gossip drops duplicates: the event's id. What holds no sound event gets an id of its own, so
-/// that nobody can use up an event's id with a broken copy of it.
+/// The message id by which gossip drops duplicates: the event's id. What holds no sound event, or one
+/// without its body, gets an id of its own, so that nobody can use up an event's id with a broken copy of it.
 pub fn gossip_message_id(bytes: &[u8]) -> [u8; 32] {
     match GossipFrame::decode(bytes) {
-        Ok(event) => *event.id().hash(),
-        Err(_) => blake3::derive_key(GARBAGE_DOMAIN, bytes),
+        Ok(event) if !event.lacks_body() => *event.id().hash(),
+        _ => blake3::derive_key(GARBAGE_DOMAIN, bytes),
     }
 }

@@ -67,7 +67,8 @@ impl Hello {
         let room_versions = versions(ext.remove("rooms"))?.into_iter().map(RoomVersion).collect();
         let name = match ext.remove("name") {
             Some(Value::Null) => None,
-            Some(Value::Text(name)) => Some(name.parse().map_err(|_| shape("hello", "the name is no server name"))?),
+            // A name of a form that does not exist yet is no reason not to talk.
+            Some(Value::Text(name)) => name.parse().ok(),
             _ => return Err(shape("hello", "no name")),
         };
         let agent = match ext.remove("agent") {

@@ -225,7 +225,10 @@ impl Response {
         Ok(Response::Events {
             events: events.iter().map(WireEvent::from_value).collect::<Result<_, _>>()?,
             have: HaveVector::from_value(map.get("have").unwrap_or(&Value::Null))?,
-            more: map.get("more").and_then(Value::as_bool).ok_or(shape("response", "no word on whether there is more"))?,
+            more: map
+                .get("more")
+                .and_then(Value::as_bool)
+                .ok_or(shape("response", "no word on whether there is more"))?,
         })
     }
 }
@@ -254,5 +257,9 @@ fn bounded<'a>(map: &'a Map, key: &str, most: usize) -> Result<&'a [Value], Wire
 
 fn read_ids(map: &Map, key: &str, most: usize) -> Result<Vec<EventId>, WireError> {
     let ids: Option<Vec<_>> = bounded(map, key, most)?.iter().map(read_hash).collect();
-    Ok(ids.ok_or(shape("message", "a list holds something else than ids"))?.into_iter().map(EventId::from_hash).collect())
+    Ok(ids
+        .ok_or(shape("message", "a list holds something else than ids"))?
+        .into_iter()
+        .map(EventId::from_hash)
+        .collect())
 }

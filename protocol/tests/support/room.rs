@@ -75,10 +75,8 @@ pub fn rename(server: &Server, name: &str) -> Draft {
 /// The create event of a room.
 pub fn create(server: &Server, room_type: RoomType, nonce: [u8; NONCE_BYTES]) -> Event {
     let content = Content::Create { room_type };
-    let draft = Draft {
-        content: content.to_map(&nonce),
-        ..draft(Some(&server.user), &content, Some(body("name", "general")))
-    };
+    let draft =
+        Draft { content: content.to_map(&nonce), ..draft(Some(&server.user), &content, Some(body("name", "general"))) };
     author(&server.key, Placement::first(), draft).unwrap()
 }
 
@@ -387,9 +385,8 @@ impl World {
                 self.write(by, |server| role(server, &user, given));
             }
             Step::Merge(by) => self.write(by, |_| draft(None, &Content::Merge, None)),
-            Step::SecondCreate(by) => self.write(by, |server| {
-                draft(Some(&server.user), &Content::Create { room_type: RoomType::Channel }, None)
-            }),
+            Step::SecondCreate(by) => self
+                .write(by, |server| draft(Some(&server.user), &Content::Create { room_type: RoomType::Channel }, None)),
             Step::Unknown(by, state) => self.write(by, |server| Draft {
                 kind: "org.example.unknown".to_owned(),
                 state_key: state.then(|| "some key".to_owned()),

@@ -86,9 +86,8 @@ fn any_leaf() -> impl Strategy<Value = Value> {
 }
 
 fn map_of(value: impl Strategy<Value = Value>, most: usize) -> impl Strategy<Value = Map> {
-    vec((any_key(), value), 0..=most).prop_map(|entries| {
-        entries.into_iter().fold(Map::new(), |map, (key, value)| map.with(&key, value))
-    })
+    vec((any_key(), value), 0..=most)
+        .prop_map(|entries| entries.into_iter().fold(Map::new(), |map, (key, value)| map.with(&key, value)))
 }
 
 /// Values of every kind, nested a few levels.

@@ -74,7 +74,8 @@ impl Driver {
         known.note_claims(&info.agent_version, info.protocols.iter().map(ToString::to_string));
         let reach = known.connections.values().map(|connection| scope(&connection.address)).max();
         let reach = reach.unwrap_or(Scope::Global);
-        let usable: Vec<Multiaddr> = info.listen_addrs.iter().filter(|address| scope(address) >= reach).take(16).cloned().collect();
+        let usable: Vec<Multiaddr> =
+            info.listen_addrs.iter().filter(|address| scope(address) >= reach).take(16).cloned().collect();
         for address in &usable {
             known.note_address(address.clone());
         }

@@ -1,0 +1,55 @@
+# The front door. `make run` and `make test` need Rust, a C compiler and make, and nothing else.
+
+CARGO ?= cargo
+CHAT ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help run test soak verify audit fix demo bench bench-million fuzz
+
+help: ## Show what there is
+	@echo "Rocketmesh joins Rocket.Chat servers into one peer-to-peer mesh."
+	@echo
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+	@echo
+	@echo "  make demo CHAT=FILE   replays an IRC log (lines like: [12:34] <nick> text)"
+
+run: ## Build the release binary and run a node on embedded defaults
+	$(CARGO) build --release --locked -p rocketmesh
+	@./target/release/rocketmesh run
+
+test: ## Run every test of the workspace
+	$(CARGO) test --workspace --locked
+
+soak: ## Run the long versions of the tests
+	PROPTEST_CASES=20000 ROCKETMESH_SOAK=1 $(CARGO) test --workspace --locked
+
+verify: ## Check format, lints, docs and dependencies; changes nothing
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --locked --document-private-items
+	@command -v cargo-deny >/dev/null || { echo "cargo-deny is missing: cargo install --locked cargo-deny"; exit 1; }
+	$(CARGO) deny --locked --all-features check licenses sources bans
+
+audit: ## Check dependencies for known vulnerabilities (needs the internet)
+	$(CARGO) deny --locked check advisories
+
+fix: ## Format, and mend what the lints can mend
+	$(CARGO) fmt --all
+	$(CARGO) clippy --workspace --all-targets --fix --allow-dirty --allow-staged
+
+demo: ## Let three servers talk in one room on this machine
+	$(CARGO) build --release --locked -p rocketmesh -p rocketmesh-simulations
+	@./target/release/rocketmesh-demo --rocketmesh ./target/release/rocketmesh $(if $(CHAT),--chat "$(CHAT)")
+
+bench: ## Measure: criterion for the parts, then whole nodes
+	$(CARGO) bench --locked -p rocketmesh-protocol
+	$(CARGO) build --release --locked -p rocketmesh -p rocketmesh-simulations
+	@./target/release/rocketmesh-bench --rocketmesh ./target/release/rocketmesh $(if $(CHAT),--chat "$(CHAT)")
+
+bench-million: ## As bench, only what needs a million events: memory and start-up
+	$(CARGO) build --release --locked -p rocketmesh -p rocketmesh-simulations
+	@./target/release/rocketmesh-bench --rocketmesh ./target/release/rocketmesh --only million
+
+fuzz: ## Fuzz every decoder for a minute each (needs nightly Rust and cargo-fuzz)
+	@command -v cargo-fuzz >/dev/null || { echo "cargo-fuzz is missing: cargo install --locked cargo-fuzz"; exit 1; }
+	cd protocol && for target in $$(cargo +nightly fuzz list); do cargo +nightly fuzz run $$target -- -max_total_time=60 || exit 1; done

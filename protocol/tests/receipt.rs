@@ -1,0 +1,639 @@
+//! The receipt pipeline and the draft's authority: what is decided on depends on the events alone, never on how they came.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod support;
+
+use std::collections::BTreeSet;
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::Index;
+use rocketmesh_protocol::authority::{Refusal, RoomState};
+use rocketmesh_protocol::codec::Map;
+use rocketmesh_protocol::event::{
+    Content, Draft, Event, JoinLeave, Lane, Placement, Role, RoomType, RoomVersion, author,
+};
+use rocketmesh_protocol::id::EventId;
+use rocketmesh_protocol::identity::Origin;
+use rocketmesh_protocol::limits::MAX_PARENTS;
+use rocketmesh_protocol::receipt::{Misplaced, Receipt};
+use support::room::{self, NONCE, Step, TestRoom, World, any_steps, join, membership, message, rename, role, shuffled};
+use support::{Server, config, field, fields_of, sign_fields};
+
+const ACCEPTED: Receipt = Receipt::Accepted { forks: false };
+const FORKED: Receipt = Receipt::Accepted { forks: true };
+
+/// A world of three to five servers and what they did in it.
+fn any_world() -> impl Strategy<Value = (usize, Vec<Step>)> {
+    (3..=5_usize).prop_flat_map(|servers| (Just(servers), any_steps(servers, true)))
+}
+
+proptest! {
+    #![proptest_config(config(128))]
+
+    #[test]
+    fn any_order_of_arrival_ends_the_same((servers, steps) in any_world(), choices in vec(any::<Index>(), 1..200)) {
+        let mut whole = World::after(servers, &steps).everything();
+        let expected = whole.outcome();
+        prop_assert!(expected.held.is_empty());
+
+        let mut other = TestRoom::empty(whole.outline.room());
+        for event in shuffled(whole.in_order(), &choices) {
+            other.receive(&event);
+        }
+        prop_assert_eq!(other.outcome(), expected);
+    }
+
+    #[test]
+    fn what_every_server_held_meanwhile_makes_no_difference((servers, steps) in any_world()) {
+        let mut world = World::after(servers, &steps);
+        let expected = world.everything().outcome();
+        let everything = world.everything().in_order();
+        for copy in &mut world.copies {
+            for event in &everything {
+                copy.receive(event);
+            }
+            prop_assert_eq!(&copy.outcome(), &expected);
+        }
+    }
+
+    #[test]
+    fn a_held_event_names_exactly_what_is_missing((servers, steps) in any_world(), choices in vec(any::<Index>(), 1..200)) {
+        let whole = World::after(servers, &steps).everything();
+        let mut other = TestRoom::empty(whole.outline.room());
+        for event in shuffled(whole.in_order(), &choices) {
+            let expected = other.missing_for(&event);
+            match other.decide(&event) {
+                Receipt::Held { missing } => {
+                    prop_assert!(!missing.is_empty());
+                    prop_assert_eq!(missing.len(), expected.len(), "nothing is named twice");
+                    prop_assert_eq!(missing.into_iter().collect::<BTreeSet<_>>(), expected);
+                }
+                receipt => prop_assert!(expected.is_empty(), "{receipt:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn what_was_decided_on_is_known_and_changes_nothing((servers, steps) in any_world()) {
+        let mut whole = World::after(servers, &steps).everything();
+        let expected = whole.outcome();
+        let count = whole.outline.events();
+        for event in whole.in_order() {
+            prop_assert_eq!(whole.receive(&event), Receipt::Known);
+        }
+        prop_assert_eq!(whole.outline.events(), count);
+        prop_assert_eq!(whole.outcome(), expected);
+    }
+
+    #[test]
+    fn tips_are_the_accepted_events_that_no_accepted_event_builds_on((servers, steps) in any_world()) {
+        let whole = World::after(servers, &steps).everything();
+        let accepted: Vec<Event> =
+            whole.in_order().into_iter().filter(|event| whole.accepted().contains(&event.id())).collect();
+        for lane in Lane::ALL {
+            let mut tips: BTreeSet<EventId> =
+                accepted.iter().filter(|event| event.header().lane == lane).map(Event::id).collect();
+            for header in accepted.iter().map(Event::header) {
+                let covered = if lane == Lane::State { &header.state_frontier } else { &header.parents };
+                let chain = header.self_parent.iter().filter(|_| header.lane == lane);
+                for id in covered.iter().filter(|_| header.lane == lane).chain(chain) {
+                    tips.remove(id);
+                }
+            }
+            prop_assert_eq!(whole.outline.tips(lane).keys().copied().collect::<BTreeSet<_>>(), tips);
+        }
+    }
+
+    #[test]
+    fn heads_are_the_ends_of_every_servers_chains((servers, steps) in any_world()) {
+        let whole = World::after(servers, &steps).everything();
+        for (origin, lane, have) in whole.outline.have().lanes() {
+            let chain: Vec<Event> = whole
+                .in_order()
+                .into_iter()
+                .filter(|event| event.header().origin == origin && event.header().lane == lane)
+                .collect();
+            let continued: BTreeSet<EventId> = chain.iter().filter_map(|event| event.header().self_parent).collect();
+            let ends: BTreeSet<(u64, EventId)> = chain
+                .iter()
+                .filter(|event| !continued.contains(&event.id()))
+                .map(|event| (event.header().seq, event.id()))
+                .collect();
+            prop_assert_eq!(have.heads.iter().copied().collect::<BTreeSet<_>>(), ends);
+            prop_assert_eq!(have.lowest, 0);
+        }
+    }
+
+    #[test]
+    fn nobody_has_a_role_that_nobody_gave((servers, steps) in any_world()) {
+        let mut world = World::after(servers, &steps);
+        let mut whole = world.everything();
+        let state = whole.state();
+        let creator = &world.servers[0].user;
+        for server in &world.servers {
+            let given = whole.in_order().into_iter().any(|event| {
+                whole.accepted().contains(&event.id())
+                    && event.content() == Ok(Content::Role { user: server.user.clone(), role: Role::Owner })
+            });
+            prop_assert!(state.role(&server.user) < Role::Owner || given || server.user == *creator);
+            let joined = whole.in_order().into_iter().any(|event| {
+                whole.accepted().contains(&event.id()) && event.header().origin == server.key.origin()
+            });
+            prop_assert!(!state.is_joined(&server.user) || joined);
+        }
+        // Every server that holds a part of the room has an owner who made it.
+        for copy in &mut world.copies {
+            prop_assert_eq!(copy.state().creator(), creator);
+        }
+    }
+}
+
+/// Alice's room, joined by Bob and Carol.
+fn three() -> (Vec<Server>, TestRoom) {
+    let servers: Vec<Server> = Server::five().into_iter().take(3).collect();
+    let room = TestRoom::of(&servers);
+    (servers, room)
+}
+
+/// A message of `server` whose place was changed before it was signed.
+fn placed(room: &TestRoom, server: &Server, change: impl FnOnce(&mut Placement)) -> Event {
+    let mut placement = room.placement(server, Lane::Timeline);
+    change(&mut placement);
+    author(&server.key, placement, message(server, "somewhere else")).unwrap()
+}
+
+#[track_caller]
+fn assert_dropped(room: &mut TestRoom, event: &Event, why: Misplaced) {
+    let before = room.outcome();
+    assert_eq!(room.receive(event), Receipt::Dropped(why));
+    assert_eq!(room.outcome(), before, "a dropped event leaves nothing behind");
+}
+
+#[track_caller]
+fn assert_refused(room: &mut TestRoom, event: &Event, code: &str) -> Refusal {
+    match room.receive(event) {
+        Receipt::Rejected(refusal) => {
+            assert_eq!(refusal.code(), code);
+            refusal
+        }
+        other => panic!("{other:?}, where {code} was expected"),
+    }
+}
+
+#[test]
+fn an_event_with_another_lamport_time_is_dropped() {
+    let (servers, mut room) = three();
+    room.say(&servers[0], "first");
+    for event in [
+        placed(&room, &servers[0], |placement| placement.lamport += 1),
+        placed(&room, &servers[0], |placement| placement.lamport -= 1),
+        placed(&room, &servers[0], |placement| placement.lamport = 0),
+        placed(&room, &servers[1], |placement| placement.lamport += 1000),
+    ] {
+        assert_dropped(&mut room, &event, Misplaced::Lamport);
+    }
+}
+
+#[test]
+fn an_event_that_does_not_continue_its_chain_is_dropped() {
+    let (servers, mut room) = three();
+    let first = room.say(&servers[0], "first");
+    room.say(&servers[0], "second");
+    let others = room.say(&servers[1], "another's");
+    let join = room.in_order().into_iter().find(|event| event.header().origin == servers[1].key.origin()).unwrap();
+    assert_eq!(join.header().lane, Lane::State);
+    for event in [
+        placed(&room, &servers[0], |placement| {
+            placement.self_parent = placement.self_parent.map(|(id, seq)| (id, seq + 1))
+        }),
+        placed(&room, &servers[0], |placement| placement.self_parent = Some((first.id(), 1))),
+        placed(&room, &servers[0], |placement| placement.self_parent = Some((others.id(), others.header().seq))),
+        placed(&room, &servers[1], |placement| placement.self_parent = Some((join.id(), join.header().seq))),
+    ] {
+        assert_dropped(&mut room, &event, Misplaced::Chain);
+    }
+}
+
+#[test]
+fn an_event_that_refers_to_the_wrong_lane_is_dropped() {
+    let (servers, mut room) = three();
+    let said = room.say(&servers[0], "first");
+    let create = room.in_order()[0].id();
+    let event = placed(&room, &servers[1], |placement| placement.parents.push(create));
+    assert_dropped(&mut room, &event, Misplaced::WrongLane);
+    let event = placed(&room, &servers[1], |placement| placement.state_frontier.push(said.id()));
+    assert_dropped(&mut room, &event, Misplaced::WrongLane);
+}
+
+#[test]
+fn an_event_that_refers_to_another_room_is_dropped() {
+    let (servers, mut room) = three();
+    let mut elsewhere = TestRoom::beginning_with(&room::create(&servers[0], RoomType::Channel, [8; 16]));
+    let said = elsewhere.say(&servers[0], "elsewhere");
+    let create = elsewhere.in_order()[0].clone();
+    room.know(&said);
+    room.know(&create);
+    for event in [
+        placed(&room, &servers[1], |placement| placement.parents.push(said.id())),
+        placed(&room, &servers[1], |placement| placement.state_frontier.push(create.id())),
+        placed(&room, &servers[1], |placement| placement.state_frontier = vec![create.id()]),
+        placed(&room, &servers[0], |placement| placement.self_parent = Some((said.id(), 0))),
+        placed(&room, &servers[0], |placement| placement.room = Some(elsewhere.outline.room())),
+    ] {
+        assert_dropped(&mut room, &event, Misplaced::ForeignRoom);
+    }
+}
+
+#[test]
+fn a_misplaced_event_is_dropped_as_soon_as_that_is_clear() {
+    let (servers, mut room) = three();
+    let create = room.in_order()[0].id();
+    let event = placed(&room, &servers[1], |placement| {
+        placement.parents = vec![create, EventId::from_hash([0xee; 32])];
+    });
+    assert_dropped(&mut room, &event, Misplaced::WrongLane);
+}
+
+#[test]
+fn a_held_event_is_decided_on_once_what_it_waits_for_is_here() {
+    let (servers, mut room) = three();
+    let mut ahead = TestRoom::beginning_with(&room.in_order()[0]);
+    for event in room.in_order() {
+        ahead.receive(&event);
+    }
+    let first = ahead.say(&servers[1], "first");
+    let second = ahead.say(&servers[2], "second");
+    let third = ahead.say(&servers[1], "third");
+    assert_eq!(room.receive(&third), Receipt::Held { missing: vec![first.id(), second.id()] });
+    assert_eq!(room.receive(&second), Receipt::Held { missing: vec![first.id()] });
+    assert_eq!(room.held(), [second.id(), third.id()].into());
+    assert_eq!(room.receive(&first), ACCEPTED);
+    assert!(room.held().is_empty());
+    assert_eq!(room.outcome(), ahead.outcome());
+}
+
+#[test]
+fn both_sides_of_a_fork_are_kept_and_both_heads_shown() {
+    let (servers, mut room) = three();
+    room.say(&servers[1], "before");
+    let one = room.author(&servers[1], message(&servers[1], "one side"));
+    let other = room.author(&servers[1], message(&servers[1], "the other side"));
+    assert_eq!(room.receive(&one), ACCEPTED);
+    assert_eq!(room.receive(&other), FORKED);
+
+    let have = room.outline.have().lane(servers[1].key.origin(), Lane::Timeline).unwrap().clone();
+    assert!(have.forked());
+    assert_eq!(have.heads.iter().map(|(_, id)| *id).collect::<BTreeSet<_>>(), [one.id(), other.id()].into());
+    assert_eq!(have.highest().0, 1);
+
+    // Both sides go on: neither is a fork again, and what joins them for readers is an event of somebody else.
+    let heads = have.heads.clone();
+    for (seq, head) in heads {
+        let event = placed(&room, &servers[1], |placement| placement.self_parent = Some((head, seq)));
+        assert_eq!(room.receive(&event), ACCEPTED);
+    }
+    assert_eq!(room.outline.have().lane(servers[1].key.origin(), Lane::Timeline).unwrap().heads.len(), 2);
+    let joined = room.say(&servers[0], "I have read both");
+    assert_eq!(joined.header().parents.len(), 2);
+    assert_eq!(room.outline.tips(Lane::Timeline).len(), 1);
+}
+
+#[test]
+fn a_fork_at_a_chains_very_beginning_is_seen_too() {
+    let (servers, mut room) = three();
+    let one = room.author(&servers[2], message(&servers[2], "one side"));
+    let other = room.author(&servers[2], message(&servers[2], "the other side"));
+    assert_eq!((one.header().seq, other.header().seq), (0, 0));
+    assert_eq!(room.receive(&one), ACCEPTED);
+    assert_eq!(room.receive(&other), FORKED);
+    assert!(room.outline.have().lane(servers[2].key.origin(), Lane::Timeline).unwrap().forked());
+}
+
+#[test]
+fn a_fork_far_behind_the_head_is_seen_too() {
+    let (servers, mut room) = three();
+    let place = room.placement(&servers[1], Lane::Timeline);
+    for number in 0..5 {
+        room.say(&servers[1], &format!("message {number}"));
+    }
+    let late = author(&servers[1].key, place, message(&servers[1], "as if first")).unwrap();
+    assert_eq!(room.receive(&late), FORKED);
+    let heads = room.outline.have().lane(servers[1].key.origin(), Lane::Timeline).unwrap().heads.clone();
+    assert_eq!(heads.iter().map(|(seq, _)| *seq).collect::<Vec<_>>(), [0, 4]);
+}
+
+#[test]
+fn a_rejected_event_never_becomes_a_tip_and_its_innocent_descendants_are_accepted() {
+    let (servers, mut room) = three();
+    let before = room.outline.tips(Lane::State).clone();
+    let name = room.author(&servers[1], rename(&servers[1], "mine now"));
+    assert_refused(&mut room, &name, "not_owner");
+    assert_eq!(room.outline.tips(Lane::State), &before, "its tips stay as well: nothing covers them");
+    assert_eq!(room.outline.events(), 4, "its header is kept");
+
+    let topic = room.author(&servers[1], room::draft(Some(&servers[1].user), &Content::Topic, None));
+    assert_eq!(topic.header().self_parent, Some(name.id()));
+    assert_eq!(room.receive(&topic), ACCEPTED);
+    assert_eq!(room.outline.tips(Lane::State).keys().copied().collect::<Vec<_>>(), [topic.id()]);
+    assert_eq!(room.state().name_event(), None);
+    assert_eq!(room.state().topic_event(), Some(topic.id()));
+
+    // A message under a rejected one, by somebody who had no way of knowing.
+    let stranger = Server::new(77, "stranger");
+    let shout = room.author(&stranger, message(&stranger, "buy this"));
+    assert_refused(&mut room, &shout, "not_a_member");
+    let answer = placed(&room, &servers[2], |placement| {
+        placement.parents.push(shout.id());
+        placement.lamport = placement.lamport.max(shout.header().lamport + 1);
+    });
+    assert_eq!(room.receive(&answer), ACCEPTED);
+    assert_eq!(room.outline.tips(Lane::Timeline).keys().copied().collect::<Vec<_>>(), [answer.id()]);
+}
+
+#[test]
+fn state_that_rests_on_a_rejected_event_alone_is_no_state() {
+    let (servers, mut room) = three();
+    let name = room.author(&servers[1], rename(&servers[1], "mine now"));
+    assert_refused(&mut room, &name, "not_owner");
+    let event = placed(&room, &servers[1], |placement| {
+        placement.state_frontier = vec![name.id()];
+        placement.lamport = name.header().lamport + 1;
+    });
+    assert_refused(&mut room, &event, "no_state");
+}
+
+#[test]
+fn only_an_owner_names_the_room() {
+    let (servers, mut room) = three();
+    let by_alice = room.write(&servers[0], rename(&servers[0], "lobby"));
+    assert_eq!(room.state().name_event(), Some(by_alice.id()));
+
+    let by_bob = room.author(&servers[1], rename(&servers[1], "bob's"));
+    assert_refused(&mut room, &by_bob, "not_owner");
+    assert_eq!(room.state().name_event(), Some(by_alice.id()));
+
+    for less in [Role::Member, Role::Leader, Role::Moderator] {
+        room.write(&servers[0], role(&servers[0], &servers[1].user, less));
+        let again = room.author(&servers[1], rename(&servers[1], "bob's"));
+        assert_refused(&mut room, &again, "not_owner");
+    }
+    room.write(&servers[0], role(&servers[0], &servers[1].user, Role::Owner));
+    let by_bob = room.write(&servers[1], rename(&servers[1], "ours"));
+    assert_eq!(room.state().name_event(), Some(by_bob.id()));
+}
+
+#[test]
+fn only_an_owner_gives_roles_and_nobody_takes_the_creators() {
+    let (servers, mut room) = three();
+    let to_himself = room.author(&servers[1], role(&servers[1], &servers[1].user, Role::Owner));
+    assert_refused(&mut room, &to_himself, "not_owner");
+
+    room.write(&servers[0], role(&servers[0], &servers[1].user, Role::Owner));
+    room.write(&servers[1], role(&servers[1], &servers[0].user, Role::Member));
+    assert_eq!(room.state().role(&servers[0].user), Role::Owner);
+
+    room.write(&servers[0], role(&servers[0], &servers[1].user, Role::Member));
+    let again = room.author(&servers[1], rename(&servers[1], "bob's"));
+    assert_refused(&mut room, &again, "not_owner");
+    room.write(&servers[0], role(&servers[0], &servers[0].user, Role::Member));
+    assert_eq!(room.state().role(&servers[0].user), Role::Member, "the creator may step back");
+}
+
+#[test]
+fn a_role_ends_with_the_membership() {
+    let (servers, mut room) = three();
+    room.write(&servers[0], role(&servers[0], &servers[1].user, Role::Owner));
+    room.write(&servers[1], membership(&servers[1], JoinLeave::Leave));
+    let outside = room.author(&servers[1], rename(&servers[1], "bob's"));
+    assert_refused(&mut room, &outside, "not_a_member");
+    room.write(&servers[1], join(&servers[1]));
+    assert_eq!(room.state().role(&servers[1].user), Role::Member);
+}
+
+#[test]
+fn who_is_not_joined_writes_nothing_but_a_join() {
+    let servers = Server::five();
+    let mut room = TestRoom::made_by(&servers[0]);
+    let bob = &servers[1];
+    for draft in [
+        message(bob, "hello?"),
+        membership(bob, JoinLeave::Leave),
+        room::draft(Some(&bob.user), &Content::Topic, None),
+        role(bob, &bob.user, Role::Owner),
+        Draft { kind: "org.example.unknown".to_owned(), ..message(bob, "") },
+        Draft { kind: "org.example.unknown".to_owned(), state_key: Some(String::new()), ..message(bob, "") },
+    ] {
+        let event = room.author(bob, draft);
+        assert_refused(&mut room, &event, "not_a_member");
+    }
+    let merge = room.author(bob, room::draft(None, &Content::Merge, None));
+    assert_refused(&mut room, &merge, "server_not_in_room");
+
+    room.write(bob, join(bob));
+    room.say(bob, "hello!");
+    room.write(bob, room::draft(None, &Content::Merge, None));
+    room.write(bob, membership(bob, JoinLeave::Leave));
+    let event = room.author(bob, message(bob, "one more thing"));
+    assert_refused(&mut room, &event, "not_a_member");
+}
+
+#[test]
+fn a_server_writes_for_its_own_users_only() {
+    let (servers, mut room) = three();
+    let other = room::draft(
+        Some(&servers[1].user),
+        &Content::Member { user: servers[2].user.clone(), change: JoinLeave::Leave },
+        None,
+    );
+    let event = room.author(&servers[1], other);
+    assert_refused(&mut room, &event, "not_oneself");
+    assert!(room.state().is_joined(&servers[2].user));
+
+    // A user of the same server, but not the sender.
+    let sister = Server {
+        user: "zoe".parse().map(|localpart| user_beside(&servers[1], localpart)).unwrap(),
+        ..servers[1].clone()
+    };
+    let for_sister = room::draft(
+        Some(&servers[1].user),
+        &Content::Member { user: sister.user.clone(), change: JoinLeave::Join },
+        None,
+    );
+    let event = room.author(&servers[1], for_sister);
+    assert_refused(&mut room, &event, "not_oneself");
+    room.write(&sister, join(&sister));
+    room.say(&sister, "me too");
+    assert_eq!(room.state().servers().len(), 3);
+}
+
+fn user_beside(
+    server: &Server,
+    localpart: rocketmesh_protocol::identity::Localpart,
+) -> rocketmesh_protocol::identity::UserId {
+    rocketmesh_protocol::identity::UserId { origin: server.key.origin(), localpart }
+}
+
+#[test]
+fn a_message_needs_a_sender_and_a_merge_has_none() {
+    let (servers, mut room) = three();
+    for draft in [
+        Draft { sender: None, ..message(&servers[1], "nobody said this") },
+        Draft { sender: None, ..join(&servers[1]) },
+        room::draft(Some(&servers[1].user), &Content::Merge, None),
+    ] {
+        let event = room.author(&servers[1], draft);
+        assert_refused(&mut room, &event, "sender_mismatch");
+    }
+}
+
+#[test]
+fn a_room_has_one_create_event() {
+    let (servers, mut room) = three();
+    for server in &servers[..2] {
+        let second = room::draft(Some(&server.user), &Content::Create { room_type: RoomType::Channel }, None);
+        let event = room.author(server, second);
+        assert_refused(&mut room, &event, "second_create");
+    }
+    assert_eq!(room.state().creator(), &servers[0].user);
+}
+
+#[test]
+fn a_room_begins_with_a_create_event_and_nothing_else() {
+    let alice = Server::new(1, "alice");
+    for (code, draft) in [
+        ("second_create", join(&alice)),
+        ("second_create", rename(&alice, "a room without a beginning")),
+        ("malformed_content", Draft { content: None, ..room::draft(Some(&alice.user), &channel(), None) }),
+        ("sender_mismatch", room::draft(None, &channel(), None)),
+    ] {
+        let event = author(&alice.key, Placement::first(), draft).unwrap();
+        assert_refused(&mut TestRoom::empty(event.room()), &event, code);
+    }
+    let placement = Placement { version: RoomVersion(1), ..Placement::first() };
+    let event = author(&alice.key, placement, room::draft(Some(&alice.user), &channel(), None)).unwrap();
+    assert_refused(&mut TestRoom::empty(event.room()), &event, "room_version_mismatch");
+}
+
+fn channel() -> Content {
+    Content::Create { room_type: RoomType::Channel }
+}
+
+#[test]
+fn private_and_direct_rooms_are_refused_until_they_have_rules() {
+    let alice = Server::new(1, "alice");
+    for room_type in [RoomType::Private, RoomType::Direct] {
+        let event = room::create(&alice, room_type, NONCE);
+        let refusal = assert_refused(&mut TestRoom::empty(event.room()), &event, "room_type_unsupported");
+        assert_eq!(refusal, Refusal::RoomType(room_type));
+        assert_eq!(RoomState::created(&event), Err(Refusal::RoomType(room_type)));
+    }
+}
+
+#[test]
+fn an_event_of_another_room_version_is_rejected() {
+    let (servers, mut room) = three();
+    let event = placed(&room, &servers[1], |placement| placement.version = RoomVersion(1));
+    assert_refused(&mut room, &event, "room_version_mismatch");
+}
+
+#[test]
+fn unknown_state_is_kept_and_gives_no_authority() {
+    let (servers, mut room) = three();
+    let draft = Draft {
+        kind: "room.power".to_owned(),
+        state_key: Some(servers[1].user.to_string()),
+        content: Some(Map::new().with("role", "owner").with("membership", "join")),
+        ..message(&servers[1], "I am the owner")
+    };
+    let event = room.write(&servers[1], draft);
+    let state = room.state();
+    let entries: Vec<_> = state.unknown_entries().collect();
+    assert_eq!(entries, [(&("room.power".to_owned(), servers[1].user.to_string()), &event.id())]);
+    assert_eq!(state.role(&servers[1].user), Role::Member);
+    let name = room.author(&servers[1], rename(&servers[1], "mine"));
+    assert_refused(&mut room, &name, "not_owner");
+}
+
+#[test]
+fn what_is_allowed_is_judged_at_the_state_that_the_event_names() {
+    let (servers, mut room) = three();
+    let mut behind = TestRoom::beginning_with(&room.in_order()[0]);
+    for event in room.in_order() {
+        behind.receive(&event);
+    }
+    // Bob writes before he hears that Alice has made him owner, and names the room when he has.
+    let early = behind.author(&servers[1], rename(&servers[1], "too early"));
+    let grant = room.write(&servers[0], role(&servers[0], &servers[1].user, Role::Owner));
+    assert_refused(&mut room, &early, "not_owner");
+    behind.receive(&grant);
+    let late = behind.author(&servers[1], rename(&servers[1], "in time"));
+    assert!(late.header().state_frontier.contains(&grant.id()));
+    assert_eq!(room.receive(&late), FORKED, "the early one holds the place, though it was rejected");
+    assert_eq!(room.state().name_event(), Some(late.id()));
+}
+
+#[test]
+fn a_room_with_many_tips_goes_on_and_joins_them() {
+    let mut servers = Server::five();
+    servers.extend((6..40).map(|seed| Server::new(seed, "somebody")));
+    let room_before = TestRoom::of(&servers);
+    let mut room = TestRoom::beginning_with(&room_before.in_order()[0]);
+    for event in room_before.in_order() {
+        room.receive(&event);
+    }
+    let at_once: Vec<Event> = servers.iter().map(|server| room.author(server, message(server, "at once"))).collect();
+    for event in &at_once {
+        assert_eq!(room.receive(event), ACCEPTED);
+    }
+    assert_eq!(room.outline.tips(Lane::Timeline).len(), servers.len());
+    for round in 0..4 {
+        for server in &servers {
+            let event = room.say(server, &format!("round {round}"));
+            assert!(event.header().parents.len() <= MAX_PARENTS);
+        }
+    }
+    assert!(room.outline.tips(Lane::Timeline).len() <= MAX_PARENTS);
+}
+
+#[test]
+fn a_server_cannot_take_other_servers_state_out_of_the_tips() {
+    let (servers, mut room) = three();
+    // Carol covers everybody's state with a topic, and then continues her chain as if she had only seen her own join.
+    let carols_join = room.outline.head(servers[2].key.origin(), Lane::State).unwrap().1;
+    let topic = room.write(&servers[2], room::draft(Some(&servers[2].user), &Content::Topic, None));
+    let create = room.in_order()[0].id();
+    let mut placement = room.placement(&servers[2], Lane::State);
+    placement.state_frontier = vec![create, carols_join];
+    placement.lamport = topic.header().lamport + 1;
+    let forgetful =
+        author(&servers[2].key, placement, room::draft(Some(&servers[2].user), &Content::Topic, None)).unwrap();
+    room.receive(&forgetful);
+    assert!(room.state().is_joined(&servers[0].user));
+    assert!(room.state().is_joined(&servers[1].user), "Bob has joined, and nothing has removed him");
+    assert!(room.state().is_joined(&servers[2].user));
+}
+
+#[test]
+fn nobody_writes_into_another_servers_chain() {
+    let (servers, mut room) = three();
+    let alice = &servers[0];
+    let mallory = Server::new(66, "mallory");
+    room.say(alice, "good morning");
+    let before = room.outline.have().clone();
+
+    // Alice's next message, signed with Mallory's key and saying so.
+    let mut fields = fields_of(&room.author(alice, message(alice, "send me money")));
+    fields[field::KEY] = mallory.key.origin().as_bytes().as_slice().into();
+    let receipt = Event::open(&sign_fields(&mallory.key, &fields), None).map(|forged| room.receive(&forged));
+    assert!(!matches!(receipt, Ok(Receipt::Accepted { .. })), "{receipt:?}");
+    assert_eq!(lanes_of(&room, alice.key.origin()), lanes_of_vector(&before, alice.key.origin()), "{receipt:?}");
+}
+
+fn lanes_of(room: &TestRoom, origin: Origin) -> Vec<(Lane, Vec<(u64, EventId)>)> {
+    lanes_of_vector(room.outline.have(), origin)
+}
+
+fn lanes_of_vector(have: &rocketmesh_protocol::have::HaveVector, origin: Origin) -> Vec<(Lane, Vec<(u64, EventId)>)> {
+    have.lanes().filter(|(other, ..)| *other == origin).map(|(_, lane, have)| (lane, have.heads.clone())).collect()
+}
