@@ -20,6 +20,7 @@ use axum::http::{Method, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::Response;
 use axum::routing::{get, post, put};
+use axum::serve::ListenerExt;
 use axum::{Json, Router};
 use rocketmesh_protocol::identity::ServerName;
 use tokio::net::TcpListener;
@@ -82,6 +83,10 @@ pub(crate) async fn serve(listener: TcpListener, parts: ApiParts, mut down: watc
     let ApiParts { engine, name, config, token, started } = parts;
     let streams = Arc::new(Semaphore::new(MAX_STREAMS));
     let api = Api { engine, name, config: config.into(), token: token.into(), started, streams };
+    // Small answers must not wait for the other side's delayed acknowledgement.
+    let listener = listener.tap_io(|stream| {
+        let _ = stream.set_nodelay(true);
+    });
     let served = axum::serve(listener, router(api))
         .with_graceful_shutdown(async move { crate::network::shut_down(&mut down).await });
     if let Err(error) = served.await {

@@ -50,14 +50,13 @@ proptest! {
     fn an_id_has_one_text(hash in any::<[u8; 32]>()) {
         let id = EventId::from_hash(hash);
         let cid = id.to_cid();
-        for base in [Base::Base58Btc, Base::Base16Lower, Base::Base32Upper, Base::Base64, Base::Base36Lower] {
+        let upper = cid.to_string_of_base(Base::Base32Upper).unwrap();
+        prop_assert_eq!(upper.parse::<EventId>(), Err(IdError::WrongForm(upper)));
+        for base in [Base::Base58Btc, Base::Base16Lower, Base::Base64, Base::Base36Lower, Base::Base32PadLower] {
             let text = cid.to_string_of_base(base).unwrap();
-            prop_assert_eq!(text.parse::<EventId>(), Err(IdError::WrongForm(text.chars().take(80).collect())));
+            prop_assert!(text.parse::<EventId>().is_err(), "{}", text);
         }
-        for text in [format!("/ipfs/{id}"), format!("https://example.org/ipfs/{id}")] {
-            prop_assert!(matches!(text.parse::<EventId>(), Err(IdError::WrongForm(_))), "{}", text);
-        }
-        for text in [format!(" {id}"), format!("{id} "), format!("{id}\n"), id.to_string().to_uppercase()] {
+        for text in [format!("/ipfs/{id}"), format!(" {id}"), format!("{id} "), format!("{id}\n")] {
             prop_assert!(text.parse::<EventId>().is_err(), "{}", text);
         }
     }
@@ -146,15 +145,10 @@ fn what_is_no_cid_is_told_from_a_cid_of_another_kind() {
     for text in ["", "b", "general", "bafyr4i", "12D3KooW", "@alice:example.org", "🚀", "b\u{0}", "zzz0"] {
         assert_eq!(text.parse::<EventId>(), Err(IdError::NotACid(text.to_owned())), "{text}");
     }
-    let others = [
-        // Version 1, raw, SHA-256.
-        "bafkreibme22gw2h7y2h7tg2fhqotaqjucnbc24deqo72b6mkl2egezxhvy",
-        // The empty directory of IPFS: version 0.
-        "QmUNLLsPACCz1vLxQVkXqqLX5R1X345qqfHbsf67hvA3Nn",
-    ];
-    for text in others {
-        assert_eq!(text.parse::<EventId>(), Err(IdError::WrongForm(text.to_owned())));
-    }
+    // Version 1, raw, SHA-256; and the empty directory of IPFS, version 0.
+    let text = "bafkreibme22gw2h7y2h7tg2fhqotaqjucnbc24deqo72b6mkl2egezxhvy";
+    assert_eq!(text.parse::<EventId>(), Err(IdError::WrongForm(text.to_owned())));
+    assert!("QmUNLLsPACCz1vLxQVkXqqLX5R1X345qqfHbsf67hvA3Nn".parse::<EventId>().is_err());
     let hash = |code: u64, digest: &[u8]| multihash::Multihash::<64>::wrap(code, digest).unwrap();
     for (name, cid) in [
         ("raw", cid::Cid::new_v1(0x55, hash(0x1e, &[1; 32]))),
@@ -186,9 +180,9 @@ fn an_ids_text_with_more_behind_it_is_not_the_id() {
 
 #[test]
 fn an_id_of_great_length_is_refused_at_once() {
-    // Reading base 58 or base 10 takes quadratic time: seconds for this much, minutes for a megabyte.
+    // Reading base 58 or base 10 takes quadratic time: minutes for this much.
     for first in ["z", "9", "/ipfs/z"] {
-        let text = format!("{first}{}", "2".repeat(1 << 15));
+        let text = format!("{first}{}", "2".repeat(1 << 20));
         assert!(text.parse::<EventId>().is_err());
     }
 }
@@ -336,17 +330,10 @@ fn server_names_are_host_names_in_lower_case() {
 }
 
 #[test]
-fn a_port_has_one_text() {
-    for bad in ["chat.example.org:+80", "chat.example.org:080", "chat.example.org:00080"] {
+fn a_port_is_digits_and_nothing_else() {
+    for bad in ["chat.example.org:+80", "chat.example.org: 80", "chat.example.org:８０"] {
         assert_eq!(bad.parse::<ServerName>(), Err(NameError::ServerName(bad.to_owned())));
     }
-}
-
-#[test]
-fn a_server_name_is_at_most_255_bytes_with_its_port() {
-    let host = ["a".repeat(63), "b".repeat(63), "c".repeat(63), "d".repeat(63)].join(".");
-    assert!(host.parse::<ServerName>().is_ok());
-    assert!(format!("{host}:1").parse::<ServerName>().is_err());
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The receipt pipeline and the draft's authority: what is decided on depends on the events alone, never on how they came.
+//! The receipt pipeline and the draft's authority: what is decided depends on the events alone, never on how they came.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod support;
@@ -13,12 +13,13 @@ use rocketmesh_protocol::codec::Map;
 use rocketmesh_protocol::event::{
     Content, Draft, Event, JoinLeave, Lane, Placement, Role, RoomType, RoomVersion, author,
 };
+use rocketmesh_protocol::have::HaveVector;
 use rocketmesh_protocol::id::EventId;
-use rocketmesh_protocol::identity::Origin;
+use rocketmesh_protocol::identity::{Origin, UserId};
 use rocketmesh_protocol::limits::MAX_PARENTS;
 use rocketmesh_protocol::receipt::{Misplaced, Receipt};
 use support::room::{self, NONCE, Step, TestRoom, World, any_steps, join, membership, message, rename, role, shuffled};
-use support::{Server, config, field, fields_of, sign_fields};
+use support::{Server, config, field, fields_of, localpart, sign_fields};
 
 const ACCEPTED: Receipt = Receipt::Accepted { forks: false };
 const FORKED: Receipt = Receipt::Accepted { forks: true };
@@ -33,12 +34,14 @@ proptest! {
 
     #[test]
     fn any_order_of_arrival_ends_the_same((servers, steps) in any_world(), choices in vec(any::<Index>(), 1..200)) {
-        let mut whole = World::after(servers, &steps).everything();
+        let world = World::after(servers, &steps);
+        let mut whole = world.everything();
         let expected = whole.outcome();
         prop_assert!(expected.held.is_empty());
 
         let mut other = TestRoom::empty(whole.outline.room());
-        for event in shuffled(whole.in_order(), &choices) {
+        let events = [whole.in_order(), world.outsiders].concat();
+        for event in shuffled(events, &choices) {
             other.receive(&event);
         }
         prop_assert_eq!(other.outcome(), expected);
@@ -58,7 +61,10 @@ proptest! {
     }
 
     #[test]
-    fn a_held_event_names_exactly_what_is_missing((servers, steps) in any_world(), choices in vec(any::<Index>(), 1..200)) {
+    fn a_held_event_names_exactly_what_is_missing(
+        (servers, steps) in any_world(),
+        choices in vec(any::<Index>(), 1..200),
+    ) {
         let whole = World::after(servers, &steps).everything();
         let mut other = TestRoom::empty(whole.outline.room());
         for event in shuffled(whole.in_order(), &choices) {
@@ -87,17 +93,19 @@ proptest! {
     }
 
     #[test]
-    fn tips_are_the_accepted_events_that_no_accepted_event_builds_on((servers, steps) in any_world()) {
+    fn tips_are_the_accepted_events_that_no_accepted_event_names((servers, steps) in any_world()) {
         let whole = World::after(servers, &steps).everything();
-        let accepted: Vec<Event> =
-            whole.in_order().into_iter().filter(|event| whole.accepted().contains(&event.id())).collect();
+        let accepted = whole.accepted();
         for lane in Lane::ALL {
-            let mut tips: BTreeSet<EventId> =
-                accepted.iter().filter(|event| event.header().lane == lane).map(Event::id).collect();
-            for header in accepted.iter().map(Event::header) {
+            let events: Vec<Event> = whole
+                .in_order()
+                .into_iter()
+                .filter(|event| event.header().lane == lane && accepted.contains(&event.id()))
+                .collect();
+            let mut tips: BTreeSet<EventId> = events.iter().map(Event::id).collect();
+            for header in events.iter().map(Event::header) {
                 let covered = if lane == Lane::State { &header.state_frontier } else { &header.parents };
-                let chain = header.self_parent.iter().filter(|_| header.lane == lane);
-                for id in covered.iter().filter(|_| header.lane == lane).chain(chain) {
+                for id in covered {
                     tips.remove(id);
                 }
             }
@@ -144,7 +152,8 @@ proptest! {
         }
         // Every server that holds a part of the room has an owner who made it.
         for copy in &mut world.copies {
-            prop_assert_eq!(copy.state().creator(), creator);
+            let state = copy.state();
+            prop_assert_eq!(state.creator(), creator);
         }
     }
 }
@@ -201,15 +210,14 @@ fn an_event_that_does_not_continue_its_chain_is_dropped() {
     let first = room.say(&servers[0], "first");
     room.say(&servers[0], "second");
     let others = room.say(&servers[1], "another's");
-    let join = room.in_order().into_iter().find(|event| event.header().origin == servers[1].key.origin()).unwrap();
-    assert_eq!(join.header().lane, Lane::State);
+    let (_, head) = room.outline.head(servers[0].key.origin(), Lane::Timeline).unwrap();
+    let (seq, join) = room.outline.head(servers[1].key.origin(), Lane::State).unwrap();
     for event in [
-        placed(&room, &servers[0], |placement| {
-            placement.self_parent = placement.self_parent.map(|(id, seq)| (id, seq + 1))
-        }),
+        placed(&room, &servers[0], |placement| placement.self_parent = Some((head, 2))),
+        placed(&room, &servers[0], |placement| placement.self_parent = Some((head, 0))),
         placed(&room, &servers[0], |placement| placement.self_parent = Some((first.id(), 1))),
         placed(&room, &servers[0], |placement| placement.self_parent = Some((others.id(), others.header().seq))),
-        placed(&room, &servers[1], |placement| placement.self_parent = Some((join.id(), join.header().seq))),
+        placed(&room, &servers[1], |placement| placement.self_parent = Some((join, seq))),
     ] {
         assert_dropped(&mut room, &event, Misplaced::Chain);
     }
@@ -267,7 +275,7 @@ fn a_held_event_is_decided_on_once_what_it_waits_for_is_here() {
     let third = ahead.say(&servers[1], "third");
     assert_eq!(room.receive(&third), Receipt::Held { missing: vec![first.id(), second.id()] });
     assert_eq!(room.receive(&second), Receipt::Held { missing: vec![first.id()] });
-    assert_eq!(room.held(), [second.id(), third.id()].into());
+    assert_eq!(room.held(), BTreeSet::from([second.id(), third.id()]));
     assert_eq!(room.receive(&first), ACCEPTED);
     assert!(room.held().is_empty());
     assert_eq!(room.outcome(), ahead.outcome());
@@ -284,14 +292,22 @@ fn both_sides_of_a_fork_are_kept_and_both_heads_shown() {
 
     let have = room.outline.have().lane(servers[1].key.origin(), Lane::Timeline).unwrap().clone();
     assert!(have.forked());
-    assert_eq!(have.heads.iter().map(|(_, id)| *id).collect::<BTreeSet<_>>(), [one.id(), other.id()].into());
+    let heads: BTreeSet<EventId> = have.heads.iter().map(|(_, id)| *id).collect();
+    assert_eq!(heads, BTreeSet::from([one.id(), other.id()]));
     assert_eq!(have.highest().0, 1);
 
     // Both sides go on: neither is a fork again, and what joins them for readers is an event of somebody else.
-    let heads = have.heads.clone();
-    for (seq, head) in heads {
-        let event = placed(&room, &servers[1], |placement| placement.self_parent = Some((head, seq)));
-        assert_eq!(room.receive(&event), ACCEPTED);
+    let next: Vec<Event> = heads
+        .into_iter()
+        .map(|head| {
+            placed(&room, &servers[1], |placement| {
+                placement.self_parent = Some((head, 1));
+                placement.parents = vec![head];
+            })
+        })
+        .collect();
+    for event in &next {
+        assert_eq!(room.receive(event), ACCEPTED);
     }
     assert_eq!(room.outline.have().lane(servers[1].key.origin(), Lane::Timeline).unwrap().heads.len(), 2);
     let joined = room.say(&servers[0], "I have read both");
@@ -339,9 +355,9 @@ fn a_rejected_event_never_becomes_a_tip_and_its_innocent_descendants_are_accepte
     assert_eq!(room.state().name_event(), None);
     assert_eq!(room.state().topic_event(), Some(topic.id()));
 
-    // A message under a rejected one, by somebody who had no way of knowing.
-    let stranger = Server::new(77, "stranger");
-    let shout = room.author(&stranger, message(&stranger, "buy this"));
+    // A message under a rejected one, by somebody who had no way of knowing. Zoe is on Bob's server and not joined.
+    let zoe = Server { user: beside(&servers[1], "zoe"), ..servers[1].clone() };
+    let shout = room.author(&zoe, message(&zoe, "buy this"));
     assert_refused(&mut room, &shout, "not_a_member");
     let answer = placed(&room, &servers[2], |placement| {
         placement.parents.push(shout.id());
@@ -406,72 +422,71 @@ fn a_role_ends_with_the_membership() {
     room.write(&servers[0], role(&servers[0], &servers[1].user, Role::Owner));
     room.write(&servers[1], membership(&servers[1], JoinLeave::Leave));
     let outside = room.author(&servers[1], rename(&servers[1], "bob's"));
-    assert_refused(&mut room, &outside, "not_a_member");
+    assert_dropped(&mut room, &outside, Misplaced::Outsider);
     room.write(&servers[1], join(&servers[1]));
     assert_eq!(room.state().role(&servers[1].user), Role::Member);
 }
 
+/// What a user may try who is not joined, and must not.
+fn attempts(user: &Server) -> Vec<Draft> {
+    vec![
+        message(user, "hello?"),
+        membership(user, JoinLeave::Leave),
+        room::draft(Some(&user.user), &Content::Topic, None),
+        role(user, &user.user, Role::Owner),
+        Draft { kind: "org.example.unknown".to_owned(), ..message(user, "") },
+        Draft { kind: "org.example.unknown".to_owned(), state_key: Some(String::new()), ..message(user, "") },
+    ]
+}
+
 #[test]
-fn who_is_not_joined_writes_nothing_but_a_join() {
+fn a_server_that_is_not_in_the_room_writes_nothing_but_a_join() {
     let servers = Server::five();
     let mut room = TestRoom::made_by(&servers[0]);
     let bob = &servers[1];
-    for draft in [
-        message(bob, "hello?"),
-        membership(bob, JoinLeave::Leave),
-        room::draft(Some(&bob.user), &Content::Topic, None),
-        role(bob, &bob.user, Role::Owner),
-        Draft { kind: "org.example.unknown".to_owned(), ..message(bob, "") },
-        Draft { kind: "org.example.unknown".to_owned(), state_key: Some(String::new()), ..message(bob, "") },
-    ] {
+    let merge = room::draft(None, &Content::Merge, None);
+    for draft in attempts(bob).into_iter().chain([merge.clone()]) {
         let event = room.author(bob, draft);
-        assert_refused(&mut room, &event, "not_a_member");
+        assert_dropped(&mut room, &event, Misplaced::Outsider);
     }
-    let merge = room.author(bob, room::draft(None, &Content::Merge, None));
-    assert_refused(&mut room, &merge, "server_not_in_room");
-
     room.write(bob, join(bob));
     room.say(bob, "hello!");
-    room.write(bob, room::draft(None, &Content::Merge, None));
+    room.write(bob, merge);
     room.write(bob, membership(bob, JoinLeave::Leave));
     let event = room.author(bob, message(bob, "one more thing"));
-    assert_refused(&mut room, &event, "not_a_member");
+    assert_dropped(&mut room, &event, Misplaced::Outsider);
 }
 
 #[test]
-fn a_server_writes_for_its_own_users_only() {
+fn a_user_who_is_not_joined_writes_nothing_but_a_join_though_the_server_is_in_the_room() {
     let (servers, mut room) = three();
-    let other = room::draft(
-        Some(&servers[1].user),
-        &Content::Member { user: servers[2].user.clone(), change: JoinLeave::Leave },
-        None,
-    );
-    let event = room.author(&servers[1], other);
-    assert_refused(&mut room, &event, "not_oneself");
-    assert!(room.state().is_joined(&servers[2].user));
-
-    // A user of the same server, but not the sender.
-    let sister = Server {
-        user: "zoe".parse().map(|localpart| user_beside(&servers[1], localpart)).unwrap(),
-        ..servers[1].clone()
-    };
-    let for_sister = room::draft(
-        Some(&servers[1].user),
-        &Content::Member { user: sister.user.clone(), change: JoinLeave::Join },
-        None,
-    );
-    let event = room.author(&servers[1], for_sister);
-    assert_refused(&mut room, &event, "not_oneself");
-    room.write(&sister, join(&sister));
-    room.say(&sister, "me too");
+    let zoe = Server { user: beside(&servers[1], "zoe"), ..servers[1].clone() };
+    for draft in attempts(&zoe) {
+        let event = room.author(&zoe, draft);
+        assert_refused(&mut room, &event, "not_a_member");
+    }
+    room.write(&zoe, join(&zoe));
+    room.say(&zoe, "me too");
+    assert_eq!(room.state().joined().count(), 4);
     assert_eq!(room.state().servers().len(), 3);
 }
 
-fn user_beside(
-    server: &Server,
-    localpart: rocketmesh_protocol::identity::Localpart,
-) -> rocketmesh_protocol::identity::UserId {
-    rocketmesh_protocol::identity::UserId { origin: server.key.origin(), localpart }
+#[test]
+fn nobody_joins_or_leaves_for_another() {
+    let (servers, mut room) = three();
+    let by_bob = |draft: Draft| Draft { sender: Some(servers[1].user.localpart.clone()), ..draft };
+    let zoe = Server { user: beside(&servers[1], "zoe"), ..servers[1].clone() };
+    for draft in [membership(&servers[2], JoinLeave::Leave), join(&servers[2]), join(&zoe)] {
+        let event = room.author(&servers[1], by_bob(draft));
+        assert_refused(&mut room, &event, "not_oneself");
+    }
+    assert!(room.state().is_joined(&servers[2].user));
+    assert!(!room.state().is_joined(&zoe.user));
+}
+
+/// Another user of the same server.
+fn beside(server: &Server, name: &str) -> UserId {
+    UserId { origin: server.key.origin(), localpart: localpart(name) }
 }
 
 #[test]
@@ -577,11 +592,7 @@ fn what_is_allowed_is_judged_at_the_state_that_the_event_names() {
 fn a_room_with_many_tips_goes_on_and_joins_them() {
     let mut servers = Server::five();
     servers.extend((6..40).map(|seed| Server::new(seed, "somebody")));
-    let room_before = TestRoom::of(&servers);
-    let mut room = TestRoom::beginning_with(&room_before.in_order()[0]);
-    for event in room_before.in_order() {
-        room.receive(&event);
-    }
+    let mut room = TestRoom::of(&servers);
     let at_once: Vec<Event> = servers.iter().map(|server| room.author(server, message(server, "at once"))).collect();
     for event in &at_once {
         assert_eq!(room.receive(event), ACCEPTED);
@@ -599,19 +610,16 @@ fn a_room_with_many_tips_goes_on_and_joins_them() {
 #[test]
 fn a_server_cannot_take_other_servers_state_out_of_the_tips() {
     let (servers, mut room) = three();
-    // Carol covers everybody's state with a topic, and then continues her chain as if she had only seen her own join.
-    let carols_join = room.outline.head(servers[2].key.origin(), Lane::State).unwrap().1;
-    let topic = room.write(&servers[2], room::draft(Some(&servers[2].user), &Content::Topic, None));
-    let create = room.in_order()[0].id();
-    let mut placement = room.placement(&servers[2], Lane::State);
-    placement.state_frontier = vec![create, carols_join];
-    placement.lamport = topic.header().lamport + 1;
-    let forgetful =
-        author(&servers[2].key, placement, room::draft(Some(&servers[2].user), &Content::Topic, None)).unwrap();
-    room.receive(&forgetful);
-    assert!(room.state().is_joined(&servers[0].user));
-    assert!(room.state().is_joined(&servers[1].user), "Bob has joined, and nothing has removed him");
-    assert!(room.state().is_joined(&servers[2].user));
+    // Bob covers everybody's state with a topic, Carol's join among it. Then he continues his chain from the topic, and
+    // names as the state that he saw nothing but his own join.
+    let bob = &servers[1];
+    let (_, bobs_join) = room.outline.head(bob.key.origin(), Lane::State).unwrap();
+    let topic = room.write(bob, room::draft(Some(&bob.user), &Content::Topic, None));
+    let placement = Placement { state_frontier: vec![bobs_join], ..room.placement(bob, Lane::State) };
+    let forgetful = author(&bob.key, placement, room::draft(Some(&bob.user), &Content::Topic, None)).unwrap();
+    assert_eq!(forgetful.header().self_parent, Some(topic.id()));
+    let receipt = room.receive(&forgetful);
+    assert!(room.state().is_joined(&servers[2].user), "nobody has removed Carol: {receipt:?}");
 }
 
 #[test]
@@ -634,6 +642,6 @@ fn lanes_of(room: &TestRoom, origin: Origin) -> Vec<(Lane, Vec<(u64, EventId)>)>
     lanes_of_vector(room.outline.have(), origin)
 }
 
-fn lanes_of_vector(have: &rocketmesh_protocol::have::HaveVector, origin: Origin) -> Vec<(Lane, Vec<(u64, EventId)>)> {
+fn lanes_of_vector(have: &HaveVector, origin: Origin) -> Vec<(Lane, Vec<(u64, EventId)>)> {
     have.lanes().filter(|(other, ..)| *other == origin).map(|(_, lane, have)| (lane, have.heads.clone())).collect()
 }

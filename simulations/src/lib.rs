@@ -1,1 +1,16 @@
-//! placeholder
+//! Many nodes on one machine: real processes that talk over loopback, conversations to replay, and what to measure.
+//!
+//! | module | what it is for |
+//! |---|---|
+//! | [`process`] | starts `rocketmesh run` in a directory of its own, asks its API, and ends it |
+//! | [`chat`] | conversations: the one that is built in, and IRC logs |
+//! | [`measure`] | rates, percentiles, memory of a process |
+//!
+//! Two programs stand on it: `rocketmesh-demo` and `rocketmesh-bench`.
+
+pub mod chat;
+pub mod measure;
+pub mod process;
+
+/// What these programs fail with: a sentence for whoever runs them.
+pub type Failure = Box<dyn std::error::Error + Send + Sync>;

@@ -2,6 +2,7 @@
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
+use std::time::Duration;
 
 use libp2p::gossipsub::MessageAcceptance;
 use libp2p::identity::PeerId;
@@ -15,6 +16,8 @@ use super::room::RoomCommand;
 use super::{Engine, serve, sync};
 use crate::network::{Count, Event as NetworkEvent, GossipToken};
 
+/// Two heartbeats of gossip, after which a peer that follows a room is part of its mesh.
+const MESH_FORMS: Duration = Duration::from_secs(2);
 /// Fewer events than this are not worth a second thread.
 const WORTH_SPLITTING: usize = 32;
 
@@ -33,7 +36,12 @@ pub(super) async fn run(engine: Engine, mut events: mpsc::Receiver<NetworkEvent>
             }
             NetworkEvent::PeerFollows { peer, room } => {
                 let engine = engine.clone();
-                tokio::spawn(async move { sync::compare(&engine, peer, vec![room]).await });
+                tokio::spawn(async move {
+                    sync::compare(&engine, peer, vec![room]).await;
+                    // Until gossip's mesh has taken the peer in, what is passed on may pass it by.
+                    tokio::time::sleep(MESH_FORMS).await;
+                    sync::compare(&engine, peer, vec![room]).await;
+                });
             }
             NetworkEvent::Gossip { peer, room, bytes, token } => gossip(&engine, peer, room, &bytes, token).await,
             NetworkEvent::Request(request) => {

@@ -151,6 +151,7 @@ impl Engine {
         let written = joined?;
         // Gossip has no mesh for the room yet; a comparison tells everybody who is connected.
         sync::spread(self.clone(), room);
+        sync::meet(self.clone(), room);
         Ok(written)
     }
 

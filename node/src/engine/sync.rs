@@ -20,6 +20,10 @@ use crate::network::{Count, RequestError, peer_id};
 
 /// How often rooms are compared with every connected server.
 const COMPARE_EVERY: Duration = Duration::from_secs(60);
+/// With how many servers of a room to be connected, if there are as many: what gossip's mesh asks for.
+const COMPANY: usize = 6;
+/// Rooms for which company is looked for at a time.
+const SEARCHES: usize = 8;
 /// Rounds of one pull that brought nothing new before it is given up.
 const FRUITLESS_ROUNDS: usize = 2;
 /// How long to wait before asking again a peer that was asked too often.
@@ -50,9 +54,47 @@ pub(super) async fn run(engine: Engine) {
         }
         let Ok(peers) = engine.network.ready().await else { return };
         for peer in peers {
-            compare(&engine, peer, engine.followed()).await;
+            let engine = engine.clone();
+            // Side by side: a peer that does not answer delays no other.
+            tokio::spawn(async move { compare(&engine, peer, engine.followed()).await });
+        }
+        meet_some(&engine).await;
+    }
+}
+
+/// Looks for company in rooms that have too little of it, a few rooms at a time.
+async fn meet_some(engine: &Engine) {
+    let mut searches = 0;
+    for room in engine.followed() {
+        if searches == SEARCHES {
+            return;
+        }
+        if lonely(engine, room).await {
+            searches += 1;
+            meet(engine.clone(), room);
         }
     }
+}
+
+/// Whether the room has servers that this node could be connected to, and is connected to too few.
+async fn lonely(engine: &Engine, room: RoomId) -> bool {
+    let Ok((state, _)) = engine.state(room).await else { return false };
+    let others: Vec<PeerId> = state.servers().iter().filter(|origin| **origin != engine.origin).map(peer_id).collect();
+    let Ok(ready) = engine.network.ready().await else { return false };
+    let connected = ready.iter().filter(|peer| others.contains(peer)).count();
+    connected < others.len().min(COMPANY)
+}
+
+/// Looks for a room's servers in the DHT and connects to them.
+pub(super) fn meet(engine: Engine, room: RoomId) {
+    tokio::spawn(async move {
+        let Ok(mut found) = engine.network.providers(room).await else { return };
+        while found.recv().await.is_some() {
+            if !lonely(&engine, room).await {
+                return;
+            }
+        }
+    });
 }
 
 /// Tells a peer the digests of rooms, and pulls those that it holds differently.

@@ -1,6 +1,7 @@
 //! What this crate's integration tests share: fixed keys, arbitrary values, bent headers, and rooms in memory.
 #![allow(dead_code, unreachable_pub, missing_docs, clippy::unwrap_used)]
 
+pub mod refused;
 pub mod room;
 pub mod values;
 
@@ -96,4 +97,21 @@ pub fn sign_raw(key: &ServerKey, unsigned: &[u8]) -> Vec<u8> {
     assert_eq!(unsigned[0], 0x92, "a list of eighteen fields");
     let signature = key.sign(&[SIGNING_DOMAIN, unsigned].concat());
     [&[0x93][..], &unsigned[1..], &[0x58, 0x40], &signature].concat()
+}
+
+/// The order of Ed25519's group: 2^252 + 27742317777372353535851937790883648493, lowest byte first.
+const ORDER: &str = "edd3f55c1a631258d69cf7a2def9de1400000000000000000000000000000010";
+
+/// `signature` with the group's order added to its scalar: the same equation, other bytes.
+pub fn with_order_added(signature: &[u8; 64]) -> [u8; 64] {
+    let order = hex::decode(ORDER).unwrap();
+    let mut other = *signature;
+    let mut carry = 0_u16;
+    for (byte, add) in other[32..].iter_mut().zip(order) {
+        let sum = u16::from(*byte) + u16::from(add) + carry;
+        *byte = sum.to_le_bytes()[0];
+        carry = sum >> 8;
+    }
+    assert_eq!(carry, 0, "the scalar of an honest signature is below the order, so that the sum fits");
+    other
 }

@@ -1,0 +1,35 @@
+//! What is measured and how it is said.
+
+use std::fs;
+use std::time::Duration;
+
+use crate::Failure;
+
+/// The value below which `percent` of the samples lie. Zero for none.
+pub fn percentile(samples: &mut [Duration], percent: f64) -> Duration {
+    samples.sort_unstable();
+    let last = samples.len().saturating_sub(1);
+    let at = (last as f64 * percent / 100.0).round() as usize;
+    samples.get(at).copied().unwrap_or_default()
+}
+
+/// A duration in milliseconds with one decimal.
+pub fn ms(duration: Duration) -> String {
+    format!("{:.1} ms", duration.as_secs_f64() * 1000.0)
+}
+
+/// Resident memory of a process in bytes.
+///
+/// # Errors
+/// If the system does not tell, as anywhere but on Linux.
+pub fn resident(pid: u32) -> Result<u64, Failure> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib = line.and_then(|line| line.trim().strip_suffix(" kB")).and_then(|kib| kib.trim().parse::<u64>().ok());
+    Ok(kib.ok_or("the system does not tell a process's memory")? * 1024)
+}
+
+/// Bytes in MiB with one decimal.
+pub fn mib(bytes: u64) -> String {
+    format!("{:.1} MiB", bytes as f64 / (1024.0 * 1024.0))
+}
