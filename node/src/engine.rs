@@ -154,6 +154,17 @@ impl Engine {
         Ok(engine)
     }
 
+    /// Runs a task in the background until it is done or the node shuts down, so that no task keeps the store open.
+    pub(crate) fn background(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let mut shutdown = self.shutdown();
+        tokio::spawn(async move {
+            tokio::select! {
+                () = task => {}
+                () = crate::network::shut_down(&mut shutdown) => {}
+            }
+        });
+    }
+
     /// The durable end of the local log, as it moves.
     pub(crate) fn durable(&self) -> watch::Receiver<LogPosition> {
         self.durable.subscribe()
@@ -169,12 +180,20 @@ impl Engine {
         Ok(self.room(room).ingest(events, None).await?.new)
     }
 
-    /// Waits, for a moment, until every task of the engine has let go of the store.
+    /// Waits, for a moment, until every task has let go of the store, and closes it.
     pub(crate) async fn close(self) {
-        lock(&self.rooms).clear();
+        let pause = || tokio::time::sleep(std::time::Duration::from_millis(2));
         let deadline = tokio::time::Instant::now() + CLOSING;
-        while Arc::strong_count(&self.0) > 1 && tokio::time::Instant::now() < deadline {
-            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        let store = self.store.clone();
+        lock(&self.rooms).clear();
+        let last = std::sync::Arc::downgrade(&self.0);
+        drop(self);
+        while (last.strong_count() > 0 || !store.is_last_handle()) && tokio::time::Instant::now() < deadline {
+            pause().await;
+        }
+        // Closing sled takes a flush.
+        if store.sync_blocks() {
+            let _ = tokio::task::spawn_blocking(move || drop(store)).await;
         }
     }
 

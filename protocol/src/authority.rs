@@ -35,9 +35,6 @@ pub enum Refusal {
     /// A second create event, or an event that only a create event can be.
     #[error("a room has one create event and begins with it")]
     Create,
-    /// The state frontier does not lead back to the room's create event.
-    #[error("the state that the event names is not this room's")]
-    NoState,
     /// The sender is not joined.
     #[error("{0} is not a member of the room; join it first")]
     NotAMember(UserId),
@@ -63,7 +60,6 @@ impl Refusal {
             Refusal::Version { .. } => "room_version_mismatch",
             Refusal::RoomType(_) => "room_type_unsupported",
             Refusal::Create => "second_create",
-            Refusal::NoState => "no_state",
             Refusal::NotAMember(_) => "not_a_member",
             Refusal::NoMember(_) => "server_not_in_room",
             Refusal::NotOneself(_) => "not_oneself",
@@ -284,7 +280,7 @@ impl StateCache {
             frontier.clone_from(&event.header().state_frontier);
             run.push(event);
         };
-        if let Some(state) = &mut state {
+        if let Some(state) = state.as_mut().filter(|_| !run.is_empty()) {
             let state = Arc::make_mut(state);
             for event in run.iter().rev() {
                 if state.authorize(event).is_ok() {

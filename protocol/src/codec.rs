@@ -5,11 +5,12 @@
 //! keys only, keys in length-first order, shortest lengths, nothing after the value. Strictness is enforced in one move:
 //! what was decoded is encoded again and must give the same bytes.
 
+use std::cell::Cell;
 use std::cmp::Ordering;
 use std::fmt;
 
 use cid::Cid;
-use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::ser::{self, Serialize, SerializeMap, SerializeSeq, Serializer};
 use serde_cbor::tags::{Tagged, current_cbor_tag};
 
@@ -22,6 +23,11 @@ const LINK_TAG: u64 = 42;
 
 /// The most that is reserved before elements are seen: a length in the input is a claim, not a fact.
 const RESERVE: usize = 64;
+
+/// The most values in one message, nested ones included. A value takes about a hundred bytes in memory, so that a
+/// response of 4 MiB must not be all one-byte numbers. The largest have-vector has half of it; a header or a body, whose
+/// bytes are fewer, can never reach it.
+pub const MAX_VALUES: usize = 400_000;
 
 /// Why bytes are not a value, or a value cannot be written.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -200,7 +206,11 @@ pub fn encode(value: &Value) -> Result<Vec<u8>, CodecError> {
 /// # Errors
 /// [`CodecError::Malformed`] or [`CodecError::NotCanonical`]; always the fault of whoever made the bytes.
 pub fn decode(bytes: &[u8]) -> Result<Value, CodecError> {
-    let value: Value = serde_cbor::from_slice(bytes).map_err(|error| CodecError::Malformed(error.to_string()))?;
+    let budget = Cell::new(MAX_VALUES);
+    let malformed = |error: serde_cbor::Error| CodecError::Malformed(error.to_string());
+    let mut deserializer = serde_cbor::Deserializer::from_slice(bytes);
+    let value = ValueVisitor(&budget).deserialize(&mut deserializer).map_err(malformed)?;
+    deserializer.end().map_err(malformed)?;
     match encode(&value) {
         Ok(again) if again == bytes => Ok(value),
         Ok(_) => Err(CodecError::NotCanonical),
@@ -246,15 +256,22 @@ impl Serialize for Value {
     }
 }
 
-impl<'de> Deserialize<'de> for Value {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(ValueVisitor)
+/// Reads one value, and counts it.
+#[derive(Clone, Copy)]
+struct ValueVisitor<'b>(&'b Cell<usize>);
+
+impl<'de> DeserializeSeed<'de> for ValueVisitor<'_> {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        let left =
+            self.0.get().checked_sub(1).ok_or_else(|| de::Error::custom("more values than a message may have"))?;
+        self.0.set(left);
+        deserializer.deserialize_any(self)
     }
 }
 
-struct ValueVisitor;
-
-impl<'de> Visitor<'de> for ValueVisitor {
+impl<'de> Visitor<'de> for ValueVisitor<'_> {
     type Value = Value;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -299,7 +316,7 @@ impl<'de> Visitor<'de> for ValueVisitor {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {
         let mut list = Vec::with_capacity(seq.size_hint().unwrap_or(0).min(RESERVE));
-        while let Some(value) = seq.next_element()? {
+        while let Some(value) = seq.next_element_seed(self)? {
             list.push(value);
         }
         Ok(Value::List(list))
@@ -307,7 +324,7 @@ impl<'de> Visitor<'de> for ValueVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
         let mut entries: Vec<(String, Value)> = Vec::with_capacity(access.size_hint().unwrap_or(0).min(RESERVE));
-        while let Some(key) = access.next_key::<Value>()? {
+        while let Some(key) = access.next_key_seed(self)? {
             // Accepting any type here and checking it after keeps integer and byte keys from being coerced into text.
             let Value::Text(key) = key else {
                 return Err(de::Error::custom("a map key that is no text"));
@@ -315,7 +332,7 @@ impl<'de> Visitor<'de> for ValueVisitor {
             if entries.last().is_some_and(|(last, _)| key_order(last, &key) != Ordering::Less) {
                 return Err(de::Error::custom("map keys out of order or twice"));
             }
-            entries.push((key, access.next_value()?));
+            entries.push((key, access.next_value_seed(self)?));
         }
         Ok(Value::Map(Map(entries)))
     }
@@ -324,7 +341,7 @@ impl<'de> Visitor<'de> for ValueVisitor {
         if current_cbor_tag() != Some(LINK_TAG) {
             return Err(de::Error::custom("a tag that marks no link"));
         }
-        let Value::Bytes(bytes) = inner.deserialize_any(ValueVisitor)? else {
+        let Value::Bytes(bytes) = self.deserialize(inner)? else {
             return Err(de::Error::custom("a link that is no byte string"));
         };
         match bytes.split_first() {

@@ -133,7 +133,8 @@ pub fn receive<G: RoomGraph>(
         return Ok(Receipt::Dropped(Misplaced::Lamport));
     }
     let Some(state) = states.at(&header.state_frontier, graph)? else {
-        return Ok(Receipt::Rejected(Refusal::NoState));
+        // It names nothing but what was rejected, which no honest server does.
+        return Ok(Receipt::Dropped(Misplaced::Outsider));
     };
     Ok(match state.authorize(event) {
         Ok(()) => Receipt::Accepted { forks: forks(event, have) },

@@ -88,8 +88,13 @@ impl Outline {
             Lane::State => (&mut self.state_tips, &header.state_frontier),
             Lane::Timeline => (&mut self.timeline_tips, &header.parents),
         };
-        for id in covered.iter().chain(&header.self_parent) {
+        for id in covered {
             tips.remove(id);
+        }
+        // In the state graph only the frontier covers anything: an event that names an older frontier than its self parent
+        // must not make the room forget what the self parent saw.
+        if let Some(parent) = header.self_parent.filter(|_| header.lane == Lane::Timeline) {
+            tips.remove(&parent);
         }
         tips.insert(event.id(), header.lamport);
     }

@@ -16,8 +16,7 @@ use std::sync::LazyLock;
 use cid::Cid;
 use rocketmesh_protocol::codec::{self, Map, Value};
 use rocketmesh_protocol::event::{
-    Body, Content, Draft, Event, EventError, Header, Lane, Placement, Role, RoomVersion, SIGNING_DOMAIN,
-    author,
+    Body, Content, Draft, Event, EventError, Header, Lane, Placement, Role, RoomVersion, SIGNING_DOMAIN, author,
 };
 use rocketmesh_protocol::have::{HaveVector, LaneHave};
 use rocketmesh_protocol::id::{BodyId, EventId, RoomId};
@@ -30,9 +29,7 @@ use rocketmesh_protocol::wire::{
 use serde_json::{Value as Json, json};
 use support::refused::{OUTSIDE_PROFILE, SECOND_ENCODINGS};
 use support::room::{TestRoom, body, draft, join, message, rename, role};
-use support::{
-    Server, block_of, field, fields_of, localpart, sign_fields, sign_raw, signing_input, with_order_added,
-};
+use support::{Server, block_of, field, fields_of, localpart, sign_fields, sign_raw, signing_input, with_order_added};
 
 fn tree() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -642,7 +639,7 @@ fn hello_json(hello: &Hello) -> Json {
     json!({
         "wire": hello.wire_versions,
         "rooms": hello.room_versions.iter().map(|version| version.0).collect::<Vec<_>>(),
-        "name": hello.name.as_ref().map(ServerName::as_str),
+        "server_name": hello.name.as_ref().map(ServerName::as_str),
         "agent": hello.agent,
         "ext": map_to_json(&hello.ext),
     })
@@ -907,7 +904,7 @@ fn hello_from_json(entry: &Json) -> Hello {
     Hello {
         wire_versions: list(&entry["wire"], |version| version.as_u64().unwrap()),
         room_versions: list(&entry["rooms"], |version| RoomVersion(version.as_u64().unwrap())),
-        name: optional(&entry["name"], |name| text(name).parse::<ServerName>().unwrap()),
+        name: optional(&entry["server_name"], |name| text(name).parse::<ServerName>().unwrap()),
         agent: text(&entry["agent"]).to_owned(),
         ext: map_from_json(&entry["ext"]),
     }

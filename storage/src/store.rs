@@ -456,6 +456,11 @@ impl EventStore {
         self.backend.size()
     }
 
+    /// Whether no clone of this handle is left, so that dropping it closes the store.
+    pub fn is_last_handle(&self) -> bool {
+        Arc::strong_count(&self.backend) == 1
+    }
+
     fn record(&self, room: &RoomId) -> Result<Option<RoomRecord>, StoreError> {
         match self.backend.get(&layout::key(layout::ROOM, &[room.hash()]))? {
             Some(record) => layout::read_room(&record).map(Some),

@@ -65,14 +65,14 @@ fn a_hundred_kills_lose_nothing_that_was_acknowledged() {
         let mut seen = 0;
         while seen < enough {
             let line = lines.next().expect("the child writes until it is killed").unwrap();
-            if let Ok(id) = line.parse() {
+            if let Ok(id) = line.parse::<EventId>() {
                 acknowledged.push(id);
                 seen += 1;
             }
         }
         child.kill().unwrap();
         // What was still in the pipe was acknowledged too.
-        acknowledged.extend(lines.map_while(Result::ok).filter_map(|line| line.parse().ok()));
+        acknowledged.extend(lines.map_while(Result::ok).filter_map(|line| line.parse::<EventId>().ok()));
         child.wait().unwrap();
 
         let store = open(directory.path());

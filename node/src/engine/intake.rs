@@ -30,26 +30,26 @@ pub(super) async fn run(engine: Engine, mut events: mpsc::Receiver<NetworkEvent>
                 let excluded = !engine.policy.may_federate(&peer);
                 let _ = engine.network.exclude(vec![(peer, excluded)]).await;
                 if !excluded {
-                    let engine = engine.clone();
-                    tokio::spawn(async move { sync::compare(&engine, peer, engine.followed()).await });
+                    let own = engine.clone();
+                    engine.background(async move { sync::compare(&own, peer, own.followed()).await });
                 }
             }
             NetworkEvent::PeerFollows { peer, room } => {
-                let engine = engine.clone();
-                tokio::spawn(async move {
-                    sync::compare(&engine, peer, vec![room]).await;
+                let own = engine.clone();
+                engine.background(async move {
+                    sync::compare(&own, peer, vec![room]).await;
                     // Until gossip's mesh has taken the peer in, what is passed on may pass it by.
                     tokio::time::sleep(MESH_FORMS).await;
-                    sync::compare(&engine, peer, vec![room]).await;
+                    sync::compare(&own, peer, vec![room]).await;
                 });
             }
             NetworkEvent::Gossip { peer, room, bytes, token } => gossip(&engine, peer, room, &bytes, token).await,
             NetworkEvent::Request(request) => {
                 // Waiting here bounds how many are under way; the channel behind it is bounded too.
                 let Ok(permit) = Arc::clone(&engine.serving).acquire_owned().await else { return };
-                let engine = engine.clone();
-                tokio::spawn(async move {
-                    serve::serve(engine, request).await;
+                let own = engine.clone();
+                engine.background(async move {
+                    serve::serve(own, request).await;
                     drop(permit);
                 });
             }

@@ -9,7 +9,7 @@ use libp2p::identity::PeerId;
 use rocketmesh_protocol::authority::{Refusal, RoomState, StateCache};
 use rocketmesh_protocol::event::{AuthorError, Draft, Event, Lane, RoomVersion, UnverifiedEvent, author};
 use rocketmesh_protocol::id::{EventId, RoomId};
-use rocketmesh_protocol::receipt::{Node, Receipt, RoomGraph, receive};
+use rocketmesh_protocol::receipt::{Misplaced, Node, Receipt, RoomGraph, receive};
 use rocketmesh_protocol::room::Outline;
 use rocketmesh_protocol::wire::WireEvent;
 use rocketmesh_storage::{Batch, EventStore, HeldEvent, LogPosition, Participation, StoreError, StoredEvent};
@@ -359,6 +359,11 @@ impl RoomTask {
                 Ok(event)
             }
             Receipt::Rejected(refusal) => Err(refusal.into()),
+            Receipt::Dropped(Misplaced::Outsider) => Err(match event.sender() {
+                Some(user) => Refusal::NotAMember(user),
+                None => Refusal::NoMember(event.header().origin),
+            }
+            .into()),
             other => {
                 let reason = format!("the node's own event would be {other:?}");
                 Err(store(StoreError::Damaged(reason)))
@@ -461,7 +466,9 @@ impl RoomTask {
     fn blame(&self, from: Option<PeerId>, refused: usize) {
         let Some(peer) = from else { return };
         let network = self.engine.network.clone();
-        tokio::spawn(async move { network.count(peer, Count::EventsRefused(refused as u64)).await });
+        self.engine.background(async move {
+            let _ = network.count(peer, Count::EventsRefused(refused as u64)).await;
+        });
     }
 }
 

@@ -54,9 +54,9 @@ pub(super) async fn run(engine: Engine) {
         }
         let Ok(peers) = engine.network.ready().await else { return };
         for peer in peers {
-            let engine = engine.clone();
+            let own = engine.clone();
             // Side by side: a peer that does not answer delays no other.
-            tokio::spawn(async move { compare(&engine, peer, engine.followed()).await });
+            engine.background(async move { compare(&own, peer, own.followed()).await });
         }
         meet_some(&engine).await;
     }
@@ -87,7 +87,7 @@ async fn lonely(engine: &Engine, room: RoomId) -> bool {
 
 /// Looks for a room's servers in the DHT and connects to them.
 pub(super) fn meet(engine: Engine, room: RoomId) {
-    tokio::spawn(async move {
+    engine.clone().background(async move {
         let Ok(mut found) = engine.network.providers(room).await else { return };
         while found.recv().await.is_some() {
             if !lonely(&engine, room).await {
@@ -123,7 +123,7 @@ pub(super) async fn compare(engine: &Engine, peer: PeerId, rooms: Vec<RoomId>) {
 
 /// Compares one room with every connected server in it: for events that gossip reached nobody with.
 pub(super) fn spread(engine: Engine, room: RoomId) {
-    tokio::spawn(async move { spread_now(&engine, room).await });
+    engine.clone().background(async move { spread_now(&engine, room).await });
 }
 
 /// As [`spread`], and waits for the answers.
@@ -138,7 +138,7 @@ pub(super) async fn spread_now(engine: &Engine, room: RoomId) {
 
 /// Pulls in the background.
 pub(super) fn spawn_pull(engine: Engine, room: RoomId, peer: PeerId) {
-    tokio::spawn(async move {
+    engine.clone().background(async move {
         if let Err(error) = pull(&engine, room, peer).await {
             tracing::debug!(%room, %peer, %error, "a pull ended early");
         }
@@ -147,7 +147,7 @@ pub(super) fn spawn_pull(engine: Engine, room: RoomId, peer: PeerId) {
 
 /// Fetches what events of a room wait for, first by id from the peer that sent them, then by comparing everything.
 pub(super) fn repair(engine: Engine, task: RoomHandle, room: RoomId, peer: PeerId, wanted: Vec<EventId>) {
-    tokio::spawn(async move {
+    engine.clone().background(async move {
         let by_id = wanted.len() <= MAX_IDS_PER_REQUEST && fetch(&engine, room, peer, wanted).await.is_ok();
         let still_missing = !by_id || task.state().await.ok().flatten().is_none_or(|(_, held)| held > 0);
         if still_missing {
