@@ -81,11 +81,11 @@ pub(crate) fn peer(text: &str, peers: &[Candidate]) -> Result<String, Failure> {
 }
 
 /// The only candidate that matches by id or else, so that no name can stand in an id's way, by name.
-fn one_of<'a>(
-    candidates: &'a [Candidate],
+fn one_of(
+    candidates: &[Candidate],
     by_id: impl Fn(&str) -> bool,
     by_name: impl Fn(&str) -> bool,
-) -> Result<Option<String>, Vec<&'a Candidate>> {
+) -> Result<Option<String>, Vec<&Candidate>> {
     let mut found: Vec<&Candidate> = candidates.iter().filter(|candidate| by_id(&candidate.id)).collect();
     if found.is_empty() {
         found = candidates.iter().filter(|candidate| candidate.name.as_deref().is_some_and(&by_name)).collect();

@@ -1,4 +1,34 @@
-#![doc = "placeholder"]
+//! What every Rocketmesh server must agree on. Pure: no I/O, no clock, no randomness of its own.
+//!
+//! ```text
+//!   what a user says ──► event::author ──► Event ──► wire::GossipFrame ──► other servers
+//!                                            │
+//!   bytes of a peer ──► event::Event::open ──┤
+//!                                            ▼
+//!                        receipt::receive: dropped, held, rejected or accepted
+//!                           │            │
+//!                 room::Outline      authority::RoomState
+//!                 tips, have-vector  who may do what
+//!                           │
+//!                 sync::lacking: what another server is missing
+//! ```
+//!
+//! | module | the idea |
+//! |---|---|
+//! | [`codec`] | deterministic DAG-CBOR: one encoding per value |
+//! | [`id`], [`identity`] | content ids; servers, users and their text forms |
+//! | [`event`] | header and body blocks, signatures, kinds |
+//! | [`have`] | what a server holds of a room, in a size that grows with servers |
+//! | [`room`] | a room in outline: tips and have-vector, and where the next event goes |
+//! | [`authority`] | the rules, and the state that they are judged at |
+//! | [`receipt`] | what becomes of an event, and why |
+//! | [`sync`] | which chains to send |
+//! | [`wire`] | messages between servers |
+//! | [`limits`] | every bound |
+//!
+//! Time and randomness are arguments, maps are ordered, and whatever a peer sends ends in a typed error or a decided
+//! consequence. The specification is `docs/protocol.md`; recorded vectors for other implementations are in `vectors/`.
+
 pub mod authority;
 pub mod codec;
 pub mod event;

@@ -67,12 +67,12 @@ impl Process {
                 let output = fs::read_to_string(&log).unwrap_or_default();
                 return Err(format!("{name} did not start ({status}): {output}").into());
             }
-            if let Some(api) = Api::of(directory) {
-                if api.get::<NodeStatus>("/v1/node").await.is_ok() {
-                    process.api = api;
-                    process.started_in = begun.elapsed();
-                    return Ok(process);
-                }
+            if let Some(api) = Api::of(directory)
+                && api.get::<NodeStatus>("/v1/node").await.is_ok()
+            {
+                process.api = api;
+                process.started_in = begun.elapsed();
+                return Ok(process);
             }
             if begun.elapsed() > PATIENCE {
                 return Err(format!("{name} does not answer; see {}", log.display()).into());

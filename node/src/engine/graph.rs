@@ -31,10 +31,10 @@ impl Recent {
         if self.nodes.insert(id, node).is_none() {
             self.order.push_back(id);
         }
-        if self.order.len() > RECENT {
-            if let Some(oldest) = self.order.pop_front() {
-                self.nodes.remove(&oldest);
-            }
+        if self.order.len() > RECENT
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.nodes.remove(&oldest);
         }
     }
 

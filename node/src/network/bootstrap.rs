@@ -146,7 +146,7 @@ mod tests {
         let mut bootstrap = Bootstrap::new(vec![address.clone()], now);
         let mut pauses = Vec::new();
         for attempt in 0..9 {
-            assert_eq!(bootstrap.due(now), [address.clone()]);
+            assert_eq!(bootstrap.due(now), std::slice::from_ref(&address));
             let connection = ConnectionId::new_unchecked(attempt);
             bootstrap.dialling(&address, connection);
             assert!(bootstrap.due(now).is_empty(), "one dial at a time");

@@ -243,10 +243,10 @@ impl Driver {
                 }
             }
             gossipsub::Event::Subscribed { peer_id: peer, topic } => {
-                if let Some(room) = self.topics.get(&topic).copied() {
-                    if self.peers.get(&peer).is_some_and(|known| known.ready()) {
-                        self.tell(Event::PeerFollows { peer, room });
-                    }
+                if let Some(room) = self.topics.get(&topic).copied()
+                    && self.peers.get(&peer).is_some_and(|known| known.ready())
+                {
+                    self.tell(Event::PeerFollows { peer, room });
                 }
             }
             _ => {}
