@@ -135,3 +135,94 @@ async fn after_the_last_local_user_has_left_the_room_is_no_longer_followed() {
     converged(&[&a, &b], &room).await;
     assert_eq!(b.texts(&room).await, ["alone"]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_live_stream_resumes_by_position_and_misses_nothing() {
+    use futures::StreamExt;
+    let a = TestNode::start("a.example.org", &[]).await;
+    let room = a.create("alice", "general").await.summary.id;
+    for turn in 0..20 {
+        a.say(&room, "alice", &format!("m{turn}")).await;
+    }
+    let mut seen = Vec::new();
+    let mut position = 0_u64;
+    // Three streams, each broken off after some entries and resumed where it was.
+    for take in [5, 1, 14] {
+        let url = a.url(&format!("/v1/rooms/{room}/stream?after={position}"));
+        let response = a.client.get(url).bearer_auth(a.node.api_token()).send().await.unwrap();
+        let mut text = String::new();
+        let mut chunks = response.bytes_stream();
+        let mut entries = Vec::new();
+        while entries.len() < take {
+            text.push_str(std::str::from_utf8(&chunks.next().await.unwrap().unwrap()).unwrap());
+            entries = text
+                .lines()
+                .filter_map(|line| line.strip_prefix("data:"))
+                .filter_map(|data| serde_json::from_str::<serde_json::Value>(data.trim()).ok())
+                .take(take)
+                .collect();
+        }
+        position = entries.last().unwrap()["position"].as_u64().unwrap();
+        seen.extend(entries.into_iter().map(|entry| entry["position"].as_u64().unwrap()));
+    }
+    assert_eq!(seen, (1..=20).collect::<Vec<_>>());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_of_a_running_node_restores_to_the_same_server_and_rooms() {
+    let a = TestNode::start("a.example.org", &[]).await;
+    let room = a.create("alice", "general").await.summary.id;
+    for turn in 0..50 {
+        a.say(&room, "alice", &format!("m{turn}")).await;
+    }
+    let response = a.client.post(a.url("/v1/backup")).bearer_auth(a.node.api_token()).send().await.unwrap();
+    let backup = response.bytes().await.unwrap();
+    let (id, digest) = (a.id(), a.room(&room).await.summary.digest);
+    a.stop().await;
+    let directory = tempfile::TempDir::new().unwrap();
+    {
+        let store = rocketmesh_node::open_store(directory.path(), 8).unwrap();
+        let (seed, summary) = rocketmesh_storage::backup::restore(&store, &mut &backup[..], |_| {}).unwrap();
+        assert_eq!((summary.rooms, summary.events), (1, 51));
+        let key = rocketmesh_protocol::identity::ServerKey::from_seed(&seed);
+        rocketmesh_node::identity::save(directory.path(), &key).unwrap();
+    }
+    let a = TestNode::start_in(directory.path(), "a.example.org", &[]).await;
+    assert_eq!((a.id(), a.room(&room).await.summary.digest), (id, digest));
+    a.say(&room, "alice", "back").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn unknown_kinds_are_kept_and_passed_on() {
+    let a = TestNode::start("a.example.org", &[]).await;
+    let b = TestNode::start("b.example.org", &[a.address().await]).await;
+    b.introduced(&a).await;
+    let room = a.create("alice", "general").await.summary.id;
+    b.join(&room, "bob").await;
+    let poll = json!({"user": "bob", "kind": "org.example.poll", "state_key": "lunch", "body": {"options": ["soup", 2, null]}});
+    let posted: serde_json::Value = b.post(&format!("/v1/rooms/{room}/events"), poll).await;
+    let id = posted["event"].as_str().unwrap();
+    converged(&[&a, &b], &room).await;
+    let event: serde_json::Value = a.get(&format!("/v1/events/{id}")).await;
+    assert_eq!(event["body"], json!({"options": ["soup", 2, null]}));
+    assert_eq!((event["lane"].as_str(), event["state_key"].as_str()), (Some("state"), Some("lunch")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_the_owner_renames_and_roles_are_given_by_owners() {
+    let a = TestNode::start("a.example.org", &[]).await;
+    let b = TestNode::start("b.example.org", &[a.address().await]).await;
+    b.introduced(&a).await;
+    let room = a.create("alice", "general").await.summary.id;
+    b.join(&room, "bob").await;
+    let path = format!("/v1/rooms/{room}/events");
+    let rename = |user: &str| json!({"user": user, "kind": "room.name", "text": format!("{user}'s")});
+    assert_eq!(b.refused("POST", &path, Some(rename("bob"))).await, (403, "not_owner".to_owned()));
+    converged(&[&a, &b], &room).await;
+    let role = json!({"user": "alice", "kind": "room.role", "member": "@bob:b.example.org", "role": "owner"});
+    let _: serde_json::Value = a.post(&path, role).await;
+    converged(&[&a, &b], &room).await;
+    let _: serde_json::Value = b.post(&path, rename("bob")).await;
+    converged(&[&a, &b], &room).await;
+    assert_eq!(a.room(&room).await.summary.name.as_deref(), Some("bob's"));
+}

@@ -1,0 +1,452 @@
+//! Peers that do what no honest server does: none of it ends the process, grows without bound, or changes a room.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod support;
+
+use std::future::Future;
+use std::time::Duration;
+
+use futures::{AsyncReadExt, AsyncWriteExt, StreamExt};
+use libp2p::gossipsub::{self, IdentTopic, MessageAuthenticity, ValidationMode};
+use libp2p::multiaddr::Protocol;
+use libp2p::request_response::{self, Message, ProtocolSupport};
+use libp2p::swarm::{NetworkBehaviour, SwarmEvent};
+use libp2p::{Multiaddr, PeerId, StreamProtocol, Swarm, swarm};
+use rocketmesh_node::api::types::{Audience, NodeStatus, PeerView, Policy, RoomList};
+use rocketmesh_node::network::transport;
+use rocketmesh_protocol::codec::Map;
+use rocketmesh_protocol::event::{Body, Content, Draft, Event, Placement, RoomType, author};
+use rocketmesh_protocol::have::HaveVector;
+use rocketmesh_protocol::id::{EventId, RoomId};
+use rocketmesh_protocol::identity::ServerKey;
+use rocketmesh_protocol::room::Outline;
+use rocketmesh_protocol::wire::{
+    GossipFrame, HELLO_PROTOCOL, Hello, Refused, Request, Response, SYNC_PROTOCOL, WireEvent, topic,
+};
+use serde_json::json;
+use support::{TestNode, eventually};
+
+/// Sends bytes as they are.
+#[derive(Clone, Default)]
+struct Raw;
+
+impl request_response::Codec for Raw {
+    type Protocol = StreamProtocol;
+    type Request = Vec<u8>;
+    type Response = Vec<u8>;
+
+    async fn read_request<T: futures::AsyncRead + Unpin + Send>(
+        &mut self,
+        _: &StreamProtocol,
+        io: &mut T,
+    ) -> std::io::Result<Vec<u8>> {
+        read(io).await
+    }
+
+    async fn read_response<T: futures::AsyncRead + Unpin + Send>(
+        &mut self,
+        _: &StreamProtocol,
+        io: &mut T,
+    ) -> std::io::Result<Vec<u8>> {
+        read(io).await
+    }
+
+    async fn write_request<T: futures::AsyncWrite + Unpin + Send>(
+        &mut self,
+        _: &StreamProtocol,
+        io: &mut T,
+        bytes: Vec<u8>,
+    ) -> std::io::Result<()> {
+        write(io, &bytes).await
+    }
+
+    async fn write_response<T: futures::AsyncWrite + Unpin + Send>(
+        &mut self,
+        _: &StreamProtocol,
+        io: &mut T,
+        bytes: Vec<u8>,
+    ) -> std::io::Result<()> {
+        write(io, &bytes).await
+    }
+}
+
+async fn read(io: &mut (impl futures::AsyncRead + Unpin)) -> std::io::Result<Vec<u8>> {
+    let mut head = [0; 4];
+    io.read_exact(&mut head).await?;
+    let mut bytes = vec![0; u32::from_be_bytes(head) as usize];
+    io.read_exact(&mut bytes).await?;
+    Ok(bytes)
+}
+
+async fn write(io: &mut (impl futures::AsyncWrite + Unpin), bytes: &[u8]) -> std::io::Result<()> {
+    io.write_all(&(bytes.len() as u32).to_be_bytes()).await?;
+    io.write_all(bytes).await?;
+    io.close().await
+}
+
+#[derive(NetworkBehaviour)]
+struct Behaviour {
+    hello: request_response::Behaviour<Raw>,
+    sync: request_response::Behaviour<Raw>,
+    gossip: gossipsub::Behaviour,
+}
+
+/// A peer with a key of its own that speaks the protocols and keeps to nothing.
+struct Attacker {
+    key: ServerKey,
+    swarm: Swarm<Behaviour>,
+    victim: PeerId,
+    /// What it answers to requests.
+    answer: Vec<u8>,
+}
+
+impl Attacker {
+    async fn connect(victim: &TestNode, seed: u8, hello: Option<&Hello>) -> Self {
+        let key = ServerKey::from_seed(&[seed; 32]);
+        let requests = |name: &'static str| {
+            request_response::Behaviour::with_codec(
+                Raw,
+                [(StreamProtocol::new(name), ProtocolSupport::Full)],
+                request_response::Config::default().with_request_timeout(Duration::from_secs(5)),
+            )
+        };
+        let gossip = gossipsub::ConfigBuilder::default()
+            .protocol_id("/rocketmesh/gossip/0", gossipsub::Version::V1_1)
+            .validation_mode(ValidationMode::Anonymous)
+            .max_transmit_size(1 << 20)
+            .build()
+            .unwrap();
+        let behaviour = Behaviour {
+            hello: requests(HELLO_PROTOCOL),
+            sync: requests(SYNC_PROTOCOL),
+            gossip: gossipsub::Behaviour::new(MessageAuthenticity::Anonymous, gossip).unwrap(),
+        };
+        let config = swarm::Config::with_tokio_executor().with_idle_connection_timeout(Duration::from_secs(60));
+        let keypair = transport::keypair(&key);
+        let mut swarm = Swarm::new(transport::sockets(&key).unwrap(), behaviour, keypair.public().to_peer_id(), config);
+        let address: Multiaddr = victim.address().await.parse().unwrap();
+        let Some(Protocol::P2p(peer)) = address.iter().last() else { panic!("{address}") };
+        swarm.dial(address).unwrap();
+        let mut attacker = Attacker { key, swarm, victim: peer, answer: Vec::new() };
+        attacker.until(|event| matches!(event, SwarmEvent::ConnectionEstablished { .. })).await;
+        if let Some(hello) = hello {
+            attacker.swarm.behaviour_mut().hello.send_request(&peer, hello.encode());
+            attacker
+                .until(|event| {
+                    matches!(
+                        event,
+                        SwarmEvent::Behaviour(BehaviourEvent::Hello(request_response::Event::Message {
+                            message: Message::Response { .. },
+                            ..
+                        }))
+                    )
+                })
+                .await;
+        }
+        attacker
+    }
+
+    /// Runs until something happens, and meanwhile answers every request with what was prepared.
+    async fn until(&mut self, mut done: impl FnMut(&SwarmEvent<BehaviourEvent>) -> bool) {
+        let wait = async {
+            loop {
+                let event = self.swarm.select_next_some().await;
+                let finished = done(&event);
+                if let SwarmEvent::Behaviour(BehaviourEvent::Sync(request_response::Event::Message {
+                    message: Message::Request { channel, .. },
+                    ..
+                })) = event
+                {
+                    let _ = self.swarm.behaviour_mut().sync.send_response(channel, self.answer.clone());
+                }
+                if finished {
+                    return;
+                }
+            }
+        };
+        tokio::time::timeout(support::PATIENCE, wait).await.expect("the node does not react");
+    }
+
+    /// Runs for as long as the condition takes to come true.
+    async fn while_waiting(&mut self, condition: impl Future<Output = ()>) {
+        tokio::select! {
+            () = condition => {}
+            () = self.until(|_| false) => {}
+        }
+    }
+
+    /// Sends a request as it is, and returns the answer or none if it failed.
+    async fn ask(&mut self, request: Vec<u8>) -> Option<Response> {
+        let victim = self.victim;
+        let sent = self.swarm.behaviour_mut().sync.send_request(&victim, request);
+        let mut answer = None;
+        self.until(|event| match event {
+            SwarmEvent::Behaviour(BehaviourEvent::Sync(request_response::Event::Message {
+                message: Message::Response { request_id, response },
+                ..
+            })) if *request_id == sent => {
+                answer = Response::decode(response).ok();
+                true
+            }
+            SwarmEvent::Behaviour(BehaviourEvent::Sync(request_response::Event::OutboundFailure {
+                request_id,
+                ..
+            })) => *request_id == sent,
+            _ => false,
+        })
+        .await;
+        answer
+    }
+
+    async fn follow(&mut self, room: &str) -> IdentTopic {
+        let topic = IdentTopic::new(topic(&room.parse::<RoomId>().unwrap()));
+        self.swarm.behaviour_mut().gossip.subscribe(&topic).unwrap();
+        self.until(|event| {
+            matches!(event, SwarmEvent::Behaviour(BehaviourEvent::Gossip(gossipsub::Event::Subscribed { .. })))
+        })
+        .await;
+        topic
+    }
+}
+
+fn honest() -> Hello {
+    Hello::of_this_build(None)
+}
+
+fn chatter(key: &ServerKey, room: RoomId, frontier: EventId, text: &str) -> Event {
+    let placement = Placement {
+        room: Some(room),
+        version: rocketmesh_protocol::event::RoomVersion::DRAFT,
+        self_parent: None,
+        parents: Vec::new(),
+        state_frontier: vec![frontier],
+        lamport: 1,
+    };
+    let draft = Draft {
+        sender: Some("mallory".parse().unwrap()),
+        kind: "message".to_owned(),
+        state_key: None,
+        content: None,
+        body: Some(Body::new([1; 16], Map::new().with("text", text))),
+        time_ms: 0,
+    };
+    author(key, placement, draft).unwrap()
+}
+
+/// A room of the attacker's own.
+fn own_room(key: &ServerKey) -> (Outline, Event) {
+    let content = Content::Create { room_type: RoomType::Channel };
+    let (kind, state_key) = content.kind_and_key();
+    let draft = Draft {
+        sender: Some("mallory".parse().unwrap()),
+        kind: kind.to_owned(),
+        state_key,
+        content: content.to_map(&[1; 16]),
+        body: Some(Body::new([1; 16], Map::new().with("name", "trap"))),
+        time_ms: 0,
+    };
+    let create = author(key, Placement::first(), draft).unwrap();
+    let mut outline = Outline::new(create.room(), create.header().version);
+    outline.add(&create, true);
+    (outline, create)
+}
+
+/// What the node shows of the attacker.
+async fn view(node: &TestNode, seed: u8) -> PeerView {
+    node.get(&format!("/v1/peers/{}", ServerKey::from_seed(&[seed; 32]).origin())).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn gossip_that_is_garbage_or_forged_or_foreign_is_refused_and_counted_and_changes_nothing() {
+    let node = TestNode::start("a.example.org", &[]).await;
+    let room = node.create("alice", "general").await.summary.id;
+    let before = node.room(&room).await.summary;
+    let mut attacker = Attacker::connect(&node, 66, Some(&honest())).await;
+    let topic = attacker.follow(&room).await;
+    let id: RoomId = room.parse().unwrap();
+    let outsider = chatter(&attacker.key, id, id.into(), "let me in");
+    let (_, foreign) = own_room(&attacker.key);
+    let mut forged = GossipFrame::encode(&chatter(&attacker.key, id, id.into(), "forged"));
+    // The last bytes of a frame are its body; the signature ends just before.
+    let body = chatter(&attacker.key, id, id.into(), "forged").body_block().unwrap().len();
+    let at = forged.len() - body - 5;
+    forged[at] ^= 1;
+    let mut trailing = GossipFrame::encode(&chatter(&attacker.key, id, id.into(), "trailing"));
+    trailing.push(0);
+    let bare = WireEvent { body: None, ..WireEvent::of(&chatter(&attacker.key, id, id.into(), "without body")) };
+    let bare = bare.decode().unwrap().trust();
+    let messages = [
+        b"garbage".to_vec(),
+        vec![0xff; 100_000],
+        GossipFrame::encode(&foreign),
+        GossipFrame::encode(&outsider),
+        GossipFrame::encode(&bare),
+        forged,
+        trailing,
+    ];
+    let sent = messages.len() as u64;
+    for message in messages {
+        attacker.swarm.behaviour_mut().gossip.publish(topic.clone(), message).unwrap();
+    }
+    attacker
+        .while_waiting(eventually("all are counted and all but the outsider's are refused at the door", || async {
+            let received = view(&node, 66).await.received;
+            received.gossip == sent && received.gossip_refused == sent - 1 && received.events_refused == 1
+        }))
+        .await;
+    assert_eq!(node.room(&room).await.summary, before);
+    node.say(&room, "alice", "unmoved").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_that_are_garbage_oversize_or_without_end_are_refused_and_others_are_still_answered() {
+    let node = TestNode::start("a.example.org", &[]).await;
+    let room = node.create("alice", "general").await.summary.id;
+    let mut attacker = Attacker::connect(&node, 66, Some(&honest())).await;
+    assert_eq!(attacker.ask(b"garbage".to_vec()).await, Some(Response::Refused(Refused::Other)));
+    assert_eq!(attacker.ask(Vec::new()).await, Some(Response::Refused(Refused::Other)));
+    assert_eq!(attacker.ask(vec![0; 2 << 20]).await, None, "nothing that long is read");
+    let unknown = Request::Pull { room: RoomId::from_hash([9; 32]), have: HaveVector::new() };
+    assert_eq!(attacker.ask(unknown.encode()).await, Some(Response::Refused(Refused::UnknownRoom)));
+    let known = Request::Pull { room: room.parse().unwrap(), have: HaveVector::new() };
+    assert!(matches!(attacker.ask(known.encode()).await, Some(Response::Events { .. })));
+    let mut refused = false;
+    for _ in 0..2_000 {
+        if attacker.ask(unknown.encode()).await == Some(Response::Refused(Refused::TooMany)) {
+            refused = true;
+            break;
+        }
+    }
+    assert!(refused, "a peer that asks without end is told to stop");
+    assert!(view(&node, 66).await.received.requests_refused > 0);
+    let other = TestNode::start("b.example.org", &[node.address().await]).await;
+    other.introduced(&node).await;
+    attacker
+        .while_waiting(async {
+            other.join(&room, "bob").await;
+        })
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_peer_that_was_not_introduced_gets_no_answer_and_one_that_says_nothing_is_disconnected() {
+    let node = TestNode::start("a.example.org", &[]).await;
+    let room = node.create("alice", "general").await.summary.id;
+    let mut silent = Attacker::connect(&node, 67, None).await;
+    let request = Request::Pull { room: room.parse().unwrap(), have: HaveVector::new() };
+    assert_eq!(silent.ask(request.encode()).await, Some(Response::Refused(Refused::NotIntroduced)));
+    silent.until(|event| matches!(event, SwarmEvent::ConnectionClosed { .. })).await;
+    assert_eq!(view(&node, 67).await.state, "disconnected");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_peer_with_no_version_in_common_is_shown_as_such_and_left_alone() {
+    let node = TestNode::start("a.example.org", &[]).await;
+    let room = node.create("alice", "general").await.summary.id;
+    let tomorrow = Hello { wire_versions: vec![8, 9], agent: "rocketmesh/9.0".to_owned(), ..honest() };
+    let mut peer = Attacker::connect(&node, 68, Some(&tomorrow)).await;
+    peer.while_waiting(eventually("it is shown", || async { view(&node, 68).await.state == "incompatible" })).await;
+    assert_eq!(view(&node, 68).await.wire_versions, [8, 9]);
+    let request = Request::Pull { room: room.parse().unwrap(), have: HaveVector::new() };
+    assert_eq!(peer.ask(request.encode()).await, Some(Response::Refused(Refused::NotIntroduced)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_that_are_garbage_or_not_what_was_asked_bring_nothing_into_the_store() {
+    let node = TestNode::start("a.example.org", &[]).await;
+    let mut attacker = Attacker::connect(&node, 66, Some(&honest())).await;
+    let (outline, create) = own_room(&attacker.key);
+    let wanted = RoomId::from_hash([5; 32]).to_string();
+    let foreign = |more: bool| {
+        let mut stripped = WireEvent::of(&create);
+        stripped.body = None;
+        let events = vec![WireEvent::of(&create), stripped, WireEvent { header: vec![0x93], body: None }];
+        Response::Events { events, have: outline.have().clone(), more }.encode()
+    };
+    let answers = [
+        b"garbage".to_vec(),
+        Vec::new(),
+        Response::Differing { rooms: vec![create.room()] }.encode(),
+        foreign(false),
+        foreign(true),
+        vec![0x80; 5 << 20],
+    ];
+    for answer in answers {
+        attacker.answer = answer;
+        let join = json!({"room": wanted, "user": "alice", "wait_s": 1});
+        let mut refused = None;
+        attacker
+            .while_waiting(async {
+                refused = Some(node.refused("POST", "/v1/rooms/join", Some(join)).await);
+            })
+            .await;
+        assert_eq!(refused.unwrap(), (404, "unknown_room".to_owned()));
+    }
+    assert!(view(&node, 66).await.received.events_refused >= 6);
+    let status: NodeStatus = node.get("/v1/node").await;
+    assert_eq!(status.log_position, 0, "nothing was taken in");
+    let rooms: RoomList = node.get("/v1/rooms").await;
+    assert!(rooms.rooms.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_peer_that_opens_connections_without_end_holds_a_few() {
+    let node = TestNode::start("a.example.org", &[]).await;
+    let mut attackers = Vec::new();
+    let address: Multiaddr = node.address().await.parse().unwrap();
+    let mut first = Attacker::connect(&node, 66, Some(&honest())).await;
+    for _ in 0..30 {
+        let opts = libp2p::swarm::dial_opts::DialOpts::peer_id(first.victim)
+            .addresses(vec![address.clone()])
+            .condition(libp2p::swarm::dial_opts::PeerCondition::Always)
+            .build();
+        first.swarm.dial(opts).unwrap();
+    }
+    // An honest server gets in meanwhile.
+    first
+        .while_waiting(async {
+            let other = TestNode::start("b.example.org", &[node.address().await]).await;
+            other.introduced(&node).await;
+            attackers.push(other);
+        })
+        .await;
+    let connections = view(&node, 66).await.connections.len();
+    assert!((1..=4).contains(&connections), "{connections}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_banned_peer_is_cut_off_and_stays_out_until_the_ban_is_lifted() {
+    let node = TestNode::start("a.example.org", &[]).await;
+    let other = TestNode::start("b.example.org", &[node.address().await]).await;
+    other.introduced(&node).await;
+    let path = format!("/v1/peers/{}/ban", other.id());
+    let (status, _) = node.raw("PUT", &path, Some(json!({"reason": "spam"}))).await;
+    assert_eq!(status, 204);
+    let view = || async { node.get::<PeerView>(&format!("/v1/peers/{}", other.id())).await };
+    eventually("the banned peer is gone", || async { view().await.connections.is_empty() }).await;
+    assert_eq!((view().await.state.as_str(), view().await.ban_reason.as_deref()), ("banned", Some("spam")));
+    let left = node.stop().await;
+    let node = TestNode::start_in(left.path(), "a.example.org", &[]).await;
+    let path = format!("/v1/peers/{}", other.id());
+    let banned: PeerView = node.get(&path).await;
+    assert_eq!(banned.state, "banned", "a ban outlives a restart");
+    assert_eq!(node.raw("DELETE", &format!("{path}/ban"), None).await.0, 204);
+    node.connect(&other).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_policy_keeps_servers_out_that_are_not_listed() {
+    let node = TestNode::start("a.example.org", &[]).await;
+    let room = node.create("alice", "general").await.summary.id;
+    let mut policy: Policy = node.get("/v1/policy").await;
+    policy.federate = Audience::Listed;
+    let put = |policy: &Policy| node.raw("PUT", "/v1/policy", Some(serde_json::to_value(policy).unwrap()));
+    assert_eq!(put(&policy).await.0, 200);
+    let mut stranger = Attacker::connect(&node, 66, Some(&honest())).await;
+    let request = Request::Pull { room: room.parse().unwrap(), have: HaveVector::new() }.encode();
+    assert_eq!(stranger.ask(request.clone()).await, Some(Response::Refused(Refused::Policy)));
+    assert_eq!(view(&node, 66).await.state, "excluded");
+    policy.listed.push(stranger.key.origin().to_string());
+    assert_eq!(put(&policy).await.0, 200);
+    assert!(matches!(stranger.ask(request).await, Some(Response::Events { .. })));
+}
