@@ -114,6 +114,7 @@ impl Attacker {
             .protocol_id("/rocketmesh/gossip/0", gossipsub::Version::V1_1)
             .validation_mode(ValidationMode::Anonymous)
             .max_transmit_size(1 << 20)
+            .message_id_fn(|message| gossipsub::MessageId::from(blake3::hash(&message.data).as_bytes().as_slice()))
             .build()
             .unwrap();
         let behaviour = Behaviour {
@@ -201,10 +202,13 @@ impl Attacker {
     async fn follow(&mut self, room: &str) -> IdentTopic {
         let topic = IdentTopic::new(topic(&room.parse::<RoomId>().unwrap()));
         self.swarm.behaviour_mut().gossip.subscribe(&topic).unwrap();
-        self.until(|event| {
-            matches!(event, SwarmEvent::Behaviour(BehaviourEvent::Gossip(gossipsub::Event::Subscribed { .. })))
-        })
-        .await;
+        let follows = |swarm: &Swarm<Behaviour>| {
+            swarm.behaviour().gossip.all_peers().any(|(_, topics)| topics.contains(&&topic.hash()))
+        };
+        // The node's subscription may have come before this one's.
+        while !follows(&self.swarm) {
+            self.until(|event| matches!(event, SwarmEvent::Behaviour(BehaviourEvent::Gossip(_)))).await;
+        }
         topic
     }
 }

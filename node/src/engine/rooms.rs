@@ -181,8 +181,8 @@ impl Engine {
     async fn obtain(&self, room: RoomId, wait: Duration) -> Result<(), JoinError> {
         let deadline = Instant::now() + wait;
         let closed = |_| PostError::Closed;
-        let mut providers = self.network.providers(room).await.map_err(closed)?;
-        let mut searching = true;
+        // Whoever is connected is asked first; the DHT takes seconds.
+        let mut providers: Option<tokio::sync::mpsc::Receiver<PeerId>> = None;
         let mut asked: BTreeSet<PeerId> = BTreeSet::new();
         let mut named = 0;
         loop {
@@ -203,13 +203,17 @@ impl Engine {
                 return Err(JoinError::NotFound { waited_s: wait.as_secs(), asked: asked.len(), named });
             }
             let pause = (now + Duration::from_secs(1)).min(deadline);
-            match tokio::time::timeout_at(pause, providers.recv()).await {
+            let found = match &mut providers {
+                Some(search) => tokio::time::timeout_at(pause, search.recv()).await,
+                None => Ok(None),
+            };
+            match found {
                 Ok(Some(_)) => named += 1,
-                Ok(None) if searching => searching = false,
+                // A DHT that was still empty may know more by now.
                 Ok(None) => {
-                    tokio::time::sleep_until(pause).await;
-                    // A DHT that was still empty may know more by now.
-                    providers = self.network.providers(room).await.map_err(closed)?;
+                    if providers.replace(self.network.providers(room).await.map_err(closed)?).is_some() {
+                        tokio::time::sleep_until(pause).await;
+                    }
                 }
                 Err(_) => {}
             }

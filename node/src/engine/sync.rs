@@ -88,6 +88,9 @@ async fn lonely(engine: &Engine, room: RoomId) -> bool {
 /// Looks for a room's servers in the DHT and connects to them.
 pub(super) fn meet(engine: Engine, room: RoomId) {
     engine.clone().background(async move {
+        if !lonely(&engine, room).await {
+            return;
+        }
         let Ok(mut found) = engine.network.providers(room).await else { return };
         while found.recv().await.is_some() {
             if !lonely(&engine, room).await {
