@@ -31,7 +31,7 @@ async fn a_server_in_five_thousand_rooms_is_heard_in_each_of_them() {
         converged(&[&a, &b], &rooms[at]).await;
         // Gossip itself, and not repair, has to work beyond the hundredth topic.
         let before = heard().await;
-        eventually("an event comes by gossip", || async {
+        eventually(&format!("an event of room {at} comes by gossip"), || async {
             b.say(&rooms[at], "bob", "here").await;
             heard().await > before
         })

@@ -102,6 +102,8 @@ fn gossip(limits: &NetworkLimits) -> Result<Gossip, String> {
         .validate_messages()
         .message_id_fn(|message| MessageId::from(wire::gossip_message_id(&message.data).as_slice()))
         .max_transmit_size(MAX_GOSSIP_RPC)
+        // Subscriptions count as control: at its default of 16 KiB a server in a few hundred rooms would not be heard.
+        .max_control_message_size(MAX_GOSSIP_RPC)
         // The engine may be waiting for a flush; what it accepts later than this is left to sync.
         .history_length(10)
         .build()
