@@ -265,6 +265,7 @@ impl RoomTask {
         owed: &mut Owed,
         ingested: &mut Ingested,
     ) -> Result<(), StoreError> {
+        let delivered = event.id();
         let mut work = vec![(event, token)];
         while let Some((event, token)) = work.pop() {
             let id = event.id();
@@ -288,7 +289,8 @@ impl RoomTask {
                 Receipt::Dropped(misplaced) => {
                     add(&counters.dropped, 1);
                     tracing::debug!(room = %self.room, event = %id, reason = %misplaced, "dropped an event");
-                    ingested.refused += 1;
+                    // Who brings what a held event waited for is not to blame for the held one.
+                    ingested.refused += usize::from(id == delivered);
                     MessageAcceptance::Reject
                 }
                 Receipt::Rejected(refusal) => {

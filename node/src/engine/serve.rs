@@ -36,6 +36,11 @@ pub(super) async fn serve(engine: Engine, incoming: IncomingRequest) {
             Response::Refused(Refused::Other)
         })
     };
+    // What was read may be in the store and not yet on disk; nothing is told before it is.
+    let response = match response {
+        Response::Events { .. } if engine.committer.sync().await.is_err() => Response::Refused(Refused::Other),
+        response => response,
+    };
     add(&engine.counters.served, 1);
     if let (Request::Compare { .. }, Response::Differing { rooms }) = (&incoming.request, &response) {
         // What differs may be missing here as well as there.

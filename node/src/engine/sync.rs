@@ -47,6 +47,7 @@ pub(super) enum PullError {
 /// Compares every room with every connected server, for as long as the node runs.
 pub(super) async fn run(engine: Engine) {
     let mut shutdown = engine.shutdown();
+    let mut next = 0;
     loop {
         tokio::select! {
             () = tokio::time::sleep(COMPARE_EVERY) => {}
@@ -58,17 +59,21 @@ pub(super) async fn run(engine: Engine) {
             // Side by side: a peer that does not answer delays no other.
             engine.background(async move { compare(&own, peer, own.followed()).await });
         }
-        meet_some(&engine).await;
+        meet_some(&engine, &mut next).await;
     }
 }
 
 /// Looks for company in rooms that have too little of it, a few rooms at a time.
-async fn meet_some(engine: &Engine) {
+async fn meet_some(engine: &Engine, next: &mut usize) {
     let mut searches = 0;
-    for room in engine.followed() {
+    let rooms = engine.followed();
+    // Goes on where the last round stopped, so that rooms that stay lonely do not keep the others waiting.
+    for _ in 0..rooms.len() {
         if searches == SEARCHES {
             return;
         }
+        *next = (*next + 1) % rooms.len();
+        let room = rooms[*next];
         if lonely(engine, room).await {
             searches += 1;
             meet(engine.clone(), room);
