@@ -14,7 +14,7 @@ use crate::api::types::ConfigEntry;
 use crate::network::{AddressError, DhtMode, NetworkConfig, NetworkLimits, parse_peer_address};
 
 /// Environment variables of the tools around the node, which are no keys of the configuration.
-const OTHER_VARIABLES: [&str; 4] = ["API", "CONFIG", "TOKEN_FILE", "RECORD_VECTORS"];
+const OTHER_VARIABLES: [&str; 5] = ["API", "CONFIG", "TOKEN_FILE", "RECORD_VECTORS", "SOAK"];
 
 /// The file that is read from the data directory when no other is named.
 pub const CONFIG_FILE: &str = "rocketmesh.toml";

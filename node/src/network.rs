@@ -77,7 +77,7 @@ impl Default for NetworkLimits {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum DhtMode {
-    /// Server once it is known to be reachable: an external address is configured or confirmed, or a peer connected to a
+    /// Server once it is known to be reachable: an external address is configured, or a peer connected to a
     /// listening address of its own accord.
     #[default]
     Auto,

@@ -14,7 +14,7 @@ use crate::identity::{Origin, UserId};
 /// How many resolved states a [`StateCache`] keeps. Events in flight name few different frontiers; a miss costs a replay.
 const CACHED_STATES: usize = 64;
 
-/// Why an event is not allowed. Its header is kept so that its descendants can be judged; it is never shown.
+/// Why an event is not allowed. What becomes of it then, [`crate::receipt`] says.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Refusal {

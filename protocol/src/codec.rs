@@ -204,9 +204,23 @@ pub fn encode(value: &Value) -> Result<Vec<u8>, CodecError> {
 /// The value whose one encoding `bytes` is. The caller bounds the length of `bytes` first.
 ///
 /// # Errors
-/// [`CodecError::Malformed`] or [`CodecError::NotCanonical`]; always the fault of whoever made the bytes.
+/// [`CodecError::Malformed`], also for more than [`MAX_VALUES`], or [`CodecError::NotCanonical`]; always the fault of whoever
+/// made the bytes.
 pub fn decode(bytes: &[u8]) -> Result<Value, CodecError> {
-    let budget = Cell::new(MAX_VALUES);
+    read(bytes, MAX_VALUES)
+}
+
+/// As [`decode`], for what this node itself wrote earlier and grew meanwhile: without the bound on the number of values, which
+/// is there to keep a peer's message from costing more memory than it looks like.
+///
+/// # Errors
+/// As [`decode`].
+pub fn decode_own(bytes: &[u8]) -> Result<Value, CodecError> {
+    read(bytes, usize::MAX)
+}
+
+fn read(bytes: &[u8], most: usize) -> Result<Value, CodecError> {
+    let budget = Cell::new(most);
     let malformed = |error: serde_cbor::Error| CodecError::Malformed(error.to_string());
     let mut deserializer = serde_cbor::Deserializer::from_slice(bytes);
     let value = ValueVisitor(&budget).deserialize(&mut deserializer).map_err(malformed)?;

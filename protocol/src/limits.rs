@@ -1,4 +1,4 @@
-//! Every bound of the protocol, in one place. A bound is part of the room version: servers that disagree about one disagree
+//! The protocol's bounds. Those on events are part of the room version: servers that disagree about one disagree
 //! about which events exist.
 
 /// The largest header block, in bytes, signature included.

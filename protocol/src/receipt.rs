@@ -1,12 +1,12 @@
 //! The receipt pipeline: what becomes of a verified event, and why.
 //!
 //! 1. Well-formed, canonical, within limits, signed: see [`crate::event`]. Else dropped, and the peer is to blame.
-//! 2. Everything that it refers to is known. Else **held**, bounded, until it is.
-//! 3. It continues its chain, refers to the right lanes, its lamport time is one more than the highest, and its server is in
-//!    the room at the state that it names. Else
-//!    **dropped**: every honest server drops it, so no honest event refers to it.
+//! 2. What it refers to and is known continues its chain and stands in the right room and lane. Else **dropped**: every
+//!    honest server drops it, so no honest event refers to it.
+//! 3. Everything that it refers to is known. Else **held**, bounded, until it is; and its lamport time is one more than the
+//!    highest, else dropped.
 //! 4. It is allowed at the state that it names. Else **rejected**: kept so that descendants can be judged, never shown,
-//!    never a tip.
+//!    never a tip; or dropped, where its server is not even in the room at that state.
 //! 5. **Accepted.** Where another event has its place in its chain, both are kept and the fork is reported.
 
 use crate::authority::{Refusal, RoomState, StateCache, StateGraph};

@@ -14,3 +14,14 @@ pub mod process;
 
 /// What these programs fail with: a sentence for whoever runs them.
 pub type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// Says why a program failed, if it did, and what it exits with.
+pub fn finish(program: &str, outcome: Result<(), Failure>) -> std::process::ExitCode {
+    match outcome {
+        Ok(()) => std::process::ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("The {program} failed: {failure}");
+            std::process::ExitCode::FAILURE
+        }
+    }
+}

@@ -198,7 +198,7 @@ pub(crate) fn write_room(record: &RoomRecord) -> Vec<u8> {
 
 pub(crate) fn read_room(record: &[u8]) -> Result<RoomRecord, StoreError> {
     let read = || {
-        let value = codec::decode(record).ok()?;
+        let value = codec::decode_own(record).ok()?;
         let map = value.as_map()?;
         let joined = map.get("joined")?.as_bool()?;
         Some(RoomRecord {
@@ -220,7 +220,7 @@ pub(crate) fn write_lane(have: &LaneHave) -> Vec<u8> {
 
 pub(crate) fn read_lane(record: &[u8]) -> Result<LaneHave, StoreError> {
     let read = || {
-        let value = codec::decode(record).ok()?;
+        let value = codec::decode_own(record).ok()?;
         let map = value.as_map()?;
         let heads: Vec<(EventId, u64)> = read_pairs(map.get("heads")?)?;
         let heads = heads.into_iter().map(|(id, seq)| (seq, id)).collect();
@@ -240,7 +240,7 @@ pub(crate) fn write_held(held: &HeldEvent) -> Vec<u8> {
 
 pub(crate) fn read_held(key: &[u8], record: &[u8]) -> Result<HeldEvent, StoreError> {
     let read = || {
-        let value = codec::decode(record).ok()?;
+        let value = codec::decode_own(record).ok()?;
         let map = value.as_map()?;
         Some(HeldEvent {
             id: EventId::from_hash(array(key, 5)?),

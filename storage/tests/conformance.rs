@@ -4,7 +4,9 @@
 mod support;
 
 use rocketmesh_protocol::event::{Event, Lane};
+use rocketmesh_protocol::have::LaneHave;
 use rocketmesh_protocol::id::EventId;
+use rocketmesh_protocol::room::Outline;
 use rocketmesh_protocol::wire::WireEvent;
 use rocketmesh_storage::{
     Batch, EventStore, HeldEvent, LogKind, MemoryDisk, Participation, StoreError, StoredEvent, backup,
@@ -286,4 +288,38 @@ fn a_directory_that_cannot_be_made_is_a_clear_error() {
     std::fs::write(&file, "no directory").unwrap();
     let refused = EventStore::open(&file.join("store"), 8 << 20);
     assert!(matches!(refused, Err(StoreError::NotWritable { .. })), "{refused:?}");
+}
+
+#[test]
+fn a_room_with_very_many_tips_and_forks_does_not_make_the_store_unreadable() {
+    for medium in Medium::both() {
+        let room = Room::new(1);
+        let many = || (0_u64..150_000).map(|at| (EventId::of_block(&at.to_be_bytes()), at));
+        let mut have = room.outline.have().clone();
+        let mut heads: Vec<(u64, EventId)> = many().map(|(id, _)| (1, id)).collect();
+        heads.sort_unstable();
+        have.set_lane(room.key.origin(), Lane::State, LaneHave { lowest: 0, heads });
+        let outline = Outline::restore(
+            room.create.room(),
+            room.outline.version(),
+            have,
+            many().collect(),
+            room.outline.tips(Lane::State).clone(),
+            1,
+        );
+        {
+            let store = medium.open();
+            let created = StoredEvent { event: room.create.clone(), accepted: true };
+            let batch = Batch {
+                outline: &outline,
+                participation: Participation::Joined,
+                events: &[created],
+                hold: &[],
+                release: &[],
+            };
+            store.put(&batch).unwrap();
+            store.sync().unwrap();
+        }
+        assert_eq!(medium.open().room(&room.create.room()).unwrap().unwrap().outline, outline);
+    }
 }

@@ -1,7 +1,7 @@
 //! Repair: what gossip dropped, what was said while this node was away, what it does not know yet.
 //!
 //! On every new connection and about once a minute two servers compare the digests of their rooms. Where one differs, each
-//! pulls what it lacks: state first, in causal order, bounded by bytes, until nothing is left; then the heads of forks by id.
+//! pulls what it lacks: in causal order, bounded by bytes, until nothing is left; then the heads of forks by id.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

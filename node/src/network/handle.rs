@@ -92,7 +92,7 @@ pub(super) enum Command {
 /// The network in short.
 #[derive(Debug, Clone, Default)]
 pub struct NetworkStatus {
-    /// Addresses with this node's id, confirmed external ones first.
+    /// Addresses with this node's id, those that reach farther than this machine first.
     pub addresses: Vec<Multiaddr>,
     /// Configured bootstrap addresses.
     pub bootstrap: Vec<BootstrapView>,

@@ -30,7 +30,8 @@ pub mod kind {
     pub const REACT: &str = "react";
 }
 
-/// Why a known kind's content cannot be read. Such an event is rejected: its header is kept, it is never shown.
+/// Why a known kind's content cannot be read. Such an event is not allowed; what becomes of it then,
+/// [`crate::receipt`] says.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("a {kind} event needs {needs}")]
 pub struct ContentError {

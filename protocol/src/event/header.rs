@@ -41,7 +41,7 @@ pub enum Lane {
 }
 
 impl Lane {
-    /// Both lanes, state first, as sync sends them.
+    /// Both lanes, state first.
     pub const ALL: [Lane; 2] = [Lane::State, Lane::Timeline];
 
     /// The lane's number in bytes.
@@ -80,7 +80,8 @@ pub struct Header {
     pub room: Option<RoomId>,
     /// The server that made the event.
     pub origin: Origin,
-    /// The key that signed, once an origin has rotated its key. Unused in `0-draft`.
+    /// The key that signed, once an origin has rotated its key. Refused while it is set in
+    /// `0-draft`, which has no rules for it.
     pub key: Option<Origin>,
     /// The chain that the event continues.
     pub lane: Lane,
@@ -111,7 +112,7 @@ pub struct Header {
 }
 
 impl Header {
-    /// The key that has to have signed.
+    /// The key that has to have signed; in `0-draft` the origin's first, always.
     pub fn signing_key(&self) -> Origin {
         self.key.unwrap_or(self.origin)
     }

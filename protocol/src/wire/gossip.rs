@@ -1,4 +1,4 @@
-//! Gossip: one event in a frame, on a topic that tells outsiders nothing.
+//! Gossip: one event in a frame, on a topic whose name alone tells nobody which room it is.
 
 use crate::event::{Event, UnverifiedEvent};
 use crate::id::RoomId;

@@ -11,11 +11,15 @@ use rocketmesh_protocol::codec::{self, Value};
 use rocketmesh_protocol::event::{Event, SIGNING_DOMAIN};
 use rocketmesh_protocol::identity::{Localpart, ServerKey, UserId};
 
-/// `cases` cases; what fails is kept beside the test file, so that it is tried first the next time.
+/// How many times as many cases the soak test runs.
+const SOAK: u32 = 50;
+
+/// `cases` cases, and many more when `ROCKETMESH_SOAK` is set; what fails is kept beside the test file, so that it is tried first the next time.
 pub fn config(cases: u32) -> ProptestConfig {
+    let times = if std::env::var_os("ROCKETMESH_SOAK").is_some() { SOAK } else { 1 };
     ProptestConfig {
         failure_persistence: Some(Box::new(FileFailurePersistence::WithSource("regressions"))),
-        ..ProptestConfig::with_cases(cases)
+        ..ProptestConfig::with_cases(cases * times)
     }
 }
 

@@ -16,10 +16,10 @@ use rocketmesh_protocol::id::EventId;
 use rocketmesh_protocol::identity::ServerKey;
 use rocketmesh_protocol::room::Outline;
 use rocketmesh_protocol::wire::WireEvent;
-use rocketmesh_simulations::Failure;
 use rocketmesh_simulations::chat::Chat;
 use rocketmesh_simulations::measure::{mib, ms, percentile, resident};
 use rocketmesh_simulations::process::{Process, three, until};
+use rocketmesh_simulations::{Failure, finish};
 use rocketmesh_storage::{Batch, Participation, StoredEvent};
 use tokio::sync::Semaphore;
 
@@ -65,13 +65,7 @@ enum Part {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match bench(Args::parse()).await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            eprintln!("The benchmark failed: {failure}");
-            ExitCode::FAILURE
-        }
-    }
+    finish("benchmark", bench(Args::parse()).await)
 }
 
 type Rows = Vec<[String; 2]>;

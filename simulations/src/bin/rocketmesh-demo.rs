@@ -9,10 +9,10 @@ use clap::Parser;
 use comfy_table::{Table, presets};
 use indicatif::{ProgressBar, ProgressStyle};
 use rocketmesh_node::api::types::{EventPage, StreamEntry};
-use rocketmesh_simulations::Failure;
 use rocketmesh_simulations::chat::Chat;
 use rocketmesh_simulations::measure::{ms, percentile};
 use rocketmesh_simulations::process::{Process, three, until};
+use rocketmesh_simulations::{Failure, finish};
 use tokio::sync::mpsc;
 
 /// Past this, an event that did not arrive is a defect: even what gossip drops is compared once a minute.
@@ -33,13 +33,7 @@ struct Args {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match demo(Args::parse()).await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            eprintln!("The demo failed: {failure}");
-            ExitCode::FAILURE
-        }
-    }
+    finish("demo", demo(Args::parse()).await)
 }
 
 async fn demo(args: Args) -> Result<(), Failure> {

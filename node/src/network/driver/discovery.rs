@@ -93,8 +93,8 @@ impl Driver {
         self.provide_more();
     }
 
-    /// Tells others the addresses that are listened on. Loopback is told only where there is nothing else: elsewhere it
-    /// would lead every reader to itself.
+    /// Announces the addresses that are listened on, as the DHT's provider records show them. Loopback is among them only
+    /// where there is nothing else: elsewhere it would lead every reader to itself.
     pub(super) fn advertise(&mut self) {
         let listening: Vec<Multiaddr> = self.swarm.listeners().cloned().collect();
         let widest = listening.iter().map(scope).max();
