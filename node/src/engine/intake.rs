@@ -97,7 +97,12 @@ fn take_gossip(engine: &Engine, peer: PeerId, room: RoomId, bytes: &[u8], token:
         Ok(event) => {
             let command =
                 RoomCommand::Ingest { events: vec![event], from: Some(peer), token: Some(token.clone()), done: None };
-            if engine.room(room).offer(command) { Taken::ByRoom } else { Taken::Not }
+            if engine.room(room).offer(command) {
+                return Taken::ByRoom;
+            }
+            // The room is busy. What is dropped now is pulled once it has caught up, not only at the next comparison.
+            sync::spawn_pull(engine.clone(), room, peer);
+            Taken::Not
         }
         Err(error) => Taken::Bad(error.to_string()),
     }

@@ -1,6 +1,6 @@
 //! The task that owns the swarm: commands in, events out, and a tick for what is due.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -33,6 +33,8 @@ const EVENTS: usize = 2048;
 const TICK: Duration = Duration::from_secs(1);
 /// How long to wait for the system to name the addresses that are listened on.
 const LISTEN_WAIT: Duration = Duration::from_secs(5);
+/// The most rooms and peers that are remembered as passed over within a tick; the rest waits for the next comparison.
+pub(super) const PASSED_OVER: usize = 1024;
 /// Connections without traffic and without a shared room are closed after this.
 const IDLE: Duration = Duration::from_secs(120);
 
@@ -90,6 +92,8 @@ pub(super) struct Driver {
     pub(super) lookups: HashMap<QueryId, PeerId>,
     /// Who wants to know once a peer is ready.
     pub(super) awaited: Vec<(PeerId, mpsc::Sender<PeerId>)>,
+    /// Rooms of which the engine was too busy to take gossip, and from whom it came.
+    pub(super) passed_over: BTreeSet<(PeerId, RoomId)>,
     pub(super) dht_bootstrapped: bool,
     shutdown: watch::Receiver<bool>,
 }
@@ -131,6 +135,7 @@ pub(crate) async fn spawn(parts: NetworkParts) -> Result<(NetworkHandle, mpsc::R
         searches: HashMap::new(),
         lookups: HashMap::new(),
         awaited: Vec::new(),
+        passed_over: BTreeSet::new(),
         dht_bootstrapped: false,
         shutdown,
     };
@@ -254,6 +259,9 @@ impl Driver {
             tracing::debug!(%peer, "disconnecting a peer that did not introduce itself");
             self.unintroduced.remove(&peer);
             let _ = self.swarm.disconnect_peer_id(peer);
+        }
+        for (peer, room) in std::mem::take(&mut self.passed_over) {
+            self.tell(Event::PeerFollows { peer, room });
         }
         self.prune_duplicates();
         self.provide_more();

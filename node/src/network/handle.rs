@@ -40,7 +40,8 @@ pub(crate) enum RequestError {
 pub(crate) enum Event {
     /// A peer has introduced itself and speaks a version that this node speaks.
     PeerReady { peer: PeerId, name: Option<ServerName> },
-    /// A peer subscribed to the topic of a room that this node follows.
+    /// A peer subscribed to the topic of a room that this node follows, or sent gossip for it that nobody had time for: the
+    /// two should compare.
     PeerFollows { peer: PeerId, room: RoomId },
     /// A gossip message for a room that this node follows.
     Gossip { peer: PeerId, room: RoomId, bytes: Vec<u8>, token: GossipToken },

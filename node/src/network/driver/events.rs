@@ -10,7 +10,7 @@ use rocketmesh_protocol::wire::{Hello, Refused, Request, Response, common_versio
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::time::Instant;
 
-use super::Driver;
+use super::{Driver, PASSED_OVER};
 use crate::network::behaviour::BehaviourEvent;
 use crate::network::handle::{Event, GossipToken, IncomingRequest};
 use crate::network::peers::{Connection, FoundBy, Introduction};
@@ -233,7 +233,11 @@ impl Driver {
                 let taken = match room.filter(|_| ready) {
                     Some(room) => {
                         let event = Event::Gossip { peer, room, bytes: message.data, token: token.clone() };
-                        self.engine.try_send(event).is_ok()
+                        let taken = self.engine.try_send(event).is_ok();
+                        if !taken && self.passed_over.len() < PASSED_OVER {
+                            self.passed_over.insert((peer, room));
+                        }
+                        taken
                     }
                     None => false,
                 };
@@ -254,7 +258,7 @@ impl Driver {
     }
 
     /// Tells the engine, unless it is busy: whatever this would have set off is set off again within a minute.
-    fn tell(&mut self, event: Event) {
+    pub(super) fn tell(&mut self, event: Event) {
         if self.engine.try_send(event).is_err() {
             tracing::debug!("the engine is busy; an event of the network is left to the next comparison");
         }
