@@ -22,6 +22,7 @@ use axum::response::Response;
 use axum::routing::{get, post, put};
 use axum::serve::ListenerExt;
 use axum::{Json, Router};
+use prometheus_client::registry::Registry;
 use rocketmesh_protocol::identity::ServerName;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
@@ -45,6 +46,8 @@ pub(crate) struct ApiParts {
     pub(crate) config: Vec<ConfigEntry>,
     pub(crate) token: String,
     pub(crate) started: Instant,
+    /// What the network counts.
+    pub(crate) registry: Registry,
 }
 
 #[derive(Clone)]
@@ -54,6 +57,7 @@ struct Api {
     config: Arc<[ConfigEntry]>,
     token: Arc<str>,
     started: Instant,
+    registry: Arc<Registry>,
     streams: Arc<Semaphore>,
 }
 
@@ -80,9 +84,10 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
 
 /// Serves the API until the node shuts down.
 pub(crate) async fn serve(listener: TcpListener, parts: ApiParts, mut down: watch::Receiver<bool>) {
-    let ApiParts { engine, name, config, token, started } = parts;
+    let ApiParts { engine, name, config, token, started, registry } = parts;
     let streams = Arc::new(Semaphore::new(MAX_STREAMS));
-    let api = Api { engine, name, config: config.into(), token: token.into(), started, streams };
+    let registry = Arc::new(registry);
+    let api = Api { engine, name, config: config.into(), token: token.into(), started, registry, streams };
     // Small answers must not wait for the other side's delayed acknowledgement.
     let listener = listener.tap_io(|stream| {
         let _ = stream.set_nodelay(true);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use libp2p::Multiaddr;
+use prometheus_client::registry::Registry;
 use rocketmesh_protocol::identity::{Origin, ServerKey};
 use rocketmesh_protocol::wire::Hello;
 use rocketmesh_storage::{EventStore, StoreError};
@@ -175,9 +176,10 @@ impl NodeBuilder {
             true => Some(bind(&config.api.listen).await?),
             false => None,
         };
+        let mut registry = Registry::default();
         let transport = match self.transport {
             Some(transport) => transport,
-            None => transport::sockets(&key).map_err(|error| NetworkError::Setup(error.to_string()))?,
+            None => transport::sockets(&key, &mut registry).map_err(|error| NetworkError::Setup(error.to_string()))?,
         };
         let policy = PolicyBook::load(&store)?;
         let (shutdown, down) = watch::channel(false);
@@ -221,6 +223,7 @@ impl NodeBuilder {
                 config: self.loaded.entries.clone(),
                 token: node.token.clone(),
                 started,
+                registry,
             };
             node.api = Some(address);
             node.server = Some(tokio::spawn(api::serve(listener, parts, down)));

@@ -191,6 +191,17 @@ impl Api {
         self.get(&format!("/v1/rooms/{room}")).await
     }
 
+    /// Bytes that the node has sent to other servers so far, before encryption.
+    ///
+    /// # Errors
+    /// As [`Api::ask`].
+    pub async fn sent(&self) -> Result<u64, Failure> {
+        let text = self.client.get(format!("{}/metrics", self.base)).send().await?.error_for_status()?.text().await?;
+        let outbound = text.lines().filter(|line| line.starts_with("libp2p_bandwidth_bytes_total"));
+        let counts = outbound.filter(|line| line.contains("Outbound")).filter_map(|line| line.rsplit(' ').next());
+        Ok(counts.map(str::parse::<u64>).sum::<Result<u64, _>>()?)
+    }
+
     /// Waits until the server sees every member, which is when gossip has had time to form its mesh.
     ///
     /// # Errors

@@ -7,7 +7,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
-use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::text::{encode, encode_registry};
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use rocketmesh_storage::backup;
@@ -122,7 +122,7 @@ pub(super) async fn metrics(State(api): State<Api>) -> Result<Response, ApiError
         registry.register(name, help, gauge);
     }
     let mut text = String::new();
-    encode(&mut text, &registry).map_err(|error| {
+    encode_registry(&mut text, &api.registry).and_then(|()| encode(&mut text, &registry)).map_err(|error| {
         ApiError::new(axum::http::StatusCode::INTERNAL_SERVER_ERROR, "metrics_failed", error.to_string())
     })?;
     Ok(([(CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text).into_response())

@@ -6,7 +6,9 @@ use libp2p::core::muxing::StreamMuxerBox;
 use libp2p::core::transport::{Boxed, MemoryTransport, OrTransport};
 use libp2p::core::upgrade::Version;
 use libp2p::identity::{Keypair, PeerId};
+use libp2p::metrics::BandwidthTransport;
 use libp2p::{Transport, dns, noise, quic, tcp, yamux};
+use prometheus_client::registry::Registry;
 use rocketmesh_protocol::identity::ServerKey;
 
 /// A transport that the node can be built with: authenticated and multiplexed.
@@ -17,11 +19,40 @@ pub fn keypair(key: &ServerKey) -> Keypair {
     Keypair::ed25519_from_bytes(key.seed()).expect("32 bytes are an Ed25519 seed")
 }
 
-/// Sockets: TCP and QUIC.
+/// Sockets: TCP and QUIC, with the system's name servers. Counts in `registry` what passes through connections, before
+/// encryption.
 ///
 /// # Errors
 /// If the system cannot set up Noise, or neither its own nor the default name servers.
-pub fn sockets(key: &ServerKey) -> io::Result<NodeTransport> {
+pub fn sockets(key: &ServerKey, registry: &mut Registry) -> io::Result<NodeTransport> {
+    let resolved = dns::tokio::Transport::system(unresolved(key)?)?;
+    Ok(counted(resolved, registry))
+}
+
+/// As [`sockets`], with name servers of one's own.
+///
+/// # Errors
+/// If the system cannot set up Noise.
+pub fn sockets_resolved_by(
+    key: &ServerKey,
+    registry: &mut Registry,
+    resolver: dns::ResolverConfig,
+) -> io::Result<NodeTransport> {
+    let resolved = dns::tokio::Transport::custom(unresolved(key)?, resolver, dns::ResolverOpts::default());
+    Ok(counted(resolved, registry))
+}
+
+fn counted<T>(transport: T, registry: &mut Registry) -> NodeTransport
+where
+    T: Transport<Output = (PeerId, StreamMuxerBox)> + Send + Unpin + 'static,
+    T::Dial: Send + 'static,
+    T::ListenerUpgrade: Send + 'static,
+    T::Error: Send + Sync + 'static,
+{
+    BandwidthTransport::new(transport, registry).map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer))).boxed()
+}
+
+fn unresolved(key: &ServerKey) -> io::Result<NodeTransport> {
     let keypair = keypair(key);
     let tcp = tcp::tokio::Transport::new(tcp::Config::default().nodelay(true))
         .upgrade(Version::V1Lazy)
@@ -30,8 +61,7 @@ pub fn sockets(key: &ServerKey) -> io::Result<NodeTransport> {
         .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
     let quic = quic::tokio::Transport::new(quic::Config::new(&keypair))
         .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
-    let both = OrTransport::new(quic, tcp).map(|either, _| either.into_inner());
-    Ok(dns::tokio::Transport::system(both)?.boxed())
+    Ok(OrTransport::new(quic, tcp).map(|either, _| either.into_inner()).boxed())
 }
 
 /// Memory, for many nodes in one process. The same handshake and multiplexing as over TCP.

@@ -3,6 +3,7 @@
 
 use std::future::Future;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use reqwest::StatusCode;
@@ -13,6 +14,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tracing::{Level, Metadata};
+use tracing_subscriber::fmt::{MakeWriter, TestWriter};
 
 /// Nothing here takes this long unless it is broken; it only keeps a failing test from hanging.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -46,10 +49,30 @@ pub fn quiet(config: &mut Config) {
     config.store.cache_mib = 8;
 }
 
-/// Logs what `RUST_LOG` asks for, once.
+/// Logs what `RUST_LOG` asks for, errors at least, and counts errors. Once.
 pub fn log() {
     let filter = tracing_subscriber::EnvFilter::from_default_env();
-    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_test_writer().try_init();
+    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(CountsErrors).try_init();
+}
+
+/// Lines at error level that nodes and libraries of this process have logged.
+pub static LOGGED_ERRORS: AtomicU64 = AtomicU64::new(0);
+
+struct CountsErrors;
+
+impl<'a> MakeWriter<'a> for CountsErrors {
+    type Writer = TestWriter;
+
+    fn make_writer(&'a self) -> TestWriter {
+        TestWriter::default()
+    }
+
+    fn make_writer_for(&'a self, meta: &Metadata<'_>) -> TestWriter {
+        if *meta.level() == Level::ERROR {
+            LOGGED_ERRORS.fetch_add(1, Ordering::Relaxed);
+        }
+        self.make_writer()
+    }
 }
 
 pub fn builder(directory: &Path, name: &str, bootstrap: &[String]) -> NodeBuilder {

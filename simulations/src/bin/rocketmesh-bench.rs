@@ -218,8 +218,14 @@ async fn three_nodes(binary: &Path, texts: &[String], rows: &mut Rows) -> Result
     // Gossip's mesh forms within two heartbeats.
     tokio::time::sleep(Duration::from_secs(3)).await;
     eprintln!("Sending {STEADY_RATE} events a second for {} seconds.", STEADY.as_secs());
+    let before = sent(&servers).await?;
     let mut steady = trial(&servers, &room, texts, STEADY_RATE, STEADY).await?;
     let count = steady.delays.len();
+    let each = (sent(&servers).await? - before) as f64 / (count as f64);
+    rows.push([
+        "bytes sent over connections for each event and server that receives it, gossip's overhead included".into(),
+        format!("{each:.0} bytes"),
+    ]);
     rows.push([
         format!("delivery at {STEADY_RATE} events a second over three nodes, p50"),
         ms(percentile(&mut steady.delays, 50.0)),
@@ -256,6 +262,15 @@ async fn three_nodes(binary: &Path, texts: &[String], rows: &mut Rows) -> Result
         kept_up = (rate, outcome);
         rate = rate * 5 / 4;
     }
+}
+
+/// Bytes that all servers together have sent to each other.
+async fn sent(servers: &[Process]) -> Result<u64, Failure> {
+    let mut bytes = 0;
+    for server in servers {
+        bytes += server.api().sent().await?;
+    }
+    Ok(bytes)
 }
 
 struct Outcome {

@@ -1,0 +1,256 @@
+//! The command line against real nodes: processes of the very binary, asked as an administrator asks them.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+const BINARY: &str = env!("CARGO_BIN_EXE_rocketmesh");
+/// Nothing here takes this long unless it is broken; it only keeps a failing test from hanging.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A running node and its directory.
+struct Server {
+    child: Option<Child>,
+    directory: PathBuf,
+}
+
+fn command(directory: &Path, line: &[&str]) -> Command {
+    let mut command = Command::new(BINARY);
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("ROCKETMESH_")) {
+        command.env_remove(name);
+    }
+    command.arg("--data-dir").arg(directory).args(line).stdin(Stdio::null());
+    command
+}
+
+/// Runs a command against what runs in `directory`.
+fn ask(directory: &Path, line: &[&str]) -> Output {
+    let child = command(directory, line).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let id = child.id().to_string();
+    let (ended, end) = mpsc::channel::<()>();
+    let watch = std::thread::spawn(move || {
+        let hangs = end.recv_timeout(PATIENCE) == Err(mpsc::RecvTimeoutError::Timeout);
+        // The process is not waited for yet, so its id cannot have become anybody else's.
+        hangs && Command::new("kill").arg(id).status().unwrap().success()
+    });
+    let output = child.wait_with_output().unwrap();
+    drop(ended);
+    assert!(!watch.join().unwrap(), "{line:?} hangs");
+    output
+}
+
+fn until(what: &str, mut condition: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !condition() {
+        assert!(begun.elapsed() < PATIENCE, "in vain: {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+impl Server {
+    fn start(directory: &Path, name: &str, bootstrap: &[&str]) -> Self {
+        let line =
+            ["run", "--no-mdns", "--api-listen", "127.0.0.1:0", "--name", name, "--listen", "/ip4/127.0.0.1/tcp/0"];
+        let mut run = command(directory, &line);
+        if !bootstrap.is_empty() {
+            run.arg("--bootstrap").args(bootstrap);
+        }
+        let _ = fs::create_dir_all(directory);
+        let output = fs::File::create(directory.join("output")).unwrap();
+        let child = run.stdout(output.try_clone().unwrap()).stderr(output).spawn().unwrap();
+        let server = Server { child: Some(child), directory: directory.to_owned() };
+        until("the node starts", || server.output().contains("Stop with Ctrl-C"));
+        server
+    }
+
+    /// What the node has printed.
+    fn output(&self) -> String {
+        fs::read_to_string(self.directory.join("output")).unwrap()
+    }
+
+    /// A command that must succeed: what it prints.
+    fn does(&self, line: &[&str]) -> String {
+        let output = ask(&self.directory, line);
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(output.status.success(), "{line:?}: {text}{}", String::from_utf8_lossy(&output.stderr));
+        text.trim_end().to_owned()
+    }
+
+    fn json(&self, line: &[&str]) -> Value {
+        serde_json::from_str(&self.does(&[&["--json"], line].concat())).unwrap()
+    }
+
+    /// A command that must fail: its exit code, the error's code, and its sentence.
+    fn fails(&self, line: &[&str]) -> (i32, String, String) {
+        let output = ask(&self.directory, &[&["--json"], line].concat());
+        assert!(!output.status.success(), "{line:?} succeeded");
+        let error: Value = serde_json::from_slice(&output.stderr).unwrap();
+        let text = |key: &str| error["error"][key].as_str().unwrap().to_owned();
+        (output.status.code().unwrap(), text("code"), text("message"))
+    }
+
+    /// Asks the process to end as an administrator does, and returns its exit code.
+    fn stop(mut self) -> Option<i32> {
+        let mut child = self.child.take().unwrap();
+        // The process is this value's own child, so its id cannot have become anybody else's.
+        assert!(Command::new("kill").arg(child.id().to_string()).status().unwrap().success());
+        child.wait().unwrap().code()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+#[test]
+fn an_administrator_finds_a_way_from_the_first_start_to_a_room_on_two_servers() {
+    let home = TempDir::new().unwrap();
+    let oslo = Server::start(&home.path().join("oslo"), "oslo.example.org", &[]);
+    let greeting = oslo.output();
+    let id = oslo.does(&["id"]);
+    let address = oslo.does(&["id", "--addresses"]);
+    for expected in [&id, &format!("--bootstrap {address}"), "rocketmesh rooms create"] {
+        assert!(greeting.contains(expected), "{expected} is missing from: {greeting}");
+    }
+    let bergen = Server::start(&home.path().join("bergen"), "bergen.example.org", &[&address]);
+
+    let room = oslo.does(&["rooms", "create", "general", "--user", "alice", "--topic", "Anything goes"]);
+    bergen.does(&["rooms", "join", &room, "--user", "bob", "--wait", "60"]);
+    until("the join arrives", || oslo.json(&["rooms", "show", "general"])["members"] == 2);
+    let hello = bergen.does(&["send", "general", "--user", "bob", "Hello", "from", "Bergen"]);
+    until("the message arrives", || oslo.does(&["events", "list", "general", "--ids"]).contains(&hello));
+    assert!(oslo.does(&["events", "show", &hello]).contains("Hello from Bergen"));
+    let tail = oslo.does(&["tail", "general", "--after", "0", "--events", "3"]);
+    assert!(tail.contains("Hello from Bergen"), "{tail}");
+    oslo.does(&["react", "general", &hello, "--user", "alice", "--emoji", ":rocket:"]);
+    oslo.does(&["send", "general", "--user", "alice", "--thread", &hello, "Welcome"]);
+    oslo.does(&["rooms", "rename", "general", "lobby", "--user", "alice"]);
+    oslo.does(&["rooms", "role", "lobby", "@bob:bergen.example.org", "moderator", "--user", "alice"]);
+    bergen.does(&["redact", &room, &hello, "--user", "bob", "--reason", "a slip"]);
+    until("both hold the same room", || {
+        let shown = [&oslo, &bergen].map(|server| server.json(&["rooms", "show", &room]));
+        shown[0]["digest"] == shown[1]["digest"] && shown[1]["name"] == "lobby"
+    });
+    let members = oslo.does(&["rooms", "members", "lobby"]);
+    assert!(members.contains("alice") && members.contains("moderator"), "{members}");
+    let graph = oslo.does(&["events", "graph", "lobby"]);
+    assert!(graph.starts_with("digraph") && graph.contains("->"), "{graph}");
+
+    let table = oslo.does(&["rooms"]);
+    assert!(table.contains("lobby") && table.lines().all(|line| line.chars().count() <= 100), "{table}");
+    assert_eq!(oslo.json(&["rooms"])["rooms"][0]["id"], room.as_str());
+    let peers = oslo.does(&["peers"]);
+    assert!(peers.contains("bergen.example.org"), "{peers}");
+    let peer = oslo.does(&["peers", "inspect", "bergen.example.org"]);
+    for fact in ["/ip4/127.0.0.1/tcp/", "inbound", "rocketmesh"] {
+        assert!(peer.contains(fact), "{fact} is missing from: {peer}");
+    }
+    assert!(oslo.does(&["status"]).contains(&id));
+    let config = oslo.does(&["config"]);
+    assert!(config.contains("network.mdns") && config.contains("oslo.example.org"), "{config}");
+}
+
+#[test]
+fn a_banned_server_is_gone_and_policy_is_shown_as_it_was_set() {
+    let home = TempDir::new().unwrap();
+    let oslo = Server::start(&home.path().join("oslo"), "oslo.example.org", &[]);
+    let address = oslo.does(&["id", "--addresses"]);
+    let bergen = Server::start(&home.path().join("bergen"), "bergen.example.org", &[]);
+    bergen.does(&["connect", &address]);
+    let id = bergen.does(&["id"]);
+    until("they are introduced", || oslo.json(&["peers"])["peers"][0]["state"] == "introduced");
+    oslo.does(&["ban", "bergen.example.org", "--reason", "floods"]);
+    until("the ban ends the connection", || bergen.json(&["status"])["peers"] == 0);
+    let banned = oslo.json(&["peers", "inspect", &id]);
+    assert_eq!((&banned["state"], &banned["ban_reason"]), (&"banned".into(), &"floods".into()));
+    oslo.does(&["unban", &id]);
+    bergen.does(&["connect", &address]);
+    until("they are introduced again", || oslo.json(&["peers", "inspect", &id])["state"] == "introduced");
+
+    oslo.does(&["policy", "set", "--federate", "listed", "--list-add", &id, "--requests-per-minute", "600"]);
+    let policy = oslo.json(&["policy"]);
+    assert_eq!((&policy["federate"], &policy["requests_per_minute"]), (&"listed".into(), &600.into()));
+    assert!(oslo.does(&["policy"]).contains("listed"));
+}
+
+#[test]
+fn a_backup_of_a_running_node_becomes_the_same_server_with_the_same_rooms() {
+    let home = TempDir::new().unwrap();
+    let oslo = Server::start(&home.path().join("oslo"), "oslo.example.org", &[]);
+    let id = oslo.does(&["id"]);
+    let room = oslo.does(&["rooms", "create", "general", "--user", "alice"]);
+    oslo.does(&["send", "general", "--user", "alice", "Kept"]);
+    let file = home.path().join("monday.backup");
+    let file = file.to_str().unwrap();
+    oslo.does(&["backup", file]);
+    let again = oslo.fails(&["backup", file]);
+    assert!(again.0 == 1 && again.2.contains("--force"), "{again:?}");
+    let digest = oslo.json(&["rooms", "show", &room])["digest"].clone();
+    assert_eq!(oslo.stop(), Some(0), "a node that is asked to stop ends well");
+
+    let restored = home.path().join("restored");
+    assert!(ask(&restored, &["restore", file]).status.success());
+    let oslo = Server::start(&restored, "oslo.example.org", &[]);
+    assert_eq!(oslo.does(&["id"]), id);
+    assert_eq!(oslo.json(&["rooms", "show", &room])["digest"], digest);
+    assert!(oslo.does(&["events", "list", "general"]).contains("Kept"));
+}
+
+#[test]
+fn what_fails_says_what_to_do_and_ends_with_the_documented_exit_code() {
+    let home = TempDir::new().unwrap();
+    let nobody = Server { child: None, directory: home.path().join("nobody") };
+    let (exit, code, sentence) = nobody.fails(&["status"]);
+    assert_eq!((exit, code.as_str()), (3, "no_node"));
+    assert!(sentence.contains("rocketmesh run"), "{sentence}");
+
+    let oslo = Server::start(&home.path().join("oslo"), "oslo.example.org", &[]);
+    oslo.does(&["rooms", "create", "twice", "--user", "alice"]);
+    oslo.does(&["rooms", "create", "twice", "--user", "alice"]);
+    for (line, expected, word) in [
+        (&["rooms", "show", "nowhere"][..], (4, "unknown_room"), "nowhere"),
+        (&["peers", "inspect", "nobody.example.org"], (4, "unknown_peer"), "nobody.example.org"),
+        (&["rooms", "show", "twice"], (2, "ambiguous_room"), "bafyr4i"),
+        (&["connect", "192.0.2.7:4848"], (1, "malformed_address"), "/ip4/"),
+    ] {
+        let (exit, code, sentence) = oslo.fails(line);
+        assert_eq!((exit, code.as_str()), expected, "{line:?}: {sentence}");
+        assert!(sentence.contains(word), "{line:?}: {sentence}");
+    }
+    fs::write(oslo.directory.join("api.token"), "0".repeat(64)).unwrap();
+    let (exit, _, sentence) = oslo.fails(&["status"]);
+    assert_eq!(exit, 5, "{sentence}");
+
+    // A second node on the same directory must not get in the first one's way.
+    let second = ask(&oslo.directory, &["run", "--api-listen", "127.0.0.1:0", "--listen", "/ip4/127.0.0.1/tcp/0"]);
+    let error = String::from_utf8_lossy(&second.stderr).into_owned();
+    assert!(second.status.code() == Some(1) && error.contains("another"), "{error}");
+}
+
+#[test]
+fn completions_are_there_for_every_shell_and_help_for_every_command() {
+    let nowhere = Path::new("/nonexistent");
+    for shell in ["bash", "zsh", "fish"] {
+        let output = ask(nowhere, &["completions", shell]);
+        assert!(output.status.success() && output.stdout.len() > 1000, "{shell}");
+    }
+    let help = String::from_utf8(ask(nowhere, &["--help"]).stdout).unwrap();
+    assert!(help.contains("Exit codes") && help.contains("rocketmesh rooms create"), "{help}");
+    for command in
+        ["run", "status", "id", "config", "peers", "connect", "ban", "unban", "policy", "rooms", "send", "tail"]
+    {
+        assert!(help.lines().any(|line| line.trim_start().starts_with(command)), "{command} is not in: {help}");
+        assert!(ask(nowhere, &[command, "--help"]).status.success(), "{command}");
+    }
+}
