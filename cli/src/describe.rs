@@ -117,6 +117,7 @@ pub(crate) fn example(id: &str, kind: &str) -> EventView {
         body: Value::Null,
         body_state: "none".to_owned(),
         accepted: true,
+        withheld: false,
         bytes: 200,
     }
 }

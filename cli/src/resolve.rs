@@ -178,6 +178,7 @@ mod tests {
             servers: 0,
             events: 0,
             digest: String::new(),
+            state_digest: String::new(),
         };
         assert_eq!(Candidate::from(summary.clone()).name, None);
         let joined = RoomSummary { joined: true, ..summary };

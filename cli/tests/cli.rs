@@ -33,7 +33,7 @@ fn command(directory: &Path, line: &[&str]) -> Command {
 fn ask(directory: &Path, line: &[&str]) -> Output {
     let child = command(directory, line).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let id = child.id().to_string();
-    let (ended, end) = mpsc::channel::<()>();
+    let (ended, end) = mpsc::sync_channel::<()>(1);
     let watch = std::thread::spawn(move || {
         let hangs = end.recv_timeout(PATIENCE) == Err(mpsc::RecvTimeoutError::Timeout);
         // The process is not waited for yet, so its id cannot have become anybody else's.

@@ -246,7 +246,7 @@ fn chatter(key: &ServerKey, room: RoomId, frontier: EventId, text: &str) -> Even
 
 /// A room of the attacker's own.
 fn own_room(key: &ServerKey) -> (Outline, Event) {
-    let content = Content::Create { room_type: RoomType::Channel };
+    let content = Content::Create { room_type: RoomType::Channel, with: Vec::new() };
     let (kind, state_key) = content.kind_and_key();
     let draft = Draft {
         sender: Some("mallory".parse().unwrap()),

@@ -209,7 +209,7 @@ async fn unknown_kinds_are_kept_and_passed_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn only_the_owner_renames_and_roles_are_given_by_owners() {
+async fn only_owners_and_moderators_rename_and_owners_give_roles() {
     let a = TestNode::start("a.example.org", &[]).await;
     let b = TestNode::start("b.example.org", &[a.address().await]).await;
     b.introduced(&a).await;
@@ -217,7 +217,7 @@ async fn only_the_owner_renames_and_roles_are_given_by_owners() {
     b.join(&room, "bob").await;
     let path = format!("/v1/rooms/{room}/events");
     let rename = |user: &str| json!({"user": user, "kind": "room.name", "text": format!("{user}'s")});
-    assert_eq!(b.refused("POST", &path, Some(rename("bob"))).await, (403, "not_owner".to_owned()));
+    assert_eq!(b.refused("POST", &path, Some(rename("bob"))).await, (403, "not_moderator".to_owned()));
     converged(&[&a, &b], &room).await;
     let role = json!({"user": "alice", "kind": "room.role", "member": "@bob:b.example.org", "role": "owner"});
     let _: serde_json::Value = a.post(&path, role).await;

@@ -7,7 +7,7 @@ use std::hint::black_box;
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use rocketmesh_protocol::codec::{Map, Value, decode, encode};
 use rocketmesh_protocol::event::{
-    Body, Content, Draft, Event, JoinLeave, Lane, Placement, RoomType, RoomVersion, SIGNING_DOMAIN, UnverifiedEvent,
+    Body, Content, Draft, Event, Lane, Membership, Placement, RoomType, RoomVersion, SIGNING_DOMAIN, UnverifiedEvent,
     author,
 };
 use rocketmesh_protocol::id::EventId;
@@ -43,13 +43,13 @@ fn typical() -> (ServerKey, Placement, Draft) {
         (key, user)
     });
     let [(alice, alices_user), (bob, bobs_user)] = &servers;
-    let content = Content::Create { room_type: RoomType::Channel };
+    let content = Content::Create { room_type: RoomType::Channel, with: Vec::new() };
     let create = author(alice, Placement::first(), draft(alices_user, &content, None)).unwrap();
     let mut outline = Outline::new(create.room(), RoomVersion::DRAFT);
     outline.add(&create, true);
     let mut events = vec![create];
 
-    let joins = Content::Member { user: bobs_user.clone(), change: JoinLeave::Join };
+    let joins = Content::Member { user: bobs_user.clone(), change: Membership::Join, seen: Vec::new() };
     for (key, draft) in [(bob, draft(bobs_user, &joins, None)), (alice, message(alices_user))] {
         let event = author(key, placement(&outline, &events, key, lane_of(&draft)), draft).unwrap();
         outline.add(&event, true);

@@ -1,18 +1,43 @@
 //! Who may do what in a room: the rules of version `0-draft`.
 //!
-//! Whether an event is allowed is a pure function of the room's state at the state frontier that the event itself names.
-//! The draft's rules are few: channels only, a server writes for its joined members only, the owner names the room. The full
-//! rules take this module's place; nothing outside it knows a rule.
+//! Whether an event is allowed is a pure function of the room's state where the event stands: see [`RoomState::authorize`].
+//! `docs/rules.md` says the same as a table, and a test holds the two together. What concurrent events make of each other is
+//! [`crate::resolution`]'s.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+mod state;
 
-use crate::event::{Content, ContentError, Event, JoinLeave, Lane, OrderKey, Role, RoomType, RoomVersion};
-use crate::id::EventId;
+pub use state::{Act, Entry, Removal, RoomState, Setter, Value};
+
+use crate::event::{
+    Content, ContentError, Header, JoinRule, Membership, Role, RoomType, RoomVersion, ServerRule, Switch,
+};
 use crate::identity::{Origin, UserId};
 
-/// How many resolved states a [`StateCache`] keeps. Events in flight name few different frontiers; a miss costs a replay.
-const CACHED_STATES: usize = 64;
+/// What a user's word weighs in a room. Only the higher rank's removal takes a lower one's authority to remove.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Rank {
+    /// Not joined.
+    Outsider,
+    /// Joined; leaders too.
+    Member,
+    /// Moderators.
+    Moderator,
+    /// Owners.
+    Owner,
+    /// Whoever made the room, until they give it up themselves: nobody else can end it.
+    Creator,
+}
+
+impl Rank {
+    /// The rank that comes with a role.
+    pub const fn of(role: Role) -> Self {
+        match role {
+            Role::Member | Role::Leader => Rank::Member,
+            Role::Moderator => Rank::Moderator,
+            Role::Owner => Rank::Owner,
+        }
+    }
+}
 
 /// Why an event is not allowed. What becomes of it then, [`crate::receipt`] says.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -29,8 +54,8 @@ pub enum Refusal {
         /// The room's.
         room: RoomVersion,
     },
-    /// Private groups and direct rooms have no rules yet.
-    #[error("rooms of type `{}` are not supported yet; create a channel", .0.letter())]
+    /// A room of this type does not have what the event is about.
+    #[error("a room of type `{}` does not have this", .0.letter())]
     RoomType(RoomType),
     /// A second create event, or an event that only a create event can be.
     #[error("a room has one create event and begins with it")]
@@ -44,12 +69,59 @@ pub enum Refusal {
     /// A user acts for another one.
     #[error("only {0} can do this")]
     NotOneself(UserId),
-    /// What only an owner may do.
-    #[error("only an owner of the room may do this")]
-    NotOwner,
+    /// What one does to others is done to oneself.
+    #[error("this cannot be done to oneself")]
+    Oneself,
+    /// What only a higher rank may do.
+    #[error("only {} may do this", rank_name(*.0))]
+    Needs(Rank),
+    /// The target's rank is above the sender's, or is the creator.
+    #[error("{0} ranks too high in the room for this")]
+    Outranked(UserId),
+    /// The target is not in the membership that this is about.
+    #[error("{user} is {is}, so this has no object")]
+    Membership {
+        /// The target.
+        user: UserId,
+        /// What the target is.
+        is: &'static str,
+    },
+    /// The user is banned.
+    #[error("{0} is banned from the room; a moderator can lift that")]
+    Banned(UserId),
+    /// The room is by invitation, or by code.
+    #[error("the room is entered by invitation; ask a member for one")]
+    NotInvited,
+    /// The room does not admit the server.
+    #[error("the room does not admit server {0}")]
+    ServerRefused(Origin),
+    /// The sender is muted.
+    #[error("{0} is muted in the room; a moderator can lift that")]
+    Muted(UserId),
+    /// Only owners and moderators may speak, or begin a thread.
+    #[error(
+        "the room is for announcements; only owners, moderators and leaders may write, others may answer in threads"
+    )]
+    AnnouncementOnly,
+    /// Only owners and moderators may speak.
+    #[error("the room is read-only; only owners and moderators may write")]
+    ReadOnly,
+    /// The room is archived.
+    #[error("the room is archived; an owner can open it again")]
+    Archived,
     /// A kind that needs a sender has none, or the other way round.
     #[error("the event's sender does not fit its kind")]
     Sender,
+}
+
+const fn rank_name(rank: Rank) -> &'static str {
+    match rank {
+        Rank::Outsider => "anybody",
+        Rank::Member => "members",
+        Rank::Moderator => "owners and moderators of the room",
+        Rank::Owner => "an owner of the room",
+        Rank::Creator => "whoever made the room",
+    }
 }
 
 impl Refusal {
@@ -63,271 +135,300 @@ impl Refusal {
             Refusal::NotAMember(_) => "not_a_member",
             Refusal::NoMember(_) => "server_not_in_room",
             Refusal::NotOneself(_) => "not_oneself",
-            Refusal::NotOwner => "not_owner",
+            Refusal::Oneself => "oneself",
+            Refusal::Needs(Rank::Owner) => "not_owner",
+            Refusal::Needs(_) => "not_moderator",
+            Refusal::Outranked(_) => "outranked",
+            Refusal::Membership { .. } => "membership_mismatch",
+            Refusal::Banned(_) => "banned",
+            Refusal::NotInvited => "not_invited",
+            Refusal::ServerRefused(_) => "server_refused",
+            Refusal::Muted(_) => "muted",
+            Refusal::AnnouncementOnly => "announcement_only",
+            Refusal::ReadOnly => "read_only",
+            Refusal::Archived => "archived",
             Refusal::Sender => "sender_mismatch",
         }
     }
 }
 
-/// A room's state at some frontier: for each entry the event that set it.
+/// The authority that an allowed event used: what a removal has to take for the event to be void.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RoomState {
-    version: RoomVersion,
-    create: EventId,
-    creator: UserId,
-    room_type: RoomType,
-    members: BTreeMap<UserId, (JoinLeave, EventId)>,
-    roles: BTreeMap<UserId, (Role, EventId)>,
-    name: Option<EventId>,
-    topic: Option<EventId>,
-    unknown: BTreeMap<(String, String), EventId>,
+pub struct Used {
+    /// The sender's rank; that of a server on its own is a member's.
+    pub rank: Rank,
+    /// The least rank with which the event would have been allowed.
+    pub needs: Rank,
+    /// What for.
+    pub purpose: Purpose,
+}
+
+/// What authority was used for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// Joining; `open` where no invitation was needed.
+    Join {
+        /// Whether the room's being open was what let the user in.
+        open: bool,
+    },
+    /// Leaving, which nobody can forbid.
+    Leave,
+    /// Saying something.
+    Speech,
+    /// Anything else.
+    Other,
 }
 
 impl RoomState {
-    /// The state that a create event makes.
-    ///
-    /// # Errors
-    /// [`Refusal`] where the event cannot begin a room.
-    pub fn created(event: &Event) -> Result<Self, Refusal> {
-        let Content::Create { room_type } = event.content()? else { return Err(Refusal::Create) };
-        let creator = event.sender().ok_or(Refusal::Sender)?;
-        check_form(event.header().version, event)?;
-        if event.header().room.is_some() {
-            return Err(Refusal::Create);
-        }
-        if room_type != RoomType::Channel {
-            return Err(Refusal::RoomType(room_type));
-        }
-        Ok(RoomState {
-            version: event.header().version,
-            create: event.id(),
-            creator: creator.clone(),
-            room_type,
-            members: BTreeMap::from([(creator.clone(), (JoinLeave::Join, event.id()))]),
-            roles: BTreeMap::from([(creator, (Role::Owner, event.id()))]),
-            name: None,
-            topic: None,
-            unknown: BTreeMap::new(),
-        })
-    }
-
-    /// The room's version.
-    pub fn version(&self) -> RoomVersion {
-        self.version
-    }
-
-    /// The user who made the room.
-    pub fn creator(&self) -> &UserId {
-        &self.creator
-    }
-
-    /// The create event.
-    pub fn create_event(&self) -> EventId {
-        self.create
-    }
-
-    /// The room's type.
-    pub fn room_type(&self) -> RoomType {
-        self.room_type
-    }
-
-    /// The joined users, ascending.
-    pub fn joined(&self) -> impl Iterator<Item = &UserId> {
-        self.members.iter().filter(|(_, (change, _))| *change == JoinLeave::Join).map(|(user, _)| user)
-    }
-
-    /// Whether the user is joined.
-    pub fn is_joined(&self, user: &UserId) -> bool {
-        self.members.get(user).is_some_and(|(change, _)| *change == JoinLeave::Join)
-    }
-
-    /// Whether the server has a joined user.
-    pub fn has_member(&self, origin: Origin) -> bool {
-        self.joined().any(|user| user.origin == origin)
-    }
-
-    /// The servers with a joined user.
-    pub fn servers(&self) -> BTreeSet<Origin> {
-        self.joined().map(|user| user.origin).collect()
-    }
-
-    /// The user's role.
-    pub fn role(&self, user: &UserId) -> Role {
-        self.roles.get(user).map_or(Role::Member, |(role, _)| *role)
-    }
-
-    /// The event that named the room; none while its create event's body names it.
-    pub fn name_event(&self) -> Option<EventId> {
-        self.name
-    }
-
-    /// The event that set the topic.
-    pub fn topic_event(&self) -> Option<EventId> {
-        self.topic
-    }
-
-    /// State of kinds that this version does not know: (kind, state key) and the event that set it.
-    pub fn unknown_entries(&self) -> impl Iterator<Item = (&(String, String), &EventId)> {
-        self.unknown.iter()
-    }
-
-    /// Whether `event` is allowed at this state.
+    /// Whether an event with this header and content is allowed at this state, and what authority that takes.
     ///
     /// # Errors
     /// [`Refusal`].
-    pub fn authorize(&self, event: &Event) -> Result<(), Refusal> {
-        check_form(self.version, event)?;
-        let content = event.content()?;
-        let origin = event.header().origin;
-        if content == Content::Merge {
-            return match event.sender() {
-                Some(_) => Err(Refusal::Sender),
-                None if self.has_member(origin) => Ok(()),
-                None => Err(Refusal::NoMember(origin)),
-            };
+    pub fn authorize(&self, header: &Header, content: &Content) -> Result<Used, Refusal> {
+        if header.version != self.version() {
+            return Err(Refusal::Version { event: header.version, room: self.version() });
         }
-        let sender = event.sender().ok_or(Refusal::Sender)?;
-        if let Content::Member { user, change } = content {
-            return match change {
-                _ if user != sender => Err(Refusal::NotOneself(user)),
-                JoinLeave::Leave if !self.is_joined(&user) => Err(Refusal::NotAMember(user)),
-                JoinLeave::Join | JoinLeave::Leave => Ok(()),
-            };
+        let origin = header.origin;
+        let leaves = matches!(content, Content::Member { change: Membership::Leave, .. });
+        if self.server_rule(origin) == ServerRule::Deny && !leaves {
+            return Err(Refusal::ServerRefused(origin));
         }
-        if !self.is_joined(&sender) {
-            return Err(Refusal::NotAMember(sender));
+        let Some(localpart) = header.sender.clone() else { return self.authorize_server(origin, content) };
+        let sender = UserId { origin, localpart };
+        let rank = self.rank(&sender);
+        let used = |needs, purpose| Ok(Used { rank, needs, purpose });
+        let at_least = |needs| if rank < needs { Err(Refusal::Needs(needs)) } else { Ok(()) };
+        match content {
+            Content::Create { .. } => return Err(Refusal::Create),
+            Content::Merge => return Err(Refusal::Sender),
+            Content::Member { user, change: Membership::Join, .. } => return self.authorize_join(&sender, rank, user),
+            Content::Member { user, change: Membership::Leave, .. } => {
+                return match self.membership(user) {
+                    _ if *user != sender => Err(Refusal::NotOneself(user.clone())),
+                    Some(Membership::Join | Membership::Invite) => used(Rank::Outsider, Purpose::Leave),
+                    _ => Err(Refusal::NotAMember(sender)),
+                };
+            }
+            _ if rank == Rank::Outsider => return Err(Refusal::NotAMember(sender)),
+            _ => {}
         }
         match content {
-            Content::Create { .. } => Err(Refusal::Create),
-            Content::Name | Content::Role { .. } if self.role(&sender) != Role::Owner => Err(Refusal::NotOwner),
+            Content::Member { user, change, .. } => {
+                let needs = self.authorize_member(&sender, rank, user, *change)?;
+                used(needs, Purpose::Other)
+            }
+            Content::Role { user, role, .. } => used(self.authorize_role(&sender, rank, user, *role)?, Purpose::Other),
+            Content::Mute { user, .. } => {
+                self.no_direct()?;
+                at_least(Rank::Moderator)?;
+                self.may_act_on(&sender, rank, user)?;
+                if !self.is_joined(user) {
+                    return Err(self.wrong_membership(user));
+                }
+                used(Rank::Moderator, Purpose::Other)
+            }
+            Content::Label(_) => {
+                let needs = if self.room_type() == RoomType::Direct { Rank::Member } else { Rank::Moderator };
+                at_least(needs)?;
+                used(needs, Purpose::Other)
+            }
+            Content::JoinRule { .. } => {
+                if self.room_type() != RoomType::Channel {
+                    return Err(Refusal::RoomType(self.room_type()));
+                }
+                at_least(Rank::Owner)?;
+                used(Rank::Owner, Purpose::Other)
+            }
+            Content::Switch { .. } => {
+                self.no_direct()?;
+                at_least(Rank::Owner)?;
+                used(Rank::Owner, Purpose::Other)
+            }
+            Content::Server { origin: target, rule, .. } => {
+                self.no_direct()?;
+                at_least(Rank::Owner)?;
+                if *target == sender.origin {
+                    return Err(Refusal::Oneself);
+                }
+                let above = |user: &UserId| *user == *self.creator() || self.rank(user) > rank;
+                if *rule == ServerRule::Deny
+                    && let Some(user) = self.joined_of(*target).find(above)
+                {
+                    return Err(Refusal::Outranked(user));
+                }
+                used(Rank::Owner, Purpose::Other)
+            }
+            Content::Message { thread } => self.authorize_speech(&sender, rank, Some(thread.is_some())),
+            Content::Edit { .. } | Content::React { .. } => self.authorize_speech(&sender, rank, None),
+            // Taking something down always works; whether it reaches somebody else's message is judged with the message.
+            Content::Redact { .. } => used(Rank::Member, Purpose::Other),
+            Content::Unknown => {
+                if header.state_key.is_none() {
+                    return self.authorize_speech(&sender, rank, None);
+                }
+                used(Rank::Member, Purpose::Other)
+            }
+            Content::Create { .. } | Content::Merge => Err(Refusal::Create),
+        }
+    }
+
+    /// What a server may do on its own.
+    fn authorize_server(&self, origin: Origin, content: &Content) -> Result<Used, Refusal> {
+        let used = Used { rank: Rank::Member, needs: Rank::Member, purpose: Purpose::Other };
+        match content {
+            Content::Merge if self.has_member(origin) => Ok(used),
+            Content::Member { user, change: Membership::Invite, .. } if self.has_member(origin) => {
+                // The code itself is never in the graph: a member server has checked it.
+                if self.room_type() != RoomType::Channel || self.join_rule() != JoinRule::Code {
+                    return Err(Refusal::Sender);
+                }
+                self.invitable(user)?;
+                Ok(used)
+            }
+            Content::Merge | Content::Member { change: Membership::Invite, .. } => Err(Refusal::NoMember(origin)),
+            _ => Err(Refusal::Sender),
+        }
+    }
+
+    fn authorize_join(&self, sender: &UserId, rank: Rank, user: &UserId) -> Result<Used, Refusal> {
+        if user != sender {
+            return Err(Refusal::NotOneself(user.clone()));
+        }
+        let membership = self.membership(user);
+        if membership == Some(Membership::Ban) {
+            return Err(Refusal::Banned(user.clone()));
+        }
+        let inside = membership == Some(Membership::Join);
+        if self.switch(Switch::Archived) && !inside {
+            return Err(Refusal::Archived);
+        }
+        if !inside && !self.admits(user.origin) {
+            return Err(Refusal::ServerRefused(user.origin));
+        }
+        let open = self.room_type() == RoomType::Channel && self.join_rule() == JoinRule::Open;
+        let invited = inside || membership == Some(Membership::Invite);
+        if !open && !invited {
+            return Err(Refusal::NotInvited);
+        }
+        Ok(Used { rank, needs: Rank::Outsider, purpose: Purpose::Join { open: !invited } })
+    }
+
+    fn authorize_member(
+        &self,
+        sender: &UserId,
+        rank: Rank,
+        user: &UserId,
+        change: Membership,
+    ) -> Result<Rank, Refusal> {
+        self.no_direct()?;
+        let channel = self.room_type() == RoomType::Channel;
+        let needs = if change == Membership::Invite && channel { Rank::Member } else { Rank::Moderator };
+        if rank < needs {
+            return Err(Refusal::Needs(needs));
+        }
+        match change {
+            Membership::Invite => self.invitable(user)?,
+            Membership::Unban if self.membership(user) == Some(Membership::Ban) => {}
+            Membership::Unban => return Err(self.wrong_membership(user)),
+            Membership::Kick if !matches!(self.membership(user), Some(Membership::Join | Membership::Invite)) => {
+                return Err(self.wrong_membership(user));
+            }
+            Membership::Ban if self.membership(user) == Some(Membership::Ban) => {
+                return Err(Refusal::Banned(user.clone()));
+            }
+            _ => self.may_act_on(sender, rank, user)?,
+        }
+        Ok(needs)
+    }
+
+    fn authorize_role(&self, sender: &UserId, rank: Rank, user: &UserId, role: Role) -> Result<Rank, Refusal> {
+        self.no_direct()?;
+        if !self.is_joined(user) {
+            return Err(self.wrong_membership(user));
+        }
+        let new = Rank::of(role);
+        let held = self.rank(user);
+        if user == sender {
+            // Giving up what one has is one's own affair, and the only way in which the creator's ownership ends.
+            return if new <= rank && role != self.role(user) { Ok(Rank::Member) } else { Err(Refusal::Oneself) };
+        }
+        if held == Rank::Creator || held > rank {
+            return Err(Refusal::Outranked(user.clone()));
+        }
+        // Moderators take roles away, down to member, and name leaders; owners give any.
+        let needs = if new >= Rank::Moderator { Rank::Owner } else { held.max(Rank::Moderator) };
+        if rank < needs { Err(Refusal::Needs(needs)) } else { Ok(needs) }
+    }
+
+    /// Saying something; `threaded` for messages.
+    fn authorize_speech(&self, sender: &UserId, rank: Rank, threaded: Option<bool>) -> Result<Used, Refusal> {
+        if self.switch(Switch::Archived) {
+            return Err(Refusal::Archived);
+        }
+        if self.is_muted(sender) {
+            return Err(Refusal::Muted(sender.clone()));
+        }
+        let mut needs = Rank::Member;
+        if self.switch(Switch::ReadOnly) {
+            needs = Rank::Moderator;
+            if rank < needs {
+                return Err(Refusal::ReadOnly);
+            }
+        }
+        if self.switch(Switch::AnnouncementOnly) && threaded == Some(false) && self.role(sender) != Role::Leader {
+            needs = Rank::Moderator;
+            if rank < needs {
+                return Err(Refusal::AnnouncementOnly);
+            }
+        }
+        Ok(Used { rank, needs, purpose: Purpose::Speech })
+    }
+
+    /// Whether somebody can be invited.
+    fn invitable(&self, user: &UserId) -> Result<(), Refusal> {
+        match self.membership(user) {
+            Some(Membership::Ban) => return Err(Refusal::Banned(user.clone())),
+            Some(Membership::Join | Membership::Invite) => return Err(self.wrong_membership(user)),
+            _ => {}
+        }
+        if self.switch(Switch::Archived) {
+            return Err(Refusal::Archived);
+        }
+        if self.server_rule(user.origin) == ServerRule::Deny || !self.admits(user.origin) {
+            return Err(Refusal::ServerRefused(user.origin));
+        }
+        Ok(())
+    }
+
+    /// Whether `sender` ranks high enough to remove `user`: equals may.
+    fn may_act_on(&self, sender: &UserId, rank: Rank, user: &UserId) -> Result<(), Refusal> {
+        if user == sender {
+            return Err(Refusal::Oneself);
+        }
+        let standing = self.standing(user);
+        if standing == Rank::Creator || standing > rank { Err(Refusal::Outranked(user.clone())) } else { Ok(()) }
+    }
+
+    fn no_direct(&self) -> Result<(), Refusal> {
+        match self.room_type() {
+            RoomType::Direct => Err(Refusal::RoomType(RoomType::Direct)),
             _ => Ok(()),
         }
     }
 
-    /// Sets what an allowed state event says.
-    fn apply(&mut self, event: &Event) {
-        let Ok(content) = event.content() else { return };
-        match content {
-            Content::Member { user, change } => {
-                if change == JoinLeave::Leave && user != self.creator {
-                    self.roles.remove(&user);
-                }
-                self.members.insert(user, (change, event.id()));
-            }
-            // The creator's ownership cannot be removed by others.
-            Content::Role { user, role } if user != self.creator || event.sender().as_ref() == Some(&user) => {
-                self.roles.insert(user, (role, event.id()));
-            }
-            Content::Name => self.name = Some(event.id()),
-            Content::Topic => self.topic = Some(event.id()),
-            Content::Unknown => {
-                let key = event.header().state_key.clone().unwrap_or_default();
-                self.unknown.insert((event.header().kind.clone(), key), event.id());
-            }
-            _ => {}
-        }
-    }
-}
-
-/// What holds for every event of a room, whatever its kind.
-fn check_form(version: RoomVersion, event: &Event) -> Result<(), Refusal> {
-    let header = event.header();
-    if header.version != version || version != RoomVersion::DRAFT {
-        return Err(Refusal::Version { event: header.version, room: version });
-    }
-    Ok(())
-}
-
-/// Where state events come from.
-pub trait StateGraph {
-    /// Why reading can fail; never the event's fault.
-    type Error;
-
-    /// A state event that was accepted; none for a rejected or unknown one.
-    ///
-    /// # Errors
-    /// Whatever keeps the graph from being read.
-    fn accepted_state(&self, id: &EventId) -> Result<Option<Event>, Self::Error>;
-}
-
-/// Resolved states by frontier. A cache only: dropping it changes no answer.
-#[derive(Debug, Default)]
-pub struct StateCache {
-    states: BTreeMap<Vec<EventId>, (u64, Arc<RoomState>)>,
-    clock: u64,
-}
-
-impl StateCache {
-    /// The state at `frontier`: the replay of everything in its causal past, in room order. None where the past does not
-    /// begin with a create event.
-    ///
-    /// # Errors
-    /// Whatever `graph` fails with.
-    pub fn at<G: StateGraph>(&mut self, frontier: &[EventId], graph: &G) -> Result<Option<Arc<RoomState>>, G::Error> {
-        let mut frontier = frontier.to_vec();
-        let wanted = frontier.clone();
-        // A run of single-tip frontiers is a chain: walk it back to a state that is known, and replay only the run.
-        let mut run = Vec::new();
-        let mut state = loop {
-            if let Some(state) = self.cached(&frontier) {
-                break Some(state);
-            }
-            let [only] = frontier.as_slice() else { break replay(&frontier, graph)?.map(Arc::new) };
-            let Some(event) = graph.accepted_state(only)? else { break None };
-            if event.header().room.is_none() {
-                break RoomState::created(&event).ok().map(Arc::new);
-            }
-            frontier.clone_from(&event.header().state_frontier);
-            run.push(event);
+    fn wrong_membership(&self, user: &UserId) -> Refusal {
+        let is = match self.membership(user) {
+            None => "not in the room",
+            Some(Membership::Join) => "a member already",
+            Some(Membership::Invite) => "invited already",
+            Some(Membership::Ban) => "banned",
+            Some(Membership::Leave | Membership::Kick | Membership::Unban) => "not in the room any more",
         };
-        if let Some(state) = state.as_mut().filter(|_| !run.is_empty()) {
-            let state = Arc::make_mut(state);
-            for event in run.iter().rev() {
-                if state.authorize(event).is_ok() {
-                    state.apply(event);
-                }
-            }
-        }
-        if let Some(state) = &state {
-            self.remember(wanted, Arc::clone(state));
-        }
-        Ok(state)
+        Refusal::Membership { user: user.clone(), is }
     }
 
-    fn cached(&mut self, frontier: &[EventId]) -> Option<Arc<RoomState>> {
-        self.clock += 1;
-        let (used, state) = self.states.get_mut(frontier)?;
-        *used = self.clock;
-        Some(Arc::clone(state))
+    /// Whether `actor` may change what `author` wrote: the author may, and owners and moderators may.
+    pub fn may_alter(&self, actor: &UserId, author: &UserId) -> bool {
+        actor == author || self.rank(actor) >= Rank::Moderator
     }
-
-    fn remember(&mut self, frontier: Vec<EventId>, state: Arc<RoomState>) {
-        self.clock += 1;
-        self.states.insert(frontier, (self.clock, state));
-        if self.states.len() > CACHED_STATES {
-            let oldest = self.states.iter().min_by_key(|(_, (used, _))| *used).map(|(key, _)| key.clone());
-            self.states.remove(&oldest.unwrap_or_default());
-        }
-    }
-}
-
-/// Replays the whole causal past of `frontier`.
-fn replay<G: StateGraph>(frontier: &[EventId], graph: &G) -> Result<Option<RoomState>, G::Error> {
-    let mut past: BTreeMap<OrderKey, Event> = BTreeMap::new();
-    let mut seen: BTreeSet<EventId> = frontier.iter().copied().collect();
-    let mut waiting: Vec<EventId> = frontier.to_vec();
-    while let Some(id) = waiting.pop() {
-        let Some(event) = graph.accepted_state(&id)? else { continue };
-        debug_assert_eq!(event.header().lane, Lane::State);
-        waiting.extend(event.header().state_frontier.iter().filter(|id| seen.insert(**id)));
-        past.insert(event.order(), event);
-    }
-    let mut events = past.into_values();
-    let Some(Ok(mut state)) = events.next().map(|first| RoomState::created(&first)) else { return Ok(None) };
-    for event in events {
-        if state.authorize(&event).is_ok() {
-            state.apply(&event);
-        }
-    }
-    Ok(Some(state))
 }

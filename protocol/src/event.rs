@@ -17,7 +17,8 @@ mod header;
 
 pub use author::{AuthorError, Draft, Placement, author};
 pub use body::Body;
-pub use content::{Content, ContentError, JoinLeave, Role, RoomType, kind};
+pub(crate) use content::seen_value;
+pub use content::{Content, ContentError, JoinRule, Label, Membership, Role, RoomType, Seen, ServerRule, Switch, kind};
 pub use header::{BodyRef, Header, Lane, RoomVersion};
 
 use std::sync::Arc;
@@ -150,6 +151,11 @@ impl Event {
     /// The header.
     pub fn header(&self) -> &Header {
         &self.header
+    }
+
+    /// The header, shared.
+    pub(crate) fn shared_header(&self) -> Arc<Header> {
+        Arc::clone(&self.header)
     }
 
     /// The signature over the domain and the header without it.

@@ -9,6 +9,9 @@
 //!                           │            │
 //!                 room::Outline      authority::RoomState
 //!                 tips, have-vector  who may do what
+//!                                        │
+//!                            resolution::Resolver
+//!                            what concurrent events come to
 //!                           │
 //!                 sync::lacking: what another server is missing
 //! ```
@@ -21,6 +24,7 @@
 //! | [`have`] | what a server holds of a room, in a size that grows with servers |
 //! | [`room`] | a room in outline: tips and have-vector, and where the next event goes |
 //! | [`authority`] | the rules, and the state that they are judged at |
+//! | [`resolution`] | what events come to that contradict each other |
 //! | [`receipt`] | what becomes of an event, and why |
 //! | [`sync`] | which chains to send |
 //! | [`wire`] | messages between servers |
@@ -37,6 +41,7 @@ pub mod id;
 pub mod identity;
 pub mod limits;
 pub mod receipt;
+pub mod resolution;
 pub mod room;
 pub mod sync;
 pub mod wire;

@@ -50,3 +50,6 @@ pub const MAX_ROOMS_PER_REQUEST: usize = 4096;
 
 /// The most servers in one have-vector.
 pub const MAX_ORIGINS: usize = 10_000;
+
+/// The most users that a direct room is with, beside its maker.
+pub const MAX_DIRECT: usize = 16;

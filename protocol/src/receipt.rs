@@ -9,12 +9,13 @@
 //!    never a tip; or dropped, where its server is not even in the room at that state.
 //! 5. **Accepted.** Where another event has its place in its chain, both are kept and the fork is reported.
 
-use crate::authority::{Refusal, RoomState, StateCache, StateGraph};
+use crate::authority::{Refusal, RoomState};
 use crate::event::{Event, Lane};
 use crate::have::HaveVector;
 use crate::id::{EventId, RoomId};
 use crate::identity::Origin;
 use crate::limits::MAX_NUMBER;
+use crate::resolution::Resolver;
 
 /// What an event's place depends on, of another event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +41,10 @@ impl Node {
 }
 
 /// The events that were decided on before.
-pub trait RoomGraph: StateGraph {
+pub trait RoomGraph {
+    /// Why reading can fail; never the event's fault.
+    type Error;
+
     /// The event's node, if it was accepted or rejected before; none if it is unknown, held or dropped.
     ///
     /// # Errors
@@ -98,7 +102,7 @@ pub fn receive<G: RoomGraph>(
     event: &Event,
     graph: &G,
     have: &HaveVector,
-    states: &mut StateCache,
+    resolver: &mut Resolver,
 ) -> Result<Receipt, G::Error> {
     if graph.node(&event.id())?.is_some() {
         return Ok(Receipt::Known);
@@ -132,14 +136,16 @@ pub fn receive<G: RoomGraph>(
     if header.lamport != highest + 1 || header.lamport > MAX_NUMBER {
         return Ok(Receipt::Dropped(Misplaced::Lamport));
     }
-    let Some(state) = states.at(&header.state_frontier, graph)? else {
-        // It names nothing but what was rejected, which no honest server does.
+    let Some(judged) = resolver.judge(event) else {
+        // It stands on what is in the graph and never became state, which no honest server's event does.
         return Ok(Receipt::Dropped(Misplaced::Outsider));
     };
-    Ok(match state.authorize(event) {
-        Ok(()) => Receipt::Accepted { forks: forks(event, have) },
+    Ok(match judged {
+        Ok(_) => Receipt::Accepted { forks: forks(event, have) },
         // Keeping these would let anybody at all fill everybody's store and have-vectors.
-        Err(_) if !state.has_member(header.origin) => Receipt::Dropped(Misplaced::Outsider),
+        Err(_) if !resolver.state_for(event).is_some_and(|state| state.has_member(header.origin)) => {
+            Receipt::Dropped(Misplaced::Outsider)
+        }
         Err(refusal) => Receipt::Rejected(refusal),
     })
 }

@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::event::{Event, Lane, Placement, RoomVersion};
+use crate::event::{Draft, Event, Lane, Membership, Placement, RoomVersion, kind, seen_value};
 use crate::have::{HaveVector, LaneHave};
 use crate::id::{EventId, RoomId};
-use crate::identity::Origin;
+use crate::identity::{Origin, UserId};
 use crate::limits::MAX_PARENTS;
 
 /// Keeps the choice among too many tips apart from every other hash.
@@ -91,9 +91,7 @@ impl Outline {
         for id in covered {
             tips.remove(id);
         }
-        // In the state graph only the frontier covers anything: an event that names an older frontier than its self parent
-        // must not make the room forget what the self parent saw.
-        if let Some(parent) = header.self_parent.filter(|_| header.lane == Lane::Timeline) {
+        if let Some(parent) = header.self_parent {
             tips.remove(&parent);
         }
         tips.insert(event.id(), header.lamport);
@@ -102,6 +100,29 @@ impl Outline {
     /// The end of a server's chain, where its next event continues.
     pub fn head(&self, origin: Origin, lane: Lane) -> Option<(u64, EventId)> {
         self.have.lane(origin, lane).map(LaneHave::highest)
+    }
+
+    /// Writes into a draft that takes authority away how much of its target's timeline is held here: what comes after that
+    /// is concurrent with it. Other drafts stay as they are.
+    pub fn sight(&self, draft: &mut Draft) {
+        let Some(key) = draft.state_key.as_deref() else { return };
+        let user = || key.parse::<UserId>().ok().map(|user| user.origin);
+        let target = match draft.kind.as_str() {
+            kind::MEMBER => user().filter(|_| {
+                let word = draft.content.as_ref().and_then(|content| content.get("membership")?.as_text());
+                word.and_then(Membership::from_word).is_some_and(|change| change >= Membership::Kick)
+            }),
+            kind::ROLE | kind::MUTE => user(),
+            kind::SERVER => key.parse().ok(),
+            _ => None,
+        };
+        let Some(heads) = target.and_then(|origin| self.have.lane(origin, Lane::Timeline)).map(|lane| &lane.heads)
+        else {
+            return;
+        };
+        // With more forks than may be named the highest ones count.
+        let named = &heads[heads.len().saturating_sub(MAX_PARENTS)..];
+        draft.content.get_or_insert_default().insert("seen", seen_value(&named.to_vec()));
     }
 
     /// Where the next event of `origin` in `lane` goes. `lamport` tells the lamport time of an event that is held, which is

@@ -13,8 +13,8 @@ use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use rocketmesh_protocol::codec::{self, Map, Value};
 use rocketmesh_protocol::event::{
-    AuthorError, Body, Content, Draft, Event, EventError, JoinLeave, Lane, Placement, Role, RoomType, RoomVersion,
-    UnverifiedEvent, author, kind,
+    AuthorError, Body, Content, Draft, Event, EventError, JoinRule, Label, Lane, Membership, Placement, Role, RoomType,
+    RoomVersion, ServerRule, Switch, UnverifiedEvent, author, kind,
 };
 use rocketmesh_protocol::id::{BodyId, EventId, RoomId};
 use rocketmesh_protocol::identity::{Localpart, Origin, ServerKey};
@@ -306,17 +306,22 @@ proptest! {
         let server = Server::new(1, "alice");
         let user = server.user.clone();
         let contents = [
-            Content::Create { room_type: RoomType::Channel },
-            Content::Create { room_type: RoomType::Private },
-            Content::Create { room_type: RoomType::Direct },
-            Content::Member { user: user.clone(), change: JoinLeave::Join },
-            Content::Member { user: user.clone(), change: JoinLeave::Leave },
-            Content::Role { user: user.clone(), role: Role::Member },
-            Content::Role { user: user.clone(), role: Role::Leader },
-            Content::Role { user: user.clone(), role: Role::Moderator },
-            Content::Role { user: user.clone(), role: Role::Owner },
-            Content::Name,
-            Content::Topic,
+            Content::Create { room_type: RoomType::Channel, with: Vec::new() },
+            Content::Create { room_type: RoomType::Private, with: Vec::new() },
+            Content::Create { room_type: RoomType::Direct, with: vec![Server::new(2, "bob").user] },
+            Content::Member { user: user.clone(), change: Membership::Ban, seen: vec![(7, target)] },
+            Content::Mute { user: user.clone(), on: true, seen: vec![(0, target), (7, target)] },
+            Content::Server { origin: user.origin, rule: ServerRule::Deny, seen: vec![(7, target)] },
+            Content::JoinRule { rule: JoinRule::Code },
+            Content::Switch { switch: Switch::Archived, on: true },
+            Content::Member { user: user.clone(), change: Membership::Join, seen: Vec::new() },
+            Content::Member { user: user.clone(), change: Membership::Leave, seen: Vec::new() },
+            Content::Role { user: user.clone(), role: Role::Member, seen: Vec::new() },
+            Content::Role { user: user.clone(), role: Role::Leader, seen: Vec::new() },
+            Content::Role { user: user.clone(), role: Role::Moderator, seen: Vec::new() },
+            Content::Role { user: user.clone(), role: Role::Owner, seen: Vec::new() },
+            Content::Label(Label::Name),
+            Content::Label(Label::Topic),
             Content::Merge,
             Content::Message { thread },
             Content::Edit { target },

@@ -16,7 +16,7 @@ use std::sync::LazyLock;
 use cid::Cid;
 use rocketmesh_protocol::codec::{self, Map, Value};
 use rocketmesh_protocol::event::{
-    Body, Content, Draft, Event, EventError, Header, Lane, Placement, Role, RoomVersion, SIGNING_DOMAIN, author,
+    Body, Content, Draft, Event, EventError, Header, Label, Lane, Placement, Role, RoomVersion, SIGNING_DOMAIN, author,
 };
 use rocketmesh_protocol::have::{HaveVector, LaneHave};
 use rocketmesh_protocol::id::{BodyId, EventId, RoomId};
@@ -267,8 +267,8 @@ fn record_room() -> Recorder {
     recorder.write("bob joins", BOB, join(&servers[BOB]));
     recorder.write("carol joins", CAROL, join(&servers[CAROL]));
     recorder.write("name", ALICE, rename(&servers[ALICE], "general"));
-    recorder.write("topic", BOB, of(BOB, &Content::Topic, Some(("topic", "everything else"))));
     recorder.write("role", ALICE, role(&servers[ALICE], &users[BOB], Role::Moderator));
+    recorder.write("topic", BOB, of(BOB, &Content::Label(Label::Topic), Some(("topic", "everything else"))));
     let first = recorder.write("message", ALICE, say(ALICE, "hello, world"));
 
     let answers = [
@@ -292,7 +292,7 @@ fn record_room() -> Recorder {
         ..say(CAROL, "unknown state")
     };
     let at_once = [
-        ("topic at the same time", BOB, of(BOB, &Content::Topic, Some(("topic", "nothing else")))),
+        ("topic at the same time", BOB, of(BOB, &Content::Label(Label::Topic), Some(("topic", "nothing else")))),
         ("unknown state", CAROL, unknown),
     ];
     let at_once = at_once.map(|(name, by, draft)| (name, by, recorder.room.author(&servers[by], draft)));
@@ -314,8 +314,12 @@ fn record_room() -> Recorder {
     for (name, event) in sides {
         recorder.take(name, CAROL, event);
     }
-    recorder.write("name by a moderator", BOB, rename(&servers[BOB], "mine"));
-    recorder.write("topic after a rejected name", BOB, of(BOB, &Content::Topic, Some(("topic", "still here"))));
+    recorder.write("owner made by a moderator", BOB, role(&servers[BOB], &users[CAROL], Role::Owner));
+    recorder.write(
+        "topic after a rejected role",
+        BOB,
+        of(BOB, &Content::Label(Label::Topic), Some(("topic", "still here"))),
+    );
     recorder.write(
         "role without its word",
         ALICE,

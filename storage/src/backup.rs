@@ -13,7 +13,7 @@ use rocketmesh_protocol::id::RoomId;
 use rocketmesh_protocol::room::Outline;
 
 use crate::error::StoreError;
-use crate::store::{Batch, EventStore, LogKind, Participation, StoredEvent};
+use crate::store::{Batch, EventStore, Participation, StoredEvent, Verdict};
 
 const MAGIC: &[u8] = b"rocketmesh backup 1\n";
 /// No record is longer: an event is the largest.
@@ -70,11 +70,11 @@ pub fn write(store: &EventStore, identity: &[u8; 32], out: &mut dyn Write) -> Re
         let entries = store.log_after(position, PAGE)?;
         let Some(last) = entries.last() else { break };
         position = last.position;
-        for entry in entries.iter().filter(|entry| entry.position <= end && entry.kind != LogKind::BodyArrived) {
-            let Some(StoredEvent { event, accepted }) = store.event(&entry.event)? else {
+        for entry in entries.iter().filter(|entry| entry.position <= end && entry.kind.is_arrival()) {
+            let Some(StoredEvent { event, verdict }) = store.event(&entry.event)? else {
                 return Err(StoreError::Damaged(format!("event {} of the log is missing", entry.event)).into());
             };
-            let record = Map::new().with("header", event.header_block()).with("accepted", accepted);
+            let record = Map::new().with("header", event.header_block()).with("verdict", u64::from(verdict.number()));
             out.record(record.with("body", event.body_block()))?;
             summary.events += 1;
         }
@@ -130,7 +130,7 @@ pub fn restore(
             let room = stored.event.room();
             let version = stored.event.header().version;
             let (outline, events) = pending.entry(room).or_insert_with(|| (Outline::new(room, version), Vec::new()));
-            outline.add(&stored.event, stored.accepted);
+            outline.add(&stored.event, stored.verdict != Verdict::Rejected);
             events.push(stored);
             summary.events += 1;
             if summary.events.is_multiple_of(PAGE as u64) {
@@ -156,20 +156,20 @@ fn flush(
     participation: &BTreeMap<RoomId, Participation>,
 ) -> Result<(), BackupError> {
     let participation = participation.get(&outline.room()).copied().unwrap_or(Participation::Left);
-    store.put(&Batch { outline, participation, events, hold: &[], release: &[] })?;
+    store.put(&Batch { outline, participation, events, changed: &[], hold: &[], release: &[] })?;
     events.clear();
     Ok(())
 }
 
 fn read_stored(map: &Map) -> Result<StoredEvent, BackupError> {
     let header = map.get("header").and_then(Value::as_bytes);
-    let accepted = map.get("accepted").and_then(Value::as_bool);
-    let (Some(header), Some(accepted)) = (header, accepted) else {
+    let verdict = map.get("verdict").and_then(Value::as_u64).and_then(Verdict::from_number);
+    let (Some(header), Some(verdict)) = (header, verdict) else {
         return Err(BackupError::Malformed("an unknown record"));
     };
     let event = Event::open(header, map.get("body").and_then(Value::as_bytes))
         .map_err(|_| BackupError::Malformed("an event that does not verify"))?;
-    Ok(StoredEvent { event, accepted })
+    Ok(StoredEvent { event, verdict })
 }
 
 fn read_array(value: &Value) -> Option<[u8; 32]> {

@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | `m` | room | number, version, participation, count, tips |
 //! | `e` | event id | verdict, header block, body block |
-//! | `o` | room number, lamport, origin, id | nothing: accepted events in room order |
+//! | `o` | room number, lamport, origin, id | nothing: accepted and withheld events in room order |
 //! | `c` | room number, origin, lane, seq, id | nothing: every chain |
 //! | `h` | room number, origin, lane | lowest and heads: the have-vector |
 //! | `w` | room number, id | what a held event waits for, and the event |
@@ -23,7 +23,7 @@ use rocketmesh_protocol::room::Tips;
 use rocketmesh_protocol::wire::WireEvent;
 
 use crate::error::StoreError;
-use crate::store::{HeldEvent, LogEntry, LogKind, Participation, StoredEvent};
+use crate::store::{HeldEvent, LogEntry, LogKind, Participation, StoredEvent, Verdict};
 
 pub(crate) const ROOM: u8 = b'm';
 pub(crate) const EVENT: u8 = b'e';
@@ -105,10 +105,10 @@ pub(crate) fn read_lane_key(key: &[u8]) -> Option<(Origin, Lane)> {
 }
 
 /// `[verdict][header length, 4 bytes][header][body]`; a body of length 0 is a missing one, since none is empty.
-pub(crate) fn write_event(header: &[u8], body: Option<&[u8]>, accepted: bool) -> Vec<u8> {
+pub(crate) fn write_event(header: &[u8], body: Option<&[u8]>, verdict: Verdict) -> Vec<u8> {
     let body = body.unwrap_or_default();
     let mut record = Vec::with_capacity(5 + header.len() + body.len());
-    record.push(u8::from(accepted));
+    record.push(verdict.number());
     record.extend_from_slice(&(header.len() as u32).to_be_bytes());
     record.extend_from_slice(header);
     record.extend_from_slice(body);
@@ -117,19 +117,19 @@ pub(crate) fn write_event(header: &[u8], body: Option<&[u8]>, accepted: bool) ->
 
 pub(crate) fn read_event(id: &EventId, record: &[u8]) -> Result<StoredEvent, StoreError> {
     let split = || {
-        let accepted = *record.first()? == 1;
+        let verdict = Verdict::from_number(u64::from(*record.first()?))?;
         let len = u32::from_be_bytes(array(record, 1)?) as usize;
         let (header, body) = record.get(5..)?.split_at_checked(len)?;
-        Some((accepted, header, Some(body).filter(|body| !body.is_empty())))
+        Some((verdict, header, Some(body).filter(|body| !body.is_empty())))
     };
-    let (accepted, header, body) = split().ok_or_else(|| damaged(&format!("event {id}")))?;
+    let (verdict, header, body) = split().ok_or_else(|| damaged(&format!("event {id}")))?;
     let event = UnverifiedEvent::decode(header, body)
         .map_err(|error| StoreError::Damaged(format!("event {id}: {error}")))?
         .trust();
     if event.id() != *id {
         return Err(StoreError::Damaged(format!("event {id} has the bytes of {}", event.id())));
     }
-    Ok(StoredEvent { event, accepted })
+    Ok(StoredEvent { event, verdict })
 }
 
 pub(crate) fn write_log(entry: &LogEntry) -> Vec<u8> {
@@ -137,6 +137,9 @@ pub(crate) fn write_log(entry: &LogEntry) -> Vec<u8> {
         LogKind::Accepted => 0_u8,
         LogKind::Rejected => 1,
         LogKind::BodyArrived => 2,
+        LogKind::Withheld => 3,
+        LogKind::Restored => 4,
+        LogKind::ArrivedWithheld => 5,
     };
     [&[kind], entry.room.hash().as_slice(), entry.event.hash()].concat()
 }
@@ -147,6 +150,9 @@ pub(crate) fn read_log(key: &[u8], record: &[u8]) -> Result<LogEntry, StoreError
             0 => LogKind::Accepted,
             1 => LogKind::Rejected,
             2 => LogKind::BodyArrived,
+            3 => LogKind::Withheld,
+            4 => LogKind::Restored,
+            5 => LogKind::ArrivedWithheld,
             _ => return None,
         };
         Some(LogEntry {

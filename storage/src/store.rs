@@ -37,13 +37,24 @@ pub enum Participation {
     Left,
 }
 
+/// What a node makes of an event in a room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Not allowed where it stands: kept for its descendants' sake, never shown.
+    Rejected,
+    /// Allowed, and shown.
+    Accepted,
+    /// Allowed, but concurrent removals took the authority that it used: not shown, and it sets no state.
+    Withheld,
+}
+
 /// An event in the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredEvent {
     /// The event, with its body if that is here.
     pub event: Event,
-    /// Whether it was accepted; else it was rejected and is kept for its descendants' sake.
-    pub accepted: bool,
+    /// What became of it.
+    pub verdict: Verdict,
 }
 
 /// An event that waits for others.
@@ -64,6 +75,12 @@ pub enum LogKind {
     Accepted,
     /// The event was rejected.
     Rejected,
+    /// The event came, and is not to be shown.
+    ArrivedWithheld,
+    /// The event is not to be shown any longer.
+    Withheld,
+    /// The event is to be shown again.
+    Restored,
     /// The body of an event that is already in the log arrived.
     BodyArrived,
 }
@@ -99,6 +116,8 @@ pub struct Batch<'a> {
     pub participation: Participation,
     /// Events that were decided on, in causal order.
     pub events: &'a [StoredEvent],
+    /// Events that were decided on before and have another verdict now.
+    pub changed: &'a [StoredEvent],
     /// Events that wait for others from now on.
     pub hold: &'a [HeldEvent],
     /// Events that wait no longer.
@@ -125,6 +144,34 @@ struct Writer {
 impl std::fmt::Debug for EventStore {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.write_str("EventStore")
+    }
+}
+
+impl LogKind {
+    /// Whether this is the first that the log says of an event.
+    pub const fn is_arrival(self) -> bool {
+        matches!(self, LogKind::Accepted | LogKind::Rejected | LogKind::ArrivedWithheld)
+    }
+}
+
+impl Verdict {
+    /// The number in the store.
+    pub(crate) const fn number(self) -> u8 {
+        match self {
+            Verdict::Rejected => 0,
+            Verdict::Accepted => 1,
+            Verdict::Withheld => 2,
+        }
+    }
+
+    /// The verdict with this number.
+    pub(crate) const fn from_number(number: u64) -> Option<Self> {
+        match number {
+            0 => Some(Verdict::Rejected),
+            1 => Some(Verdict::Accepted),
+            2 => Some(Verdict::Withheld),
+            _ => None,
+        }
     }
 }
 
@@ -181,7 +228,17 @@ impl EventStore {
         let mut changes = Vec::with_capacity(batch.events.len() * 4 + batch.hold.len() + batch.release.len() + 4);
         for stored in batch.events {
             put_event(&mut changes, number, stored);
-            let kind = if stored.accepted { LogKind::Accepted } else { LogKind::Rejected };
+            let kind = match stored.verdict {
+                Verdict::Accepted => LogKind::Accepted,
+                Verdict::Rejected => LogKind::Rejected,
+                Verdict::Withheld => LogKind::ArrivedWithheld,
+            };
+            put_log(&mut changes, LogEntry { position, kind, room, event: stored.event.id() });
+            position += 1;
+        }
+        for stored in batch.changed {
+            changes.push(event_change(stored));
+            let kind = if stored.verdict == Verdict::Accepted { LogKind::Restored } else { LogKind::Withheld };
             put_log(&mut changes, LogEntry { position, kind, room, event: stored.event.id() });
             position += 1;
         }
@@ -308,7 +365,7 @@ impl EventStore {
         Ok(Some(RoomEntry { outline, participation }))
     }
 
-    /// Accepted events of a room in room order, from just after `after`, or from the beginning.
+    /// Accepted and withheld events of a room in room order, from just after `after`, or from the beginning.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -325,7 +382,7 @@ impl EventStore {
         })
     }
 
-    /// Accepted events of a room in falling room order, from just before `before`, or from the end.
+    /// Accepted and withheld events of a room in falling room order, from just before `before`, or from the end.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -480,7 +537,7 @@ impl EventStore {
 
 fn event_change(stored: &StoredEvent) -> Change {
     let event = &stored.event;
-    let record = layout::write_event(event.header_block(), event.body_block(), stored.accepted);
+    let record = layout::write_event(event.header_block(), event.body_block(), stored.verdict);
     Change::Set(layout::key(layout::EVENT, &[event.id().hash()]), record)
 }
 
@@ -490,7 +547,7 @@ fn put_event(changes: &mut Vec<Change>, room: u32, stored: &StoredEvent) {
     changes.push(event_change(stored));
     let chain = layout::chain_key(room, header.origin, header.lane, header.seq, Some(&event.id()));
     changes.push(Change::Set(chain, Vec::new()));
-    if stored.accepted {
+    if stored.verdict != Verdict::Rejected {
         changes.push(Change::Set(layout::order_key(room, &event.order()), Vec::new()));
     }
 }

@@ -9,7 +9,7 @@ use rocketmesh_protocol::id::EventId;
 use rocketmesh_protocol::room::Outline;
 use rocketmesh_protocol::wire::WireEvent;
 use rocketmesh_storage::{
-    Batch, EventStore, HeldEvent, LogKind, MemoryDisk, Participation, StoreError, StoredEvent, backup,
+    Batch, EventStore, HeldEvent, LogKind, MemoryDisk, Participation, StoreError, StoredEvent, Verdict, backup,
 };
 use support::Room;
 use tempfile::TempDir;
@@ -53,7 +53,7 @@ fn what_is_put_is_found_by_id_with_the_same_bytes() {
         let (_, events) = filled(&store, 1, 20);
         for event in &events {
             let stored = store.event(&event.id()).unwrap().unwrap();
-            assert!(stored.accepted);
+            assert_eq!(stored.verdict, Verdict::Accepted);
             assert_eq!(stored.event, *event);
             assert!(store.contains(&event.id()).unwrap());
         }
@@ -138,16 +138,17 @@ fn a_rejected_event_is_kept_and_logged_and_stands_in_no_order() {
         let mut outline = room.outline.clone();
         let event = room.message("not allowed");
         outline.add(&event, false);
-        let rejected = StoredEvent { event: event.clone(), accepted: false };
+        let rejected = StoredEvent { event: event.clone(), verdict: Verdict::Rejected };
         let batch = Batch {
             outline: &outline,
             participation: Participation::Joined,
             events: &[rejected],
+            changed: &[],
             hold: &[],
             release: &[],
         };
         store.put(&batch).unwrap();
-        assert!(!store.event(&event.id()).unwrap().unwrap().accepted);
+        assert_eq!(store.event(&event.id()).unwrap().unwrap().verdict, Verdict::Rejected);
         assert_eq!(store.log_after(1, 9).unwrap()[0].kind, LogKind::Rejected);
         assert_eq!(store.order_after(&room.create.room(), None, 9).unwrap().len(), 1);
         assert_eq!(store.chain(&room.create.room(), room.key.origin(), Lane::Timeline, 0, 9).unwrap().len(), 1);
@@ -164,7 +165,14 @@ fn held_events_stay_until_they_are_released() {
         let waiting = room.message("waiting");
         let held = HeldEvent { id: waiting.id(), missing: vec![missing.id()], event: WireEvent::of(&waiting) };
         let change = |hold: &[HeldEvent], release: &[EventId]| {
-            let batch = Batch { outline: &outline, participation: Participation::Joined, events: &[], hold, release };
+            let batch = Batch {
+                outline: &outline,
+                participation: Participation::Joined,
+                events: &[],
+                changed: &[],
+                hold,
+                release,
+            };
             store.put(&batch).unwrap();
         };
         change(std::slice::from_ref(&held), &[]);
@@ -309,11 +317,12 @@ fn a_room_with_very_many_tips_and_forks_does_not_make_the_store_unreadable() {
         );
         {
             let store = medium.open();
-            let created = StoredEvent { event: room.create.clone(), accepted: true };
+            let created = StoredEvent { event: room.create.clone(), verdict: Verdict::Accepted };
             let batch = Batch {
                 outline: &outline,
                 participation: Participation::Joined,
                 events: &[created],
+                changed: &[],
                 hold: &[],
                 release: &[],
             };

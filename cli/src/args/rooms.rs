@@ -86,6 +86,21 @@ pub(crate) enum RoomsCommand {
         #[arg(long)]
         user: String,
     },
+    /// Let somebody in
+    Invite(Moderation),
+    /// Remove a member, who may come back
+    Kick(Moderation),
+    /// Remove somebody and keep them out
+    Ban(Moderation),
+    /// Lift a ban
+    Unban(Moderation),
+    /// Keep a member from writing
+    Mute(Moderation),
+    /// Let a muted member write again
+    Unmute(Moderation),
+    /// Set what the room is like: who may join and write
+    #[command(group = clap::ArgGroup::new("setting").required(true))]
+    Set(Setting),
     /// Give a member a role
     Role {
         /// The room
@@ -99,6 +114,65 @@ pub(crate) enum RoomsCommand {
         #[arg(long)]
         user: String,
     },
+}
+
+/// What is done to somebody in a room.
+#[derive(Debug, Args)]
+pub(crate) struct Moderation {
+    /// The room
+    pub(crate) room: String,
+    /// Whom: bob, @bob:chat.example.org or @bob:12D3KooW...
+    pub(crate) member: String,
+    /// The local user who does it
+    #[arg(long)]
+    pub(crate) user: String,
+}
+
+/// One setting of a room.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  rocketmesh rooms set general --join invite --user alice
+  rocketmesh rooms set general --read-only on --user alice
+  rocketmesh rooms set general --server 12D3KooW... deny --user alice")]
+pub(crate) struct Setting {
+    /// The room
+    pub(crate) room: String,
+    /// Who may join: anybody, whoever has the join code, or the invited
+    #[arg(long, group = "setting", value_parser = ["open", "code", "invite"])]
+    pub(crate) join: Option<String>,
+    /// Only owners and moderators may write
+    #[arg(long, group = "setting", value_name = "ON|OFF", value_parser = on_or_off)]
+    pub(crate) read_only: Option<bool>,
+    /// Only owners, moderators and leaders may begin threads
+    #[arg(long, group = "setting", value_name = "ON|OFF", value_parser = on_or_off)]
+    pub(crate) announcement_only: Option<bool>,
+    /// Nobody may write or join
+    #[arg(long, group = "setting", value_name = "ON|OFF", value_parser = on_or_off)]
+    pub(crate) archived: Option<bool>,
+    /// Only servers that are allowed may join
+    #[arg(long, group = "setting", value_name = "ON|OFF", value_parser = on_or_off)]
+    pub(crate) listed_only: Option<bool>,
+    /// The description
+    #[arg(long, group = "setting", value_name = "TEXT")]
+    pub(crate) description: Option<String>,
+    /// What is pinned above the room
+    #[arg(long, group = "setting", value_name = "TEXT")]
+    pub(crate) announcement: Option<String>,
+    /// Allow or deny a server, or take back what was said about it: allow, deny, none
+    #[arg(long, group = "setting", num_args = 2, value_names = ["SERVER", "RULE"])]
+    pub(crate) server: Vec<String>,
+    /// The local user who does it
+    #[arg(long)]
+    pub(crate) user: String,
+}
+
+fn on_or_off(word: &str) -> Result<bool, String> {
+    match word {
+        "on" => Ok(true),
+        "off" => Ok(false),
+        _ => Err("expected on or off".to_owned()),
+    }
 }
 
 /// `rocketmesh send`

@@ -34,7 +34,7 @@ pub(super) async fn run(context: &Context, args: EventsArgs) -> Result<(), Failu
 async fn page(client: &Client, room: &str, from: Option<String>, limit: u64, newest: bool) -> Result<Answer, Failure> {
     let room = room_id(client, room).await?;
     let order = if newest { "desc" } else { "asc" };
-    let query = EventQuery { from, limit: usize::try_from(limit).ok(), order: Some(order.to_owned()) };
+    let query = EventQuery { from, limit: usize::try_from(limit).ok(), order: Some(order.to_owned()), withheld: None };
     client.get_with(&["rooms", &room, "events"], &query).await
 }
 

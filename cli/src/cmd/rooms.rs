@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use rocketmesh_node::api::types::{
-    CreateRoom, HaveView, JoinRoom, LeaveRoom, MemberList, PostEvent, Posted, RoomDetail, RoomList, RoomServer,
+    CreateRoom, ForkView, HaveView, JoinRoom, LeaveRoom, MemberList, PostEvent, Posted, RoomDetail, RoomList,
+    RoomServer, RoomSettings,
 };
-use rocketmesh_protocol::event::kind;
+use rocketmesh_protocol::event::{Membership, kind};
 
-use crate::args::rooms::{RoomsArgs, RoomsCommand};
+use crate::args::rooms::{Moderation, RoomsArgs, RoomsCommand, Setting};
 use crate::client::Client;
 use crate::cmd::{Context, room_id, send};
 use crate::failure::Failure;
@@ -62,11 +63,55 @@ pub(super) async fn run(context: &Context, args: RoomsArgs) -> Result<(), Failur
             let event = PostEvent { text: Some(topic), ..set(kind::TOPIC, user) };
             send::post(context, &room, event).await
         }
+        RoomsCommand::Invite(it) => membership(context, it, Membership::Invite).await,
+        RoomsCommand::Kick(it) => membership(context, it, Membership::Kick).await,
+        RoomsCommand::Ban(it) => membership(context, it, Membership::Ban).await,
+        RoomsCommand::Unban(it) => membership(context, it, Membership::Unban).await,
+        RoomsCommand::Mute(it) => mute(context, it, true).await,
+        RoomsCommand::Unmute(it) => mute(context, it, false).await,
+        RoomsCommand::Set(setting) => {
+            let (room, event) = setting_event(setting);
+            send::post(context, &room, event).await
+        }
         RoomsCommand::Role { room, member, role, user } => {
             let event = PostEvent { member: Some(member), role: Some(role), ..set(kind::ROLE, user) };
             send::post(context, &room, event).await
         }
     }
+}
+
+async fn membership(context: &Context, it: Moderation, change: Membership) -> Result<(), Failure> {
+    let membership = Some(change.word().to_owned());
+    let event = PostEvent { member: Some(it.member), membership, ..set(kind::MEMBER, it.user) };
+    send::post(context, &it.room, event).await
+}
+
+async fn mute(context: &Context, it: Moderation, on: bool) -> Result<(), Failure> {
+    let event = PostEvent { member: Some(it.member), on: Some(on), ..set(kind::MUTE, it.user) };
+    send::post(context, &it.room, event).await
+}
+
+/// The event for whichever setting was given; the command line demands exactly one.
+fn setting_event(setting: Setting) -> (String, PostEvent) {
+    let switches = [
+        (kind::READ_ONLY, setting.read_only),
+        (kind::ANNOUNCEMENT_ONLY, setting.announcement_only),
+        (kind::ARCHIVED, setting.archived),
+        (kind::LISTED_ONLY, setting.listed_only),
+    ];
+    let texts = [(kind::DESCRIPTION, setting.description), (kind::ANNOUNCEMENT, setting.announcement)];
+    let user = setting.user;
+    let switch = switches.into_iter().find(|(_, on)| on.is_some());
+    let text = texts.into_iter().find(|(_, text)| text.is_some());
+    let event = match (switch, text, setting.server.as_slice()) {
+        (Some((kind, on)), ..) => PostEvent { on, ..set(kind, user) },
+        (_, Some((kind, text)), _) => PostEvent { text, ..set(kind, user) },
+        (.., [server, rule]) => {
+            PostEvent { server: Some(server.clone()), rule: Some(rule.clone()), ..set(kind::SERVER, user) }
+        }
+        _ => PostEvent { rule: setting.join, ..set(kind::JOIN_RULE, user) },
+    };
+    (setting.room, event)
 }
 
 fn set(kind: &str, user: String) -> PostEvent {
@@ -118,6 +163,11 @@ fn show(room: &RoomDetail) -> String {
         .add("events", summary.events)
         .add("waiting", format!("{} for others to arrive", count(room.held, "event")))
         .add("digest", &summary.digest)
+        .add("state", &summary.state_digest)
+        .add_all("settings", settings(&room.settings))
+        .add_some("description", room.settings.description.as_ref())
+        .add_some("announcement", room.settings.announcement.as_ref())
+        .add_all("FORKS", room.forks.iter().map(fork))
         .add_all("timeline tips", room.timeline_tips.clone())
         .add_all("state tips", room.state_tips.clone())
         .add_all("held", room.have.iter().map(have));
@@ -130,6 +180,31 @@ fn server(server: &RoomServer) -> String {
     format!("{}{name}, {connected}, {}", server.id, count(server.members, "user"))
 }
 
+fn settings(settings: &RoomSettings) -> Vec<String> {
+    let joining = match settings.join_rule.as_str() {
+        "open" => "anybody may join",
+        "code" => "joined by code or by invitation",
+        _ => "joined by invitation",
+    };
+    let switches = [
+        (settings.read_only, "read-only: owners and moderators write"),
+        (settings.announcement_only, "for announcements: owners, moderators and leaders begin threads"),
+        (settings.archived, "archived: nobody writes or joins"),
+        (settings.listed_only, "only servers that are allowed may join"),
+    ];
+    let mut lines = vec![joining.to_owned()];
+    lines.extend(switches.into_iter().filter(|(on, _)| *on).map(|(_, text)| text.to_owned()));
+    lines.extend(settings.servers.iter().map(|server| format!("{} {}", server.rule, server.id)));
+    lines
+}
+
+/// A server that signed two events for one place: everybody who holds both can prove it.
+fn fork(fork: &ForkView) -> String {
+    let name = fork.name.as_ref().map(|name| format!(" {}", excerpt(name, 40))).unwrap_or_default();
+    let ends: Vec<String> = fork.heads.iter().map(|head| format!("{} {}", head.seq, head.id)).collect();
+    format!("{}{name} signed {} branches of its {}: {}", fork.id, fork.heads.len(), fork.lane, ends.join(", "))
+}
+
 fn have(have: &HaveView) -> String {
     let highest = have.heads.iter().map(|head| head.seq).max().unwrap_or(have.lowest);
     let forked = if have.heads.len() > 1 { format!(", forked into {}", have.heads.len()) } else { String::new() };
@@ -140,12 +215,22 @@ fn members(list: MemberList) -> String {
     if list.members.is_empty() {
         return "no members".to_owned();
     }
-    table(["USER", "ROLE"], list.members.into_iter().map(|member| [member.display, member.role]))
+    let rows = list.members.into_iter().map(|member| {
+        let standing = match (member.membership.as_str(), member.muted) {
+            ("join", false) => String::new(),
+            ("join", true) => "muted".to_owned(),
+            ("invite", _) => "invited".to_owned(),
+            ("ban", _) => "banned".to_owned(),
+            _ => "left".to_owned(),
+        };
+        [member.display, member.role, standing]
+    });
+    table(["USER", "ROLE", ""], rows)
 }
 
 #[cfg(test)]
 mod tests {
-    use rocketmesh_node::api::types::{HeadView, RoomSummary};
+    use rocketmesh_node::api::types::{HeadView, RoomSummary, ServerRuleView};
 
     use super::*;
 
@@ -159,6 +244,7 @@ mod tests {
             servers: 2,
             events: 1234,
             digest: "0123456789abcdef".to_owned(),
+            state_digest: "fedcba9876543210".to_owned(),
         }
     }
 
@@ -187,10 +273,31 @@ mod tests {
             }],
             held: 1,
             servers_in_room: vec![RoomServer { id: "12D3KooWA".to_owned(), name: None, connected: false, members: 1 }],
+            settings: RoomSettings {
+                join_rule: "invite".to_owned(),
+                read_only: true,
+                announcement_only: false,
+                archived: false,
+                listed_only: false,
+                servers: vec![ServerRuleView { id: "12D3KooWB".to_owned(), rule: "deny".to_owned() }],
+                description: None,
+                announcement: None,
+            },
+            forks: vec![ForkView {
+                id: "12D3KooWA".to_owned(),
+                name: Some("a.example.org".to_owned()),
+                lane: "timeline".to_owned(),
+                heads: vec![head(7), head(9)],
+            }],
         });
         assert!(text.contains(&summary().id), "{text}");
         assert!(text.contains("12D3KooWA, not connected, 1 user"), "{text}");
         assert!(text.contains("12D3KooWA timeline 0 to 9, forked into 2"), "{text}");
+        assert!(text.contains("12D3KooWA a.example.org signed 2 branches of its timeline"), "{text}");
+        assert!(
+            text.contains("read-only") && text.contains("deny 12D3KooWB") && text.contains("by invitation"),
+            "{text}"
+        );
         assert!(!text.contains("topic"), "{text}");
     }
 }

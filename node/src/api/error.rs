@@ -104,6 +104,9 @@ impl From<PostError> for ApiError {
     fn from(error: PostError) -> Self {
         match error {
             PostError::Refused(refusal) => ApiError::new(StatusCode::FORBIDDEN, refusal.code(), refusal.to_string()),
+            PostError::Unsupported(_) => {
+                ApiError::new(StatusCode::FORBIDDEN, "room_type_unsupported", error.to_string())
+            }
             PostError::Author(AuthorError::BodyTooLarge(_)) => {
                 ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "text_too_large", error.to_string())
             }

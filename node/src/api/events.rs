@@ -3,10 +3,12 @@
 use axum::Json;
 use axum::extract::{Path, State};
 use rocketmesh_protocol::codec::Map;
-use rocketmesh_protocol::event::{Body as EventBody, Content, Draft, OrderKey, Role, kind};
+use rocketmesh_protocol::event::{
+    Body as EventBody, Content, Draft, JoinRule, Label, Membership, OrderKey, Role, ServerRule, Switch, kind,
+};
 use rocketmesh_protocol::id::{EventId, RoomId};
 use rocketmesh_protocol::identity::Localpart;
-use rocketmesh_storage::StoredEvent;
+use rocketmesh_storage::{StoredEvent, Verdict};
 
 use crate::api::error::ApiError;
 use crate::api::extract::{Body, QueryOf};
@@ -34,6 +36,7 @@ pub(super) async fn list(
         Some(id) => Some(position(&api.engine, room, id)?),
         None => None,
     };
+    let withheld = query.withheld.unwrap_or(false);
     let limit = query.limit.unwrap_or(PAGE);
     if !(1..=MAX_PAGE).contains(&limit) {
         return Err(ApiError::bad("malformed_query", format!("limit must be from 1 to {MAX_PAGE}")));
@@ -46,6 +49,7 @@ pub(super) async fn list(
     let events: Vec<EventView> = order
         .iter()
         .filter_map(|key| store.event(&key.id).transpose())
+        .filter(|stored| withheld || !matches!(stored, Ok(stored) if stored.verdict == Verdict::Withheld))
         .map(|stored| stored.map(|stored| view::event(&stored, &api.engine.names)))
         .collect::<Result<_, _>>()?;
     let next = (order.len() == limit).then(|| order[limit - 1].id.to_string());
@@ -98,6 +102,11 @@ fn draft(engine: &Engine, post: PostEvent) -> Result<Draft, ApiError> {
         Some(target) => Ok(target.parse::<EventId>()?),
         None => Err(ApiError::bad("missing_field", "`target` is missing: the id of the message that this is about")),
     };
+    let member = || match post.member.as_deref() {
+        Some(member) => Ok::<_, ApiError>(engine.names.resolve(member)?),
+        None => Err(ApiError::bad("missing_field", "`member` is missing: the user that this is about")),
+    };
+    let on = || post.on.ok_or_else(|| ApiError::bad("missing_field", "`on` is missing: true or false"));
     let kind = post.kind.as_deref().unwrap_or(kind::MESSAGE);
     let (content, fields) = match kind {
         kind::MESSAGE => {
@@ -115,16 +124,44 @@ fn draft(engine: &Engine, post: PostEvent) -> Result<Draft, ApiError> {
             let content = Content::React { target: target()?, remove: post.remove.unwrap_or(false) };
             (content, Map::new().with("emoji", emoji))
         }
-        kind::NAME => (Content::Name, text("name")?),
-        kind::TOPIC => (Content::Topic, text("topic")?),
+        kind::NAME => (Content::Label(Label::Name), text("name")?),
+        kind::TOPIC => (Content::Label(Label::Topic), text("topic")?),
+        kind::DESCRIPTION => (Content::Label(Label::Description), text("description")?),
+        kind::ANNOUNCEMENT => (Content::Label(Label::Announcement), text("announcement")?),
+        kind::MEMBER => {
+            let change = post.membership.as_deref().and_then(Membership::from_word);
+            let change = change.filter(|change| !matches!(change, Membership::Join | Membership::Leave));
+            let change = change.ok_or_else(|| {
+                ApiError::bad("missing_field", "`membership` is missing or not one of invite, kick, ban, unban")
+            })?;
+            (Content::Member { user: member()?, change, seen: Vec::new() }, Map::new())
+        }
+        kind::MUTE => (Content::Mute { user: member()?, on: on()?, seen: Vec::new() }, Map::new()),
+        kind::JOIN_RULE => {
+            let rule = post.rule.as_deref().and_then(JoinRule::from_word);
+            let rule = rule
+                .ok_or_else(|| ApiError::bad("missing_field", "`rule` is missing or not one of open, code, invite"))?;
+            (Content::JoinRule { rule }, Map::new())
+        }
+        kind::SERVER => {
+            let rule = post.rule.as_deref().and_then(ServerRule::from_word);
+            let rule = rule
+                .ok_or_else(|| ApiError::bad("missing_field", "`rule` is missing or not one of allow, deny, none"))?;
+            let server = post.server.as_deref();
+            let server = server.ok_or_else(|| ApiError::bad("missing_field", "`server` is missing"))?;
+            let origin = engine.names.resolve(&format!("@any:{server}"))?.origin;
+            (Content::Server { origin, rule, seen: Vec::new() }, Map::new())
+        }
         kind::ROLE => {
-            let member = post.member.as_deref();
-            let member = member.ok_or_else(|| ApiError::bad("missing_field", "`member` is missing"))?;
             let role = post.role.as_deref().and_then(Role::from_word);
             let role = role.ok_or_else(|| {
                 ApiError::bad("missing_field", "`role` is missing or not one of member, leader, moderator, owner")
             })?;
-            (Content::Role { user: engine.names.resolve(member)?, role }, Map::new())
+            (Content::Role { user: member()?, role, seen: Vec::new() }, Map::new())
+        }
+        switch if Switch::ALL.iter().any(|known| known.kind() == switch) => {
+            let switch = Switch::ALL.into_iter().find(|known| known.kind() == switch).unwrap_or(Switch::ReadOnly);
+            (Content::Switch { switch, on: on()? }, Map::new())
         }
         _ => return own_kind(engine, user, kind, &post),
     };

@@ -6,16 +6,17 @@ use std::time::Duration;
 use axum::Json;
 use axum::extract::{Path, State};
 use rocketmesh_protocol::authority::RoomState;
-use rocketmesh_protocol::event::{Lane, RoomType};
+use rocketmesh_protocol::event::{Label, Lane, Membership, RoomType, Switch};
+use rocketmesh_protocol::have::LaneHave;
 use rocketmesh_protocol::id::{EventId, RoomId};
-use rocketmesh_protocol::identity::Origin;
+use rocketmesh_protocol::identity::{Origin, UserId};
 use rocketmesh_storage::{Participation, RoomEntry};
 
 use crate::api::error::ApiError;
 use crate::api::extract::Body;
 use crate::api::types::{
-    CreateRoom, ErrorBody, HaveView, HeadView, JoinRoom, LeaveRoom, MemberList, MemberView, Posted, RoomDetail,
-    RoomList, RoomServer, RoomSummary,
+    CreateRoom, ErrorBody, ForkView, HaveView, HeadView, JoinRoom, LeaveRoom, MemberList, MemberView, Posted,
+    RoomDetail, RoomList, RoomServer, RoomSettings, RoomSummary, ServerRuleView,
 };
 use crate::api::{Api, view};
 use crate::engine::{Engine, Written};
@@ -87,17 +88,21 @@ pub(super) async fn leave(
     Ok(Json(posted(&written)))
 }
 
-/// A room's joined users.
+/// A room's joined users, then those who were, are banned or are invited.
 #[utoipa::path(get, path = "/v1/rooms/{room}/members", tag = "rooms", params(("room" = String, Path)),
     responses((status = 200, body = MemberList), (status = "4XX", body = ErrorBody)))]
 pub(super) async fn members(State(api): State<Api>, Path(room): Path<String>) -> Result<Json<MemberList>, ApiError> {
     let (state, _) = api.engine.state(room.parse()?).await?;
-    let member = |user: &rocketmesh_protocol::identity::UserId| MemberView {
+    let member = |(user, membership): (UserId, Membership)| MemberView {
         user: user.to_string(),
-        display: api.engine.names.display(user),
-        role: state.role(user).word().to_owned(),
+        display: api.engine.names.display(&user),
+        role: state.role(&user).word().to_owned(),
+        muted: state.is_muted(&user),
+        membership: membership.word().to_owned(),
     };
-    Ok(Json(MemberList { members: state.joined().map(member).collect() }))
+    Ok(Json(MemberList {
+        members: state.joined().map(|user| (user, Membership::Join)).chain(state.others()).map(member).collect(),
+    }))
 }
 
 pub(super) fn posted(written: &Written) -> Posted {
@@ -117,7 +122,7 @@ async fn summarize(engine: &Engine, room: RoomId) -> Result<Option<Summarized>, 
     let Some(entry) = engine.store.room(&room)? else { return Ok(None) };
     // What was begun to be fetched and has no create event yet is no room for anybody to see.
     let Ok((state, held)) = engine.state(room).await else { return Ok(None) };
-    let name = state.name_event().unwrap_or_else(|| state.create_event());
+    let name = state.label(Label::Name).unwrap_or_else(|| state.create_event());
     let summary = RoomSummary {
         id: room.to_string(),
         name: text_of(engine, &name, "name")?,
@@ -127,6 +132,7 @@ async fn summarize(engine: &Engine, room: RoomId) -> Result<Option<Summarized>, 
         servers: state.servers().len() as u64,
         events: entry.outline.events(),
         digest: hex::encode(entry.outline.have().digest()),
+        state_digest: hex::encode(state.digest()),
     };
     Ok(Some((summary, entry, state, held)))
 }
@@ -155,14 +161,41 @@ async fn detail(engine: &Engine, room: RoomId) -> Result<RoomDetail, ApiError> {
             members,
         })
         .collect();
-    let topic = state.topic_event().unwrap_or_else(|| state.create_event());
+    let topic = state.label(Label::Topic).unwrap_or_else(|| state.create_event());
     let tips = |lane| entry.outline.tips(lane).keys().map(ToString::to_string).collect();
+    let heads = |have: &LaneHave| -> Vec<HeadView> {
+        have.heads.iter().map(|(seq, id)| HeadView { seq: *seq, id: id.to_string() }).collect()
+    };
     let have = entry.outline.have().lanes().map(|(origin, lane, have)| HaveView {
         origin: origin.to_string(),
         lane: view::lane(lane).to_owned(),
         lowest: have.lowest,
-        heads: have.heads.iter().map(|(seq, id)| HeadView { seq: *seq, id: id.to_string() }).collect(),
+        heads: heads(have),
     });
+    let forked = entry.outline.have().lanes().filter(|(_, _, have)| have.forked());
+    let forks = forked.map(|(origin, lane, have)| ForkView {
+        id: origin.to_string(),
+        name: engine.names.name(&origin).map(|name| name.to_string()),
+        lane: view::lane(lane).to_owned(),
+        heads: heads(have),
+    });
+    let label = |label: Label, field: &str| match state.label(label) {
+        Some(event) => text_of(engine, &event, field),
+        None => Ok(None),
+    };
+    let settings = RoomSettings {
+        join_rule: state.join_rule().word().to_owned(),
+        read_only: state.switch(Switch::ReadOnly),
+        announcement_only: state.switch(Switch::AnnouncementOnly),
+        archived: state.switch(Switch::Archived),
+        listed_only: state.switch(Switch::ListedOnly),
+        servers: state
+            .server_rules()
+            .map(|(origin, rule)| ServerRuleView { id: origin.to_string(), rule: rule.word().to_owned() })
+            .collect(),
+        description: label(Label::Description, "description")?,
+        announcement: label(Label::Announcement, "announcement")?,
+    };
     Ok(RoomDetail {
         topic: text_of(engine, &topic, "topic")?,
         version: state.version().to_string(),
@@ -172,6 +205,8 @@ async fn detail(engine: &Engine, room: RoomId) -> Result<RoomDetail, ApiError> {
         have: have.collect(),
         held: held as u64,
         servers_in_room,
+        settings,
+        forks: forks.collect(),
         summary,
     })
 }

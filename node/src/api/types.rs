@@ -256,6 +256,8 @@ pub struct RoomSummary {
     pub events: u64,
     /// The hash of the have-vector: two servers with the same digest hold the same room.
     pub digest: String,
+    /// The hash of the resolved state: two servers that hold the same room agree about it.
+    pub state_digest: String,
 }
 
 /// A room in full.
@@ -280,6 +282,53 @@ pub struct RoomDetail {
     pub held: u64,
     /// Servers in the room and whether they are connected.
     pub servers_in_room: Vec<RoomServer>,
+    /// What the room is like for those in it, and for those who want in.
+    pub settings: RoomSettings,
+    /// Servers that signed two events for one place of their chain, with the ends of the branches as the evidence.
+    pub forks: Vec<ForkView>,
+}
+
+/// What a room's owners have set.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RoomSettings {
+    /// Who may join: `open`, `code` or `invite`.
+    pub join_rule: String,
+    /// Only owners and moderators may write.
+    pub read_only: bool,
+    /// Only owners, moderators and leaders may begin threads.
+    pub announcement_only: bool,
+    /// Nobody may write or join.
+    pub archived: bool,
+    /// Only servers that are allowed may join.
+    pub listed_only: bool,
+    /// Servers for which something is set: `allow` or `deny`.
+    pub servers: Vec<ServerRuleView>,
+    /// The description.
+    pub description: Option<String>,
+    /// The announcement.
+    pub announcement: Option<String>,
+}
+
+/// What a room says about a server.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ServerRuleView {
+    /// The server's id.
+    pub id: String,
+    /// `allow` or `deny`.
+    pub rule: String,
+}
+
+/// A server that signed two events for one place of its chain.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ForkView {
+    /// The server's id.
+    pub id: String,
+    /// What it calls itself, if that is known.
+    pub name: Option<String>,
+    /// `state` or `timeline`.
+    pub lane: String,
+    /// The ends of its branches.
+    pub heads: Vec<HeadView>,
 }
 
 /// What is held of one lane of one server.
@@ -296,7 +345,7 @@ pub struct HaveView {
 }
 
 /// The end of a chain.
-#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct HeadView {
     /// Its sequence number.
     pub seq: u64,
@@ -333,6 +382,10 @@ pub struct MemberView {
     pub display: String,
     /// `owner`, `moderator`, `leader` or `member`.
     pub role: String,
+    /// `join`, or for those who are not in the room `invite`, `leave`, `kick`, `ban` or `unban`.
+    pub membership: String,
+    /// Whether the user is muted.
+    pub muted: bool,
 }
 
 /// How to page through a room's events.
@@ -344,6 +397,9 @@ pub struct EventQuery {
     pub limit: Option<usize>,
     /// `asc` (default) from the oldest, or `desc` from the newest.
     pub order: Option<String>,
+    /// Whether events that are withheld are listed too, as moderators may want: those whose authority somebody took away
+    /// at the same time.
+    pub withheld: Option<bool>,
 }
 
 /// A page of a room's events, in room order.
@@ -394,8 +450,10 @@ pub struct EventView {
     pub body: serde_json::Value,
     /// `present`, `missing`, or `none` for events without one.
     pub body_state: String,
-    /// Whether it was accepted; a rejected one is kept for its descendants' sake.
+    /// Whether it was allowed where it stands; a rejected one is kept for its descendants' sake.
     pub accepted: bool,
+    /// Whether it is withheld: allowed, but somebody took the authority that it used away at the same time.
+    pub withheld: bool,
     /// Bytes of the header block and of the body block.
     pub bytes: u64,
 }
@@ -406,7 +464,9 @@ pub struct EventView {
 pub struct PostEvent {
     /// The local user who sends it, such as `alice`.
     pub user: String,
-    /// `message` (default), `edit`, `redact`, `react`, `room.name`, `room.topic`, `room.role`, or a kind of one's own.
+    /// `message` (default), `edit`, `redact`, `react`, `room.name`, `room.topic`, `room.description`,
+    /// `room.announcement`, `room.role`, `room.member`, `room.mute`, `room.join_rule`, `room.read_only`,
+    /// `room.announcement_only`, `room.archived`, `room.listed_only`, `room.server`, or a kind of one's own.
     pub kind: Option<String>,
     /// The text of a message or an edit, the name, the topic, or the reason of a redaction.
     pub text: Option<String>,
@@ -418,10 +478,19 @@ pub struct PostEvent {
     pub emoji: Option<String>,
     /// Takes a reaction back.
     pub remove: Option<bool>,
-    /// The user whose role is set: `@bob:12D3KooW…`, `@bob:chat.example.org`, or `bob` for a local one.
+    /// The user whose role or membership is set, or who is muted: `@bob:12D3KooW…`, `@bob:chat.example.org`, or `bob` for
+    /// a local one.
     pub member: Option<String>,
     /// The role: `owner`, `moderator`, `leader` or `member`.
     pub role: Option<String>,
+    /// For `room.member`: `invite`, `kick`, `ban` or `unban`.
+    pub membership: Option<String>,
+    /// For `room.mute` and the switches: whether it is on from now on.
+    pub on: Option<bool>,
+    /// For `room.join_rule`: `open`, `code` or `invite`; for `room.server`: `allow`, `deny` or `none`.
+    pub rule: Option<String>,
+    /// For `room.server`: the server's id, or the name by which it is known here.
+    pub server: Option<String>,
     /// For a kind of one's own: the state key, which makes it state.
     pub state_key: Option<String>,
     /// For a kind of one's own: fields of the body.
@@ -452,7 +521,7 @@ pub struct StreamQuery {
 pub struct StreamEntry {
     /// The position in the local log.
     pub position: u64,
-    /// `accepted`, `rejected` or `body_arrived`.
+    /// `accepted`, `rejected`, `withheld`, `restored` or `body_arrived`.
     pub change: String,
     /// The event.
     pub event: EventView,

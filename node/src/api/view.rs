@@ -2,7 +2,7 @@
 
 use rocketmesh_protocol::codec::{Map, Value as Dag};
 use rocketmesh_protocol::event::Lane;
-use rocketmesh_storage::{LogKind, StoredEvent};
+use rocketmesh_storage::{LogKind, StoredEvent, Verdict};
 use serde_json::{Value, json};
 
 use crate::api::types::EventView;
@@ -38,7 +38,8 @@ pub(super) fn event(stored: &StoredEvent, names: &NameBook) -> EventView {
         }
         .to_owned(),
         body: body.map_or(Value::Null, |body| dag_json_map(body.fields())),
-        accepted: stored.accepted,
+        accepted: stored.verdict != Verdict::Rejected,
+        withheld: stored.verdict == Verdict::Withheld,
         bytes: (event.header_block().len() + event.body_block().map_or(0, <[u8]>::len)) as u64,
     }
 }
@@ -56,6 +57,8 @@ pub(super) const fn change(kind: LogKind) -> &'static str {
     match kind {
         LogKind::Accepted => "accepted",
         LogKind::Rejected => "rejected",
+        LogKind::ArrivedWithheld | LogKind::Withheld => "withheld",
+        LogKind::Restored => "restored",
         LogKind::BodyArrived => "body_arrived",
     }
 }

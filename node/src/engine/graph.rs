@@ -3,8 +3,6 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 
-use rocketmesh_protocol::authority::StateGraph;
-use rocketmesh_protocol::event::Event;
 use rocketmesh_protocol::id::EventId;
 use rocketmesh_protocol::receipt::{Node, RoomGraph};
 use rocketmesh_storage::{EventStore, StoreError, StoredEvent};
@@ -44,19 +42,9 @@ impl Recent {
     }
 }
 
-impl StateGraph for Graph<'_> {
+impl RoomGraph for Graph<'_> {
     type Error = StoreError;
 
-    fn accepted_state(&self, id: &EventId) -> Result<Option<Event>, StoreError> {
-        let stored = match self.undecided.get(id) {
-            Some(stored) => Some(stored.clone()),
-            None => self.store.event(id)?,
-        };
-        Ok(stored.filter(|stored| stored.accepted).map(|stored| stored.event))
-    }
-}
-
-impl RoomGraph for Graph<'_> {
     fn node(&self, id: &EventId) -> Result<Option<Node>, StoreError> {
         if let Some(node) = self.recent.borrow().nodes.get(id) {
             return Ok(Some(*node));

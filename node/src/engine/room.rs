@@ -6,13 +6,16 @@ use std::sync::{Arc, PoisonError};
 
 use libp2p::gossipsub::MessageAcceptance;
 use libp2p::identity::PeerId;
-use rocketmesh_protocol::authority::{Refusal, RoomState, StateCache};
-use rocketmesh_protocol::event::{AuthorError, Draft, Event, Lane, RoomVersion, UnverifiedEvent, author};
+use rocketmesh_protocol::authority::{Refusal, RoomState};
+use rocketmesh_protocol::event::{
+    AuthorError, Draft, Event, Lane, OrderKey, RoomType, RoomVersion, UnverifiedEvent, author,
+};
 use rocketmesh_protocol::id::{EventId, RoomId};
 use rocketmesh_protocol::receipt::{Misplaced, Node, Receipt, RoomGraph, receive};
+use rocketmesh_protocol::resolution::{Changes, Resolver};
 use rocketmesh_protocol::room::Outline;
 use rocketmesh_protocol::wire::WireEvent;
-use rocketmesh_storage::{Batch, EventStore, HeldEvent, LogPosition, Participation, StoreError, StoredEvent};
+use rocketmesh_storage::{Batch, EventStore, HeldEvent, LogPosition, Participation, StoreError, StoredEvent, Verdict};
 use tokio::sync::{mpsc, oneshot};
 
 use super::graph::{Graph, Recent};
@@ -26,6 +29,8 @@ const COMMANDS: usize = 256;
 const BURST_COMMANDS: usize = 256;
 /// The most events that share one flush.
 const BURST_EVENTS: usize = 2048;
+/// Events that are read at a time where verdicts are reconsidered, and where a state graph is read.
+const REVIEWED: usize = 1024;
 
 /// Why an event was not written. Nothing changed.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +39,9 @@ pub enum PostError {
     /// The room's rules do not allow it.
     #[error(transparent)]
     Refused(#[from] Refusal),
+    /// The node cannot carry rooms of this type yet.
+    #[error("rooms of type `{}` are not supported yet; create a channel", .0.letter())]
+    Unsupported(RoomType),
     /// It breaks a limit.
     #[error(transparent)]
     Author(#[from] AuthorError),
@@ -147,12 +155,14 @@ struct RoomTask {
     handle: RoomHandle,
     outline: Outline,
     participation: Participation,
-    states: StateCache,
+    resolver: Resolver,
     recent: RefCell<Recent>,
     held: Held,
     /// Decided in this burst and not yet written, by id; `fresh` has their order.
     undecided: BTreeMap<EventId, StoredEvent>,
     fresh: Vec<EventId>,
+    /// Written before, with another verdict than now.
+    changed: BTreeMap<EventId, StoredEvent>,
     repairing: bool,
 }
 
@@ -193,6 +203,7 @@ impl RoomTask {
             Some(entry) => (entry.outline, entry.participation),
             None => (Outline::new(room, RoomVersion::DRAFT), Participation::Left),
         };
+        let resolver = state_graph(&engine.store, &outline)?;
         let mut held = Held::default();
         for waiting in engine.store.held(&room)? {
             if let Ok(event) = waiting.event.decode().map(UnverifiedEvent::trust) {
@@ -205,11 +216,12 @@ impl RoomTask {
             handle,
             outline,
             participation,
-            states: StateCache::default(),
+            resolver,
             recent: RefCell::default(),
             held,
             undecided: BTreeMap::new(),
             fresh: Vec::new(),
+            changed: BTreeMap::new(),
             repairing: false,
         })
     }
@@ -244,11 +256,12 @@ impl RoomTask {
             },
             RoomCommand::Participate(participation) => {
                 self.participation = participation;
-                let batch = self.batch(&[], &[], &[]);
+                let (outline, participation) = (&self.outline, self.participation);
+                let batch = Batch { outline, participation, events: &[], changed: &[], hold: &[], release: &[] };
                 self.engine.store.put(&batch)?;
             }
             RoomCommand::State { done } => {
-                let state = self.state_at_tips()?;
+                let state = self.resolver.current().cloned().map(Arc::new);
                 let _ = done.send(state.map(|state| (state, self.held.len())));
             }
             RoomCommand::Repaired => self.repairing = false,
@@ -270,7 +283,7 @@ impl RoomTask {
         while let Some((event, token)) = work.pop() {
             let id = event.id();
             let graph = Graph { store: &self.engine.store, undecided: &self.undecided, recent: &self.recent };
-            let receipt = receive(&event, &graph, self.outline.have(), &mut self.states)?;
+            let receipt = receive(&event, &graph, self.outline.have(), &mut self.resolver)?;
             let counters = &self.engine.counters;
             let acceptance = match receipt {
                 Receipt::Known => {
@@ -297,7 +310,7 @@ impl RoomTask {
                     add(&counters.rejected, 1);
                     tracing::debug!(room = %self.room, event = %id, reason = %refusal, "rejected an event");
                     ingested.new += 1;
-                    self.decide(event, false);
+                    self.decide(event, Verdict::Rejected)?;
                     MessageAcceptance::Ignore
                 }
                 Receipt::Accepted { forks } => {
@@ -307,7 +320,7 @@ impl RoomTask {
                     }
                     add(&counters.accepted, 1);
                     ingested.new += 1;
-                    self.decide(event, true);
+                    self.decide(event, Verdict::Accepted)?;
                     MessageAcceptance::Accept
                 }
             };
@@ -320,11 +333,77 @@ impl RoomTask {
         Ok(())
     }
 
-    fn decide(&mut self, event: Event, accepted: bool) {
-        self.outline.add(&event, accepted);
-        self.recent.borrow_mut().insert(event.id(), Node::of(&event));
-        self.fresh.push(event.id());
-        self.undecided.insert(event.id(), StoredEvent { event, accepted });
+    fn decide(&mut self, event: Event, verdict: Verdict) -> Result<(), StoreError> {
+        let id = event.id();
+        self.outline.add(&event, verdict != Verdict::Rejected);
+        self.recent.borrow_mut().insert(id, Node::of(&event));
+        let changes = self.resolver.insert(&event);
+        let verdict = if verdict == Verdict::Rejected { verdict } else { self.verdict(&event) };
+        self.fresh.push(id);
+        self.undecided.insert(id, StoredEvent { event, verdict });
+        self.reconsider(&changes)
+    }
+
+    /// What an allowed event comes to by everything that is here now.
+    fn verdict(&self, event: &Event) -> Verdict {
+        let counts = match event.header().lane {
+            Lane::State => !self.resolver.is_void(&event.id()),
+            Lane::Timeline => self.resolver.shows(event),
+        };
+        if counts { Verdict::Accepted } else { Verdict::Withheld }
+    }
+
+    /// Looks again at what a state event may have changed the verdict of.
+    fn reconsider(&mut self, changes: &Changes) -> Result<(), StoreError> {
+        for id in &changes.state {
+            self.review(id)?;
+        }
+        for timeline in &changes.timelines {
+            let unwritten: Vec<EventId> = self
+                .undecided
+                .values()
+                .filter(|stored| {
+                    let header = stored.event.header();
+                    header.origin == timeline.origin && header.lane == Lane::Timeline && header.seq >= timeline.from_seq
+                })
+                .map(|stored| stored.event.id())
+                .collect();
+            for id in unwritten {
+                self.review(&id)?;
+            }
+            let mut from = timeline.from_seq;
+            loop {
+                let page = self.engine.store.chain(&self.room, timeline.origin, Lane::Timeline, from, REVIEWED)?;
+                for (_, id) in &page {
+                    self.review(id)?;
+                }
+                match page.last() {
+                    Some((last, _)) if page.len() == REVIEWED => from = last + 1,
+                    _ => break,
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn review(&mut self, id: &EventId) -> Result<(), StoreError> {
+        let here = self.undecided.get(id).or_else(|| self.changed.get(id)).cloned();
+        let stored = match here {
+            Some(stored) => Some(stored),
+            None => self.engine.store.event(id)?,
+        };
+        let Some(mut stored) = stored.filter(|stored| stored.verdict != Verdict::Rejected) else { return Ok(()) };
+        let verdict = self.verdict(&stored.event);
+        if verdict != stored.verdict {
+            stored.verdict = verdict;
+            match self.undecided.get_mut(id) {
+                Some(unwritten) => *unwritten = stored,
+                None => {
+                    self.changed.insert(*id, stored);
+                }
+            }
+        }
+        Ok(())
     }
 
     fn fill_body(&mut self, event: &Event) -> Result<(), StoreError> {
@@ -333,7 +412,7 @@ impl RoomTask {
         }
         match self.engine.store.event(&event.id())? {
             Some(stored) if stored.event.body_block().is_none() => {
-                let filled = StoredEvent { event: event.clone(), accepted: stored.accepted };
+                let filled = StoredEvent { event: event.clone(), verdict: stored.verdict };
                 self.engine.store.put_body(&filled).map(drop)
             }
             _ => Ok(()),
@@ -345,7 +424,8 @@ impl RoomTask {
         let event = match what {
             Authored::Create(event) => event,
             Authored::Draft(_) if self.outline.have().is_empty() => return Err(PostError::UnknownRoom(self.room)),
-            Authored::Draft(draft) => {
+            Authored::Draft(mut draft) => {
+                self.outline.sight(&mut draft);
                 let lane = if draft.state_key.is_some() { Lane::State } else { Lane::Timeline };
                 let origin = self.engine.origin;
                 let graph = Graph { store: &self.engine.store, undecided: &self.undecided, recent: &self.recent };
@@ -355,9 +435,9 @@ impl RoomTask {
             }
         };
         let graph = Graph { store: &self.engine.store, undecided: &self.undecided, recent: &self.recent };
-        match receive(&event, &graph, self.outline.have(), &mut self.states).map_err(store)? {
+        match receive(&event, &graph, self.outline.have(), &mut self.resolver).map_err(store)? {
             Receipt::Accepted { .. } => {
-                self.decide(event.clone(), true);
+                self.decide(event.clone(), Verdict::Accepted).map_err(store)?;
                 Ok(event)
             }
             Receipt::Rejected(refusal) => Err(refusal.into()),
@@ -371,16 +451,6 @@ impl RoomTask {
                 Err(store(StoreError::Damaged(reason)))
             }
         }
-    }
-
-    fn state_at_tips(&mut self) -> Result<Option<Arc<RoomState>>, StoreError> {
-        let tips: Vec<EventId> = self.outline.tips(Lane::State).keys().copied().collect();
-        let graph = Graph { store: &self.engine.store, undecided: &self.undecided, recent: &self.recent };
-        self.states.at(&tips, &graph)
-    }
-
-    fn batch<'a>(&'a self, events: &'a [StoredEvent], hold: &'a [HeldEvent], release: &'a [EventId]) -> Batch<'a> {
-        Batch { outline: &self.outline, participation: self.participation, events, hold, release }
     }
 
     /// Writes the burst, flushes it, and then tells everybody.
@@ -403,14 +473,23 @@ impl RoomTask {
         }
         let mut undecided = std::mem::take(&mut self.undecided);
         let events: Vec<StoredEvent> = fresh.iter().filter_map(|id| undecided.remove(id)).collect();
-        let last = self.engine.store.put(&self.batch(&events, &owed.hold, &owed.release)).map_err(Arc::new)?;
+        let changed: Vec<StoredEvent> = std::mem::take(&mut self.changed).into_values().collect();
+        let batch = Batch {
+            outline: &self.outline,
+            participation: self.participation,
+            events: &events,
+            changed: &changed,
+            hold: &owed.hold,
+            release: &owed.release,
+        };
+        let last = self.engine.store.put(&batch).map_err(Arc::new)?;
         if events.is_empty() {
             return Ok(BTreeMap::new());
         }
         self.engine.committer.sync().await?;
         add(&self.engine.counters.flushes, 1);
         self.engine.mark_durable(last);
-        let first = last + 1 - events.len() as u64;
+        let first = last + 1 - (events.len() + changed.len()) as u64;
         Ok(fresh.into_iter().zip(first..).collect())
     }
 
@@ -458,7 +537,7 @@ impl RoomTask {
         self.recent.get_mut().clear();
         self.undecided.clear();
         self.fresh.clear();
-        self.states = StateCache::default();
+        self.changed.clear();
         match RoomTask::load(self.engine.clone(), self.room, self.handle.clone()) {
             Ok(loaded) => *self = RoomTask { repairing: self.repairing, ..loaded },
             Err(error) => tracing::error!(room = %self.room, %error, "a room cannot be read from the store"),
@@ -472,6 +551,31 @@ impl RoomTask {
             let _ = network.count(peer, Count::EventsRefused(refused as u64)).await;
         });
     }
+}
+
+/// Everything that the store holds of a room's state graph.
+fn state_graph(store: &EventStore, outline: &Outline) -> Result<Resolver, StoreError> {
+    let mut events: BTreeMap<OrderKey, Event> = BTreeMap::new();
+    for (origin, lane, _) in outline.have().lanes().filter(|(_, lane, _)| *lane == Lane::State) {
+        let mut from = 0;
+        loop {
+            let page = store.chain(&outline.room(), origin, lane, from, REVIEWED)?;
+            for (_, id) in &page {
+                if let Some(stored) = store.event(id)? {
+                    events.insert(stored.event.order(), stored.event);
+                }
+            }
+            match page.last() {
+                Some((last, _)) if page.len() == REVIEWED => from = last + 1,
+                _ => break,
+            }
+        }
+    }
+    let mut resolver = Resolver::new();
+    for event in events.values() {
+        resolver.insert(event);
+    }
+    Ok(resolver)
 }
 
 impl Engine {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use libp2p::identity::PeerId;
 use rocketmesh_protocol::authority::RoomState;
 use rocketmesh_protocol::codec::Map;
-use rocketmesh_protocol::event::{Body, Content, Draft, JoinLeave, Placement, RoomType, author};
+use rocketmesh_protocol::event::{Body, Content, Draft, Membership, Placement, RoomType, author};
 use rocketmesh_protocol::id::{EventId, RoomId};
 use rocketmesh_protocol::identity::{Localpart, UserId};
 use rocketmesh_storage::{Participation, StoreError};
@@ -40,6 +40,11 @@ pub enum JoinError {
     /// The join itself was not allowed or not written.
     #[error(transparent)]
     Post(#[from] PostError),
+}
+
+/// Refuses types of rooms that this node would not keep from others' eyes yet: what is in them must not be gossiped.
+fn supported(room_type: RoomType) -> Result<(), PostError> {
+    if room_type == RoomType::Channel { Ok(()) } else { Err(PostError::Unsupported(room_type)) }
 }
 
 impl Engine {
@@ -100,11 +105,12 @@ impl Engine {
         name: &str,
         topic: Option<&str>,
     ) -> Result<Written, PostError> {
+        supported(room_type)?;
         let mut fields = Map::new().with("name", name);
         if let Some(topic) = topic {
             fields.insert("topic", topic);
         }
-        let draft = self.draft(Some(user), &Content::Create { room_type }, Some(fields));
+        let draft = self.draft(Some(user), &Content::Create { room_type, with: Vec::new() }, Some(fields));
         let event = author(&self.key, Placement::first(), draft)?;
         // Asking the rules first keeps a refused room out of the store.
         RoomState::created(&event)?;
@@ -139,10 +145,11 @@ impl Engine {
         if !self.follows(&room) {
             self.obtain(room, wait).await?;
         }
+        supported(self.state(room).await?.0.room_type())?;
         let task = self.room(room);
         task.send(RoomCommand::Participate(Participation::Joined)).await?;
         self.follow(room).await;
-        let change = Content::Member { user: self.local(user.clone()), change: JoinLeave::Join };
+        let change = Content::Member { user: self.local(user.clone()), change: Membership::Join, seen: Vec::new() };
         let draft = self.draft(Some(user), &change, None);
         let joined = task.author(Authored::Draft(draft)).await;
         if joined.is_err() && !self.has_local_member(room).await {
@@ -157,7 +164,7 @@ impl Engine {
 
     /// Leaves a room, and stops following it once no local user is left in it.
     pub(crate) async fn leave(&self, room: RoomId, user: Localpart) -> Result<Written, PostError> {
-        let change = Content::Member { user: self.local(user.clone()), change: JoinLeave::Leave };
+        let change = Content::Member { user: self.local(user.clone()), change: Membership::Leave, seen: Vec::new() };
         let draft = self.draft(Some(user), &change, None);
         let written = self.post(room, draft).await?;
         if !self.has_local_member(room).await {

@@ -2,20 +2,20 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
-use std::sync::Arc;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::Index;
-use rocketmesh_protocol::authority::{Refusal, RoomState, StateCache, StateGraph};
+use rocketmesh_protocol::authority::{Refusal, RoomState};
 use rocketmesh_protocol::codec::Map;
 use rocketmesh_protocol::event::{
-    Body, Content, Draft, Event, JoinLeave, Lane, Placement, Role, RoomType, RoomVersion, author,
+    Body, Content, Draft, Event, Label, Lane, Membership, Placement, Role, RoomType, RoomVersion, author,
 };
 use rocketmesh_protocol::id::{EventId, RoomId};
 use rocketmesh_protocol::identity::UserId;
 use rocketmesh_protocol::limits::{NONCE_BYTES, SALT_BYTES};
 use rocketmesh_protocol::receipt::{self, Misplaced, Node, Receipt, RoomGraph};
+use rocketmesh_protocol::resolution::Resolver;
 use rocketmesh_protocol::room::Outline;
 
 use super::Server;
@@ -54,27 +54,27 @@ pub fn message(server: &Server, text: &str) -> Draft {
 
 /// The server's user joins.
 pub fn join(server: &Server) -> Draft {
-    membership(server, JoinLeave::Join)
+    membership(server, Membership::Join)
 }
 
 /// The server's user joins or leaves.
-pub fn membership(server: &Server, change: JoinLeave) -> Draft {
-    draft(Some(&server.user), &Content::Member { user: server.user.clone(), change }, None)
+pub fn membership(server: &Server, change: Membership) -> Draft {
+    draft(Some(&server.user), &Content::Member { user: server.user.clone(), change, seen: Vec::new() }, None)
 }
 
 /// The server's user gives another one a role.
 pub fn role(server: &Server, user: &UserId, role: Role) -> Draft {
-    draft(Some(&server.user), &Content::Role { user: user.clone(), role }, None)
+    draft(Some(&server.user), &Content::Role { user: user.clone(), role, seen: Vec::new() }, None)
 }
 
 /// The server's user names the room.
 pub fn rename(server: &Server, name: &str) -> Draft {
-    draft(Some(&server.user), &Content::Name, Some(body("name", name)))
+    draft(Some(&server.user), &Content::Label(Label::Name), Some(body("name", name)))
 }
 
 /// The create event of a room.
 pub fn create(server: &Server, room_type: RoomType, nonce: [u8; NONCE_BYTES]) -> Event {
-    let content = Content::Create { room_type };
+    let content = Content::Create { room_type, with: Vec::new() };
     let draft =
         Draft { content: content.to_map(&nonce), ..draft(Some(&server.user), &content, Some(body("name", "general"))) };
     author(&server.key, Placement::first(), draft).unwrap()
@@ -87,15 +87,9 @@ pub struct Graph {
     accepted: BTreeMap<EventId, Event>,
 }
 
-impl StateGraph for Graph {
+impl RoomGraph for Graph {
     type Error = Infallible;
 
-    fn accepted_state(&self, id: &EventId) -> Result<Option<Event>, Infallible> {
-        Ok(self.accepted.get(id).filter(|event| event.header().lane == Lane::State).cloned())
-    }
-}
-
-impl RoomGraph for Graph {
     fn node(&self, id: &EventId) -> Result<Option<Node>, Infallible> {
         Ok(self.nodes.get(id).copied())
     }
@@ -105,7 +99,7 @@ impl RoomGraph for Graph {
 pub struct TestRoom {
     pub outline: Outline,
     graph: Graph,
-    states: StateCache,
+    pub resolver: Resolver,
     events: BTreeMap<EventId, Event>,
     rejected: BTreeMap<EventId, Refusal>,
     held: BTreeMap<EventId, Event>,
@@ -117,7 +111,7 @@ impl TestRoom {
         TestRoom {
             outline: Outline::new(room, RoomVersion::DRAFT),
             graph: Graph::default(),
-            states: StateCache::default(),
+            resolver: Resolver::new(),
             events: BTreeMap::new(),
             rejected: BTreeMap::new(),
             held: BTreeMap::new(),
@@ -156,7 +150,7 @@ impl TestRoom {
 
     /// Decides on an event alone.
     pub fn decide(&mut self, event: &Event) -> Receipt {
-        let Ok(receipt) = receipt::receive(event, &self.graph, self.outline.have(), &mut self.states);
+        let Ok(receipt) = receipt::receive(event, &self.graph, self.outline.have(), &mut self.resolver);
         let id = event.id();
         match &receipt {
             Receipt::Known => {}
@@ -183,6 +177,7 @@ impl TestRoom {
         self.graph.nodes.insert(event.id(), Node::of(event));
         self.events.insert(event.id(), event.clone());
         self.outline.add(event, accepted);
+        self.resolver.insert(event);
     }
 
     fn retry(&mut self) {
@@ -264,15 +259,13 @@ impl TestRoom {
         event.header().references().filter(|id| !self.holds(id)).copied().collect()
     }
 
-    /// The state at all of the room's state tips.
-    pub fn state(&mut self) -> Arc<RoomState> {
-        let tips: Vec<EventId> = self.outline.tips(Lane::State).keys().copied().collect();
-        let Ok(state) = self.states.at(&tips, &self.graph);
-        state.unwrap()
+    /// The room's state.
+    pub fn state(&self) -> RoomState {
+        self.resolver.current().unwrap().clone()
     }
 
     /// Everything that two servers with the same events must agree on.
-    pub fn outcome(&mut self) -> Outcome {
+    pub fn outcome(&self) -> Outcome {
         Outcome {
             accepted: self.accepted(),
             rejected: self.rejected.clone(),
@@ -308,7 +301,7 @@ pub struct Outcome {
     pub have_digest: [u8; 32],
     pub state_tips: BTreeMap<EventId, u64>,
     pub timeline_tips: BTreeMap<EventId, u64>,
-    pub state: Arc<RoomState>,
+    pub state: RoomState,
     pub order: Vec<EventId>,
 }
 
@@ -380,15 +373,16 @@ impl World {
         match *step {
             Step::Say(by) => self.write(by, |server| message(server, &text)),
             Step::Join(by) => self.write(by, join),
-            Step::Leave(by) => self.write(by, |server| membership(server, JoinLeave::Leave)),
+            Step::Leave(by) => self.write(by, |server| membership(server, Membership::Leave)),
             Step::Rename(by) => self.write(by, |server| rename(server, &text)),
             Step::Promote(by, whom, given) => {
                 let user = self.servers[whom].user.clone();
                 self.write(by, |server| role(server, &user, given));
             }
             Step::Merge(by) => self.write(by, |_| draft(None, &Content::Merge, None)),
-            Step::SecondCreate(by) => self
-                .write(by, |server| draft(Some(&server.user), &Content::Create { room_type: RoomType::Channel }, None)),
+            Step::SecondCreate(by) => self.write(by, |server| {
+                draft(Some(&server.user), &Content::Create { room_type: RoomType::Channel, with: Vec::new() }, None)
+            }),
             Step::Unknown(by, state) => self.write(by, |server| Draft {
                 kind: "org.example.unknown".to_owned(),
                 state_key: state.then(|| "some key".to_owned()),

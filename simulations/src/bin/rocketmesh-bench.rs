@@ -20,7 +20,7 @@ use rocketmesh_simulations::chat::Chat;
 use rocketmesh_simulations::measure::{mib, ms, percentile, resident};
 use rocketmesh_simulations::process::{Process, three, until};
 use rocketmesh_simulations::{Failure, finish};
-use rocketmesh_storage::{Batch, Participation, StoredEvent};
+use rocketmesh_storage::{Batch, Participation, StoredEvent, Verdict};
 use tokio::sync::Semaphore;
 
 /// Events that are taken in for the throughput figure.
@@ -107,7 +107,7 @@ struct Monologue {
 impl Monologue {
     fn begin() -> Result<(Self, Event), Failure> {
         let key = ServerKey::from_seed(&[7; 32]);
-        let content = Content::Create { room_type: RoomType::Channel };
+        let content = Content::Create { room_type: RoomType::Channel, with: Vec::new() };
         let (kind, state_key) = content.kind_and_key();
         let draft = Draft {
             sender: Some("alice".parse()?),
@@ -350,16 +350,16 @@ async fn million(binary: &Path, texts: &[String], events: u64, rows: &mut Rows) 
     let room = create.room().to_string();
     {
         let store = open_store(directory.path(), 64)?;
-        let mut batch = vec![StoredEvent { event: create, accepted: true }];
+        let mut batch = vec![StoredEvent { event: create, verdict: Verdict::Accepted }];
         for at in 1..=events {
             if at < events {
                 let event = monologue.say(&texts[at as usize % texts.len()])?;
-                batch.push(StoredEvent { event, accepted: true });
+                batch.push(StoredEvent { event, verdict: Verdict::Accepted });
             }
             if batch.len() == ANSWER || at == events {
                 let outline = &monologue.outline;
                 let participation = Participation::Joined;
-                store.put(&Batch { outline, participation, events: &batch, hold: &[], release: &[] })?;
+                store.put(&Batch { outline, participation, events: &batch, changed: &[], hold: &[], release: &[] })?;
                 batch.clear();
                 bar.set_position(at);
             }

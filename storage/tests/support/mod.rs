@@ -6,7 +6,7 @@ use rocketmesh_protocol::event::{Body, Content, Draft, Event, Lane, Placement, R
 use rocketmesh_protocol::id::EventId;
 use rocketmesh_protocol::identity::ServerKey;
 use rocketmesh_protocol::room::Outline;
-use rocketmesh_storage::{Batch, EventStore, Participation, StoredEvent};
+use rocketmesh_storage::{Batch, EventStore, Participation, StoredEvent, Verdict};
 
 pub struct Room {
     pub key: ServerKey,
@@ -18,7 +18,7 @@ pub struct Room {
 impl Room {
     pub fn new(seed: u8) -> Self {
         let key = ServerKey::from_seed(&[seed; 32]);
-        let content = Content::Create { room_type: RoomType::Channel };
+        let content = Content::Create { room_type: RoomType::Channel, with: Vec::new() };
         let (kind, state_key) = content.kind_and_key();
         let draft = Draft {
             sender: Some("alice".parse().unwrap()),
@@ -53,12 +53,14 @@ impl Room {
     }
 
     pub fn put(&self, store: &EventStore, events: &[Event]) -> u64 {
-        let events: Vec<_> = events.iter().map(|event| StoredEvent { event: event.clone(), accepted: true }).collect();
+        let events: Vec<_> =
+            events.iter().map(|event| StoredEvent { event: event.clone(), verdict: Verdict::Accepted }).collect();
         store
             .put(&Batch {
                 outline: &self.outline,
                 participation: Participation::Joined,
                 events: &events,
+                changed: &[],
                 hold: &[],
                 release: &[],
             })
