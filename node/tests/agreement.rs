@@ -1,0 +1,131 @@
+//! Servers that contradict each other while they are apart hold the same room once they meet.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod support;
+
+use serde_json::{Value, json};
+use support::{TestNode, converged, eventually};
+
+/// Messages that each half writes while they are apart.
+const EACH: usize = 1_000;
+
+async fn act(node: &TestNode, room: &str, event: Value) -> String {
+    let posted: Value = node.post(&format!("/v1/rooms/{room}/events"), event).await;
+    posted["event"].as_str().unwrap().to_owned()
+}
+
+/// Cuts or restores every connection between the two halves.
+async fn cut(left: &[&TestNode], right: &[&TestNode], apart: bool) {
+    for (one, others) in [(left, right), (right, left)] {
+        for (node, other) in one.iter().flat_map(|node| others.iter().map(move |other| (node, other))) {
+            let method = if apart { "PUT" } else { "DELETE" };
+            let body = apart.then(|| json!({}));
+            let (status, answer) = node.raw(method, &format!("/v1/peers/{}/ban", other.id()), body).await;
+            assert!(status.is_success(), "{answer}");
+        }
+    }
+}
+
+/// The ids of a room's events, in room order.
+async fn listed(node: &TestNode, room: &str, withheld: bool) -> Vec<String> {
+    let mut ids = Vec::new();
+    let mut from = String::new();
+    loop {
+        let page: Value = node.get(&format!("/v1/rooms/{room}/events?limit=1000&withheld={withheld}{from}")).await;
+        ids.extend(page["events"].as_array().unwrap().iter().map(|event| event["id"].as_str().unwrap().to_owned()));
+        match page["next"].as_str() {
+            Some(next) => from = format!("&from={next}"),
+            None => return ids,
+        }
+    }
+}
+
+async fn write_many(nodes: &[(&TestNode, &str)], room: &str) {
+    let each = nodes.iter().enumerate().map(|(at, (node, user))| async move {
+        for number in (at..EACH).step_by(nodes.len()) {
+            node.say(room, user, &format!("{user} {number}")).await;
+        }
+    });
+    futures::future::join_all(each).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_halves_of_six_servers_agree_after_a_ban_that_raced_a_promotion() {
+    let a = TestNode::start("a.example.org", &[]).await;
+    let hub = [a.address().await];
+    let mut others = Vec::new();
+    for name in ["b.example.org", "c.example.org", "d.example.org", "e.example.org", "f.example.org"] {
+        let node = TestNode::start(name, &hub).await;
+        node.introduced(&a).await;
+        others.push(node);
+    }
+    let [b, c, d, e, f] = &others[..] else { unreachable!() };
+    let all = [&a, b, c, d, e, f];
+    e.connect(d).await;
+    f.connect(d).await;
+    let room = a.create("alice", "general").await.summary.id;
+    for (node, user) in [(b, "bob"), (c, "carol"), (d, "dave"), (e, "erin"), (f, "frank")] {
+        node.join(&room, user).await;
+    }
+    eventually("the owner sees everybody", || async { a.room(&room).await.summary.members == 6 }).await;
+    let erin = format!("@erin:{}", e.id());
+    let dave = format!("@dave:{}", d.id());
+    let frank = format!("@frank:{}", f.id());
+    act(&a, &room, json!({"user": "alice", "kind": "room.role", "member": erin, "role": "owner"})).await;
+    let before = d.say(&room, "dave", "before anything went wrong").await.event;
+    converged(&all, &room).await;
+
+    cut(&[&a, b, c], &[d, e, f], true).await;
+    for node in all {
+        eventually("the halves are apart", || async {
+            let (_, peers) = node.raw("GET", "/v1/peers", None).await;
+            let connected = peers["peers"].as_array().unwrap().iter().filter(|peer| peer["state"] == "introduced");
+            connected.count() <= 2
+        })
+        .await;
+    }
+    // One half bans Dave; the other makes him a moderator, who writes, and throws Frank out.
+    act(&a, &room, json!({"user": "alice", "kind": "room.member", "membership": "ban", "member": dave})).await;
+    act(e, &room, json!({"user": "erin", "kind": "room.role", "member": dave, "role": "moderator"})).await;
+    eventually("the promotion arrives", || async {
+        let (_, members) = d.raw("GET", &format!("/v1/rooms/{room}/members"), None).await;
+        members["members"].as_array().unwrap().iter().any(|it| it["user"] == dave && it["role"] == "moderator")
+    })
+    .await;
+    let frank_says = f.say(&room, "frank", "one last thing").await.event;
+    act(d, &room, json!({"user": "dave", "kind": "room.member", "membership": "kick", "member": frank})).await;
+    let (left, right) = ([(&a, "alice"), (b, "bob"), (c, "carol")], [(d, "dave"), (e, "erin")]);
+    tokio::join!(write_many(&left, &room), write_many(&right, &room));
+    converged(&[&a, b, c], &room).await;
+    converged(&[d, e, f], &room).await;
+    assert!(listed(d, &room, false).await.len() > EACH, "in his half Dave is heard");
+
+    cut(&[&a, b, c], &[d, e, f], false).await;
+    a.connect(d).await;
+    a.connect(e).await;
+    b.connect(f).await;
+    converged(&all, &room).await;
+    let shown = listed(&a, &room, false).await;
+    let everything = listed(&a, &room, true).await;
+    let detail = a.room(&room).await;
+    assert_eq!(everything.len() - shown.len(), EACH / 2 + 1, "Dave's messages and his kick are withheld");
+    assert!(shown.contains(&before), "what Alice had seen when she banned him stays");
+    assert!(shown.contains(&frank_says), "whom Dave threw out is still there");
+    let (_, members) = a.raw("GET", &format!("/v1/rooms/{room}/members"), None).await;
+    for node in &all[1..] {
+        assert_eq!(node.room(&room).await.summary.state_digest, detail.summary.state_digest);
+        assert_eq!(listed(node, &room, false).await, shown);
+        assert_eq!(listed(node, &room, true).await, everything);
+        let (_, theirs) = node.raw("GET", &format!("/v1/rooms/{room}/members"), None).await;
+        let standing = |members: &Value| -> Vec<Value> {
+            let members = members["members"].as_array().unwrap();
+            members.iter().map(|it| json!([it["user"], it["role"], it["membership"]])).collect()
+        };
+        assert_eq!(standing(&theirs), standing(&members));
+    }
+    assert_eq!(detail.summary.members, 5, "Dave is out, Frank is in");
+    assert_eq!(
+        d.refused("POST", &format!("/v1/rooms/{room}/events"), Some(json!({"user": "dave", "text": "?"}))).await.0,
+        403
+    );
+}
