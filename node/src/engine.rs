@@ -85,6 +85,8 @@ pub(crate) struct Shared {
     /// Everything up to this position survives a loss of power.
     durable: watch::Sender<LogPosition>,
     pulling: Mutex<BTreeSet<(PeerId, RoomId)>>,
+    /// Rooms in which this node has asked since its start for what it said there before.
+    found_own: Mutex<BTreeSet<RoomId>>,
     pulls: Semaphore,
     serving: Arc<Semaphore>,
     shutdown: watch::Receiver<bool>,
@@ -144,6 +146,7 @@ impl Engine {
             rooms: Mutex::default(),
             followed: RwLock::default(),
             pulling: Mutex::default(),
+            found_own: Mutex::default(),
             pulls: Semaphore::new(PULLS),
             serving: Arc::new(Semaphore::new(SERVED)),
             shutdown,

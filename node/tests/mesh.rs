@@ -193,6 +193,38 @@ async fn a_backup_of_a_running_node_restores_to_the_same_server_and_rooms() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_server_restored_from_an_old_backup_goes_on_from_what_others_have_of_it() {
+    let a = TestNode::start("a.example.org", &[]).await;
+    let b = TestNode::start("b.example.org", &[a.address().await]).await;
+    b.introduced(&a).await;
+    let room = a.create("alice", "general").await.summary.id;
+    b.join(&room, "bob").await;
+    b.say(&room, "bob", "before the backup").await;
+    let path = b.url("/v1/backup");
+    let backup = b.client.post(path).bearer_auth(b.node.api_token()).send().await.unwrap().bytes().await.unwrap();
+    for turn in 0..5 {
+        b.say(&room, "bob", &format!("after the backup {turn}")).await;
+    }
+    converged(&[&a, &b], &room).await;
+    b.stop().await;
+
+    let restored = tempfile::TempDir::new().unwrap();
+    let store = rocketmesh_node::open_store(restored.path(), 8).unwrap();
+    let (seed, _) = rocketmesh_storage::backup::restore(&store, &mut &backup[..], |_| {}).unwrap();
+    drop(store);
+    let key = rocketmesh_protocol::identity::ServerKey::from_seed(&seed);
+    rocketmesh_node::identity::save(restored.path(), &key).unwrap();
+    let b = TestNode::start_in(restored.path(), "b.example.org", &[a.address().await]).await;
+    // The first thing that happens after the start is somebody writing.
+    b.say(&room, "bob", "where was I?").await;
+    converged(&[&a, &b], &room).await;
+    for node in [&a, &b] {
+        assert_eq!(node.room(&room).await.forks, [], "the server did not fork its chain");
+        assert_eq!(node.texts(&room).await.len(), 7);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn unknown_kinds_are_kept_and_passed_on() {
     let a = TestNode::start("a.example.org", &[]).await;
     let b = TestNode::start("b.example.org", &[a.address().await]).await;

@@ -51,5 +51,8 @@ pub const MAX_ROOMS_PER_REQUEST: usize = 4096;
 /// The most servers in one have-vector.
 pub const MAX_ORIGINS: usize = 10_000;
 
+/// With more tips than this in a lane, member servers join them by merge events once nobody else does.
+pub const MERGE_ABOVE: usize = 8;
+
 /// The most users that a direct room is with, beside its maker.
 pub const MAX_DIRECT: usize = 16;

@@ -66,8 +66,12 @@ pub struct Resolver {
     /// The last event of each chain.
     heads: Vec<u32>,
     current: Option<RoomState>,
-    /// Allowed removals by the server whose events they take.
-    removals: BTreeMap<Origin, Vec<u32>>,
+    /// Whether anything above the last cut takes or loses authority in a conflict.
+    contested: bool,
+    /// Allowed removals by the server whose events they take, ascending; none for those that take anybody's.
+    removals: BTreeMap<Option<Origin>, Vec<u32>>,
+    /// Allowed events by server, ascending.
+    by_origin: BTreeMap<Origin, Vec<u32>>,
     remembered: BTreeMap<Vec<u32>, RoomState>,
 }
 
@@ -166,24 +170,29 @@ impl Resolver {
         if event.header().lane != Lane::State || self.contains(&event.id()) {
             return Changes::default();
         }
-        let content = event.content().unwrap_or(Content::Unknown);
+        let read = event.content();
         if event.header().room.is_none() {
             if let Ok(state) = RoomState::created(event)
                 && self.nodes.is_empty()
             {
-                self.begin(event, content, state);
+                self.begin(event, read.unwrap_or(Content::Unknown), state);
             }
             return Changes::default();
         }
         let Some(refs) = self.refs(event) else { return Changes::default() };
         let Some(before) = self.view(&refs) else { return Changes::default() };
         let header = event.shared_header();
-        let act = match event.content() {
-            Ok(content) => before.authorize(&header, &content).ok().map(|used| before.act(&header, &content, used)),
-            Err(_) => None,
-        };
+        let act = read
+            .as_ref()
+            .ok()
+            .and_then(|content| before.authorize(&header, content).ok().map(|used| before.act(&header, content, used)));
+        let content = read.unwrap_or(Content::Unknown);
+        let before_cuts = self.cuts.len();
         while self.cuts.len() > 1 && self.cuts.last().is_some_and(|cut| refs.iter().all(|at| at < cut)) {
             self.cuts.pop();
+        }
+        if self.cuts.len() < before_cuts {
+            self.contested = self.nodes[self.base() as usize + 1..].iter().any(|node| node.hit);
         }
         let at = self.nodes.len() as u32;
         let (chain, position) = self.chain(event, at);
@@ -296,11 +305,26 @@ impl Resolver {
     fn past(&self, refs: &[u32]) -> Arc<[(u32, u32)]> {
         let base = self.base();
         if let [only] = refs
-            && self.at(*only).base == base
-            && self.at(*only).past.is_empty()
+            && (*only == base || self.at(*only).base == base)
         {
+            // The common case: what the one before saw, and that one.
             let node = self.at(*only);
-            return if *only == base { Arc::default() } else { Arc::new([(node.chain, node.position)]) };
+            if *only == base {
+                return Arc::default();
+            }
+            return match node.past.binary_search_by_key(&node.chain, |(chain, _)| *chain) {
+                Ok(found) => {
+                    let mut past: Arc<[(u32, u32)]> = Arc::from(&*node.past);
+                    if let Some(past) = Arc::get_mut(&mut past) {
+                        past[found].1 = node.position;
+                    }
+                    past
+                }
+                Err(place) => {
+                    let (low, high) = node.past.split_at(place);
+                    low.iter().chain([&(node.chain, node.position)]).chain(high).copied().collect()
+                }
+            };
         }
         let mut past: BTreeMap<u32, u32> = BTreeMap::new();
         let mut see = |chain: u32, position: u32| {
@@ -325,6 +349,10 @@ impl Resolver {
     fn view(&mut self, refs: &[u32]) -> Option<RoomState> {
         if let [only] = refs {
             return Some(self.node(*only)?.view.clone());
+        }
+        if refs.iter().eq(&self.tips) {
+            // Nothing that counts is left out.
+            return self.current.clone();
         }
         if let Some(known) = self.remembered.get(refs) {
             return Some(known.clone());
@@ -398,10 +426,10 @@ impl Resolver {
         self.nodes[at as usize].view = view;
         if let Some(removal) = &act.removal {
             self.nodes[at as usize].effective = true;
-            if let Some((origin, _)) = removal.target() {
-                self.removals.entry(origin).or_default().push(at);
-            }
+            let target = removal.target().map(|(origin, _)| origin);
+            self.removals.entry(target).or_default().push(at);
         }
+        self.by_origin.entry(self.at(at).header.origin).or_default().push(at);
         for behind in self.at(at).refs.clone() {
             self.tips.remove(&behind);
         }
@@ -410,22 +438,19 @@ impl Resolver {
             Changes { timelines: act.removal.as_ref().and_then(reconsider).into_iter().collect(), state: Vec::new() };
         if self.tips.len() == 1 {
             self.cuts.push(at);
+            self.contested = false;
             self.current = Some(self.at(at).view.clone());
             return own;
         }
         let base = self.base();
-        let window = base + 1..at;
-        let before = window.clone().any(|other| self.at(other).hit);
-        let mut hit = false;
-        for other in window {
-            let node = self.at(other);
-            let relevant = act.removal.is_some() || node.act.as_ref().is_some_and(|act| act.removal.is_some());
-            if relevant && (self.takes(other, at) || self.takes(at, other)) {
-                hit = true;
-                self.nodes[other as usize].hit = true;
-            }
+        let before = self.contested;
+        let hits = self.conflicts(at, &act, base);
+        let hit = !hits.is_empty();
+        for other in hits {
+            self.nodes[other as usize].hit = true;
         }
         self.nodes[at as usize].hit = hit;
+        self.contested |= hit;
         if !hit && !before {
             self.advance(at);
             return own;
@@ -439,6 +464,27 @@ impl Resolver {
         changes.timelines.sort_unstable();
         changes.timelines.dedup();
         changes
+    }
+
+    /// The events above `base` from which the one at `at` takes authority, or which take it from that one.
+    fn conflicts(&self, at: u32, act: &Act, base: u32) -> Vec<u32> {
+        fn above(list: Option<&Vec<u32>>, base: u32) -> &[u32] {
+            list.map_or(&[], |list| &list[list.partition_point(|at| *at <= base)..])
+        }
+        let against = [Some(self.at(at).header.origin), None].map(|target| above(self.removals.get(&target), base));
+        let mut found: Vec<u32> = against.concat().into_iter().filter(|other| self.takes(*other, at)).collect();
+        if let Some(removal) = &act.removal {
+            let everybody: Vec<u32>;
+            let targets = match removal.target() {
+                Some((origin, _)) => above(self.by_origin.get(&origin), base),
+                None => {
+                    everybody = (base + 1..at).collect();
+                    &everybody
+                }
+            };
+            found.extend(targets.iter().filter(|other| self.takes(at, **other)));
+        }
+        found
     }
 
     /// Adds an event that is not void to the current state.
@@ -551,7 +597,7 @@ impl Resolver {
         let Some(refs) = self.refs(event) else { return true };
         let Ok(content) = event.content() else { return false };
         let Ok(used) = self.settled(&refs).authorize(header, &content) else { return false };
-        let against = self.removals.get(&header.origin).map(Vec::as_slice).unwrap_or_default();
+        let against = self.removals.get(&Some(header.origin)).map(Vec::as_slice).unwrap_or_default();
         !against.iter().any(|at| {
             let node = self.at(*at);
             let Some(removal) = node.act.as_ref().and_then(|act| act.removal.as_ref()).filter(|_| node.effective)

@@ -2,7 +2,7 @@
 //!
 //! `ROCKETMESH_RECORD_RULES=1 cargo test -p rocketmesh-protocol --test rules` writes the tables anew; what changed then shows
 //! in the difference, for people to judge.
-#![allow(clippy::unwrap_used, missing_docs)]
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, missing_docs)]
 
 mod support;
 

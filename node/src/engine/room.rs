@@ -3,14 +3,16 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use libp2p::gossipsub::MessageAcceptance;
 use libp2p::identity::PeerId;
 use rocketmesh_protocol::authority::{Refusal, RoomState};
 use rocketmesh_protocol::event::{
-    AuthorError, Draft, Event, Lane, OrderKey, RoomType, RoomVersion, UnverifiedEvent, author,
+    AuthorError, Content, Draft, Event, Lane, OrderKey, RoomType, RoomVersion, UnverifiedEvent, author,
 };
 use rocketmesh_protocol::id::{EventId, RoomId};
+use rocketmesh_protocol::limits::MERGE_ABOVE;
 use rocketmesh_protocol::receipt::{Misplaced, Node, Receipt, RoomGraph, receive};
 use rocketmesh_protocol::resolution::{Changes, Resolver};
 use rocketmesh_protocol::room::Outline;
@@ -21,6 +23,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::graph::{Graph, Recent};
 use super::held::Held;
 use super::{Engine, add, sync};
+use crate::clock::random_16;
 use crate::network::{Count, GossipToken};
 
 /// Commands that may wait for a room. Users wait for room in it; gossip does not, and is repaired by sync.
@@ -29,6 +32,8 @@ const COMMANDS: usize = 256;
 const BURST_COMMANDS: usize = 256;
 /// The most events that share one flush.
 const BURST_EVENTS: usize = 2048;
+/// How long a room may have too many tips before a server of a small room joins them.
+const MERGE_DELAY: Duration = Duration::from_secs(5);
 /// Events that are read at a time where verdicts are reconsidered, and where a state graph is read.
 const REVIEWED: usize = 1024;
 
@@ -88,6 +93,8 @@ pub(super) enum RoomCommand {
     State { done: oneshot::Sender<Option<(Arc<RoomState>, usize)>> },
     /// A repair has ended.
     Repaired,
+    /// Time to join tips, if there are still too many.
+    Merge,
 }
 
 pub(super) enum Authored {
@@ -164,6 +171,8 @@ struct RoomTask {
     /// Written before, with another verdict than now.
     changed: BTreeMap<EventId, StoredEvent>,
     repairing: bool,
+    /// Whether a merge is due at some time.
+    merging: bool,
 }
 
 async fn run(engine: Engine, room: RoomId, mut commands: mpsc::Receiver<RoomCommand>, handle: RoomHandle) {
@@ -223,6 +232,7 @@ impl RoomTask {
             fresh: Vec::new(),
             changed: BTreeMap::new(),
             repairing: false,
+            merging: false,
         })
     }
 
@@ -265,6 +275,7 @@ impl RoomTask {
                 let _ = done.send(state.map(|state| (state, self.held.len())));
             }
             RoomCommand::Repaired => self.repairing = false,
+            RoomCommand::Merge => self.merge(owed),
         }
         Ok(())
     }
@@ -518,6 +529,7 @@ impl RoomTask {
         if unheard {
             sync::spread(self.engine.clone(), self.room);
         }
+        self.mind_tips();
         if let Some(peer) = owed.repair_from.filter(|_| !self.repairing && self.held.len() > 0) {
             self.repairing = true;
             sync::repair(self.engine.clone(), self.handle.clone(), self.room, peer, self.held.wanted());
@@ -539,8 +551,53 @@ impl RoomTask {
         self.fresh.clear();
         self.changed.clear();
         match RoomTask::load(self.engine.clone(), self.room, self.handle.clone()) {
-            Ok(loaded) => *self = RoomTask { repairing: self.repairing, ..loaded },
+            Ok(loaded) => *self = RoomTask { repairing: self.repairing, merging: self.merging, ..loaded },
             Err(error) => tracing::error!(room = %self.room, %error, "a room cannot be read from the store"),
+        }
+    }
+
+    /// Whether a lane has more tips than it should have when things are quiet.
+    fn is_frayed(&self, lane: Lane) -> bool {
+        self.outline.tips(lane).len() > MERGE_ABOVE
+    }
+
+    /// Sees to it that too many tips are joined after a random while, unless somebody else does so before.
+    fn mind_tips(&mut self) {
+        let frayed = Lane::ALL.into_iter().any(|lane| self.is_frayed(lane));
+        let servers = self.resolver.current().map_or(0, |state| state.servers().len());
+        if !frayed || self.merging || self.participation != Participation::Joined {
+            return;
+        }
+        self.merging = true;
+        // The more servers there are, the longer the while, so that a few of them act and the others hear of it.
+        let longest = MERGE_DELAY.as_millis() as u64 + 100 * servers as u64;
+        let [a, b, ..] = random_16(&*self.engine.entropy);
+        let delay = Duration::from_millis(u64::from(u16::from_be_bytes([a, b])) * longest / u64::from(u16::MAX));
+        let handle = self.handle.clone();
+        self.engine.background(async move {
+            tokio::time::sleep(delay).await;
+            let _ = handle.send(RoomCommand::Merge).await;
+        });
+    }
+
+    fn merge(&mut self, owed: &mut Owed) {
+        self.merging = false;
+        for lane in Lane::ALL {
+            if !self.is_frayed(lane) {
+                continue;
+            }
+            let mut draft = self.engine.draft(None, &Content::Merge, None);
+            if lane == Lane::Timeline {
+                draft.state_key = None;
+            }
+            match self.author(Authored::Draft(draft)) {
+                Ok(event) => {
+                    add(&self.engine.counters.authored, 1);
+                    owed.publish.push(event);
+                }
+                // A server without a member has nothing to join.
+                Err(error) => tracing::debug!(room = %self.room, %error, "tips were not joined"),
+            }
         }
     }
 

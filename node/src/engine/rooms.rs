@@ -21,6 +21,10 @@ use crate::clock::random_16;
 /// How long one server may take to hand over a room's first part before the next is asked beside it.
 const NEXT_HOLDER: Duration = Duration::from_secs(5);
 
+/// How long the first word in a room waits for somebody who knows what this server has said before, and how often it looks.
+const OWN_CHAIN_WAIT: Duration = Duration::from_secs(3);
+const OWN_CHAIN_GLANCE: Duration = Duration::from_millis(50);
+
 /// Why a room cannot be joined. Nothing changed, but that what was already received of the room is kept.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -125,7 +129,41 @@ impl Engine {
         if !self.holds(&room)? {
             return Err(PostError::UnknownRoom(room));
         }
+        self.find_own_chain(room).await?;
         self.room(room).author(Authored::Draft(draft)).await
+    }
+
+    /// Before the first word in a room since the start: asks other servers for what this one has said there. A node that was
+    /// restored from a backup cannot know that it is one, and would fork its own chain.
+    async fn find_own_chain(&self, room: RoomId) -> Result<(), PostError> {
+        if super::lock(&self.found_own).contains(&room) {
+            return Ok(());
+        }
+        let (state, _) = self.state(room).await?;
+        let others: Vec<PeerId> =
+            state.servers().iter().filter(|origin| **origin != self.origin).map(crate::network::peer_id).collect();
+        let deadline = Instant::now() + OWN_CHAIN_WAIT;
+        let mut asked = BTreeSet::new();
+        while !others.is_empty() && Instant::now() < deadline {
+            let ready = self.network.ready().await.map_err(|_| PostError::Closed)?;
+            let member = ready.into_iter().find(|peer| others.contains(peer) && !asked.contains(peer));
+            let Some(peer) = member else {
+                if !asked.is_empty() {
+                    break;
+                }
+                tokio::time::sleep(OWN_CHAIN_GLANCE).await;
+                continue;
+            };
+            asked.insert(peer);
+            let pulled = tokio::time::timeout_at(deadline, sync::pull(self, room, peer)).await;
+            if matches!(pulled, Ok(Ok(()))) {
+                break;
+            }
+            tracing::debug!(%room, %peer, ?pulled, "a server did not say what it holds of this one");
+        }
+        // With nobody to ask there is nothing to wait for: whoever comes later brings what is missing.
+        super::lock(&self.found_own).insert(room);
+        Ok(())
     }
 
     /// The state of a room that this node holds something of, and how many events wait in it.

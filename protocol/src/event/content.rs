@@ -36,7 +36,7 @@ pub mod kind {
     pub const SERVER: &str = "room.server";
     /// Only servers that are let in may join; state.
     pub const LISTED_ONLY: &str = "room.listed_only";
-    /// Joins state tips; state, by a server on its own, without a body.
+    /// Joins tips of the lane that it is in; by a server on its own, without a body.
     pub const MERGE: &str = "room.merge";
     /// A message.
     pub const MESSAGE: &str = "message";
@@ -410,7 +410,8 @@ impl Content {
                 Ok(Content::JoinRule { rule: read.need(rule, "a rule: open, code or invite")? })
             }
             kind::MERGE => {
-                read.single_state()?;
+                // In either lane: it joins the tips of the one that it is in.
+                read.need(matches!(read.state_key, None | Some("")).then_some(()), "no state key or an empty one")?;
                 read.need(header.body.is_none().then_some(Content::Merge), "no body")
             }
             kind::MESSAGE => {

@@ -33,7 +33,11 @@ pub struct Server {
 impl Server {
     /// The server whose seed is 32 times `seed`.
     pub fn new(seed: u8, localpart: &str) -> Self {
-        let key = ServerKey::from_seed(&[seed; 32]);
+        Server::with_seed(&[seed; 32], localpart)
+    }
+
+    pub fn with_seed(seed: &[u8; 32], localpart: &str) -> Self {
+        let key = ServerKey::from_seed(seed);
         let user = UserId { origin: key.origin(), localpart: localpart.parse().unwrap() };
         Server { key, user }
     }
