@@ -3,6 +3,11 @@
 
 mod support;
 
+use rocketmesh_protocol::event::{Content, Draft, Event, Lane, Membership, Placement, RoomType, RoomVersion, author};
+use rocketmesh_protocol::id::{EventId, RoomId};
+use rocketmesh_protocol::identity::{ServerKey, UserId};
+use rocketmesh_protocol::room::Outline;
+use rocketmesh_storage::{Batch, EventStore, MemoryDisk, Participation, StoredEvent, Verdict};
 use serde_json::{Value, json};
 use support::{TestNode, converged, eventually};
 
@@ -128,4 +133,64 @@ async fn two_halves_of_six_servers_agree_after_a_ban_that_raced_a_promotion() {
         d.refused("POST", &format!("/v1/rooms/{room}/events"), Some(json!({"user": "dave", "text": "?"}))).await.0,
         403
     );
+}
+
+/// A room that twelve servers have made and joined, and this one too, in a store; all of them have said something at once.
+fn frayed(key: &ServerKey) -> (EventStore, RoomId) {
+    let others: Vec<ServerKey> = (1..=12).map(|seed| ServerKey::from_seed(&[seed; 32])).collect();
+    let draft = |content: &Content, number: u64| {
+        let (kind, state_key) = content.kind_and_key();
+        Draft {
+            sender: Some("somebody".parse().unwrap()),
+            kind: kind.to_owned(),
+            state_key,
+            content: content.to_map(&[3; 16]),
+            body: None,
+            time_ms: number,
+        }
+    };
+    let create = Content::Create { room_type: RoomType::Channel, with: Vec::new() };
+    let create = author(&others[0], Placement::first(), draft(&create, 0)).unwrap();
+    let mut outline = Outline::new(create.room(), RoomVersion::DRAFT);
+    let mut events = Vec::new();
+    let mut lamports = std::collections::BTreeMap::new();
+    let mut take = |outline: &mut Outline, event: Event| {
+        outline.add(&event, true);
+        lamports.insert(event.id(), event.header().lamport);
+        events.push(StoredEvent { event, verdict: Verdict::Accepted });
+    };
+    take(&mut outline, create);
+    let write = |outline: &Outline, by: &ServerKey, content: &Content| {
+        let lane = if content.kind_and_key().1.is_some() { Lane::State } else { Lane::Timeline };
+        let lamport = |_: &EventId| Ok::<u64, std::convert::Infallible>(0);
+        let Ok(placement) = outline.placement(by.origin(), lane, lamport);
+        author(by, placement, draft(content, 1)).unwrap()
+    };
+    for by in others[1..].iter().chain([key]) {
+        let user = UserId { origin: by.origin(), localpart: "somebody".parse().unwrap() };
+        let join = Content::Member { user, change: Membership::Join, seen: Vec::new() };
+        let join = write(&outline, by, &join);
+        take(&mut outline, join);
+    }
+    let said: Vec<Event> = others.iter().map(|by| write(&outline, by, &Content::Message { thread: None })).collect();
+    said.into_iter().for_each(|event| take(&mut outline, event));
+    let store = EventStore::in_memory(&MemoryDisk::new()).unwrap();
+    let participation = Participation::Joined;
+    store
+        .put(&Batch { outline: &outline, participation, events: &events, changed: &[], hold: &[], release: &[] })
+        .unwrap();
+    (store, outline.room())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_room_that_many_left_frayed_is_joined_by_a_server_that_says_nothing() {
+    let key = ServerKey::from_seed(&[99; 32]);
+    let (store, room) = frayed(&key);
+    let node = TestNode::start_with("a.example.org", &[], |builder| builder.key(key).store(store)).await;
+    let room = room.to_string();
+    assert_eq!(node.room(&room).await.timeline_tips.len(), 12);
+    eventually("somebody joins the tips", || async { node.room(&room).await.timeline_tips.len() == 1 }).await;
+    let page: Value = node.get(&format!("/v1/rooms/{room}/events?order=desc&limit=1")).await;
+    assert_eq!(page["events"][0]["kind"], "room.merge");
+    assert_eq!(page["events"][0]["sender"], Value::Null);
 }
