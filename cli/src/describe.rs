@@ -24,7 +24,12 @@ pub(crate) fn describe(event: &EventView) -> String {
         _ => format!("* {}", act(event)),
     };
     let said = clean(&said);
-    if event.accepted { said.into_owned() } else { format!("[rejected] {said}") }
+    match (event.accepted, event.withheld, event.reaches) {
+        (false, ..) => format!("[rejected] {said}"),
+        (_, true, _) => format!("[withheld] {said}"),
+        (.., Some(false)) => format!("[without effect] {said}"),
+        _ => said.into_owned(),
+    }
 }
 
 fn message(event: &EventView) -> String {
@@ -37,6 +42,7 @@ fn message(event: &EventView) -> String {
 fn act(event: &EventView) -> String {
     let target = link(event, "target").map_or_else(|| "something".to_owned(), short_id);
     match event.kind.as_str() {
+        kind::EDIT if event.by_moderator => format!("edits {target} as a moderator: {}", body(event, "text")),
         kind::EDIT => format!("edits {target}: {}", body(event, "text")),
         kind::REDACT => match optional(event, "reason") {
             Some(reason) => format!("takes back {target}: {reason}"),
@@ -55,18 +61,43 @@ fn act(event: &EventView) -> String {
         kind::MEMBER => match content(event, "membership") {
             Some("join") => format!("joins{}", on_behalf(event)),
             Some("leave") => format!("leaves{}", on_behalf(event)),
+            Some("invite") => format!("invites {}", whom(event)),
+            Some("kick") => format!("removes {}", whom(event)),
+            Some("ban") => format!("bans {}", whom(event)),
+            Some("unban") => format!("lifts the ban of {}", whom(event)),
             other => format!("sets the membership {}{}", other.unwrap_or("?"), on_behalf(event)),
         },
         kind::ROLE => {
-            let member = event.state_key.as_deref().map_or_else(|| "somebody".to_owned(), short_user);
-            format!("makes {member} {}", content(event, "role").unwrap_or("?"))
+            format!("makes {} {}", whom(event), content(event, "role").unwrap_or("?"))
         }
-        kind::MERGE => "joins the tips of the state".to_owned(),
+        kind::MUTE if is_on(event) => format!("mutes {}", whom(event)),
+        kind::MUTE => format!("lets {} write again", whom(event)),
+        kind::DESCRIPTION => format!("describes the room: {}", body(event, "description")),
+        kind::ANNOUNCEMENT => format!("announces: {}", body(event, "announcement")),
+        kind::JOIN_RULE => format!("sets who may join: {}", content(event, "rule").unwrap_or("?")),
+        kind::SERVER => {
+            let server = event.state_key.as_deref().map_or_else(|| "a server".to_owned(), short_id);
+            format!("sets for {server}: {}", content(event, "rule").unwrap_or("?"))
+        }
+        kind::READ_ONLY | kind::ANNOUNCEMENT_ONLY | kind::ARCHIVED | kind::LISTED_ONLY => {
+            let switch = event.kind.trim_start_matches("room.").replace('_', "-");
+            format!("turns {switch} {}", if is_on(event) { "on" } else { "off" })
+        }
+        kind::MERGE => format!("joins the tips of the {}", event.lane),
         other => match optional(event, "text") {
             Some(text) => format!("{other}: {text}"),
             None => other.to_owned(),
         },
     }
+}
+
+/// Whom an event is about that is about a user.
+fn whom(event: &EventView) -> String {
+    event.state_key.as_deref().map_or_else(|| "somebody".to_owned(), short_user)
+}
+
+fn is_on(event: &EventView) -> bool {
+    event.content.get("on").and_then(Value::as_bool) == Some(true)
 }
 
 /// Whom a member event is about, where that is not its sender.
@@ -118,6 +149,8 @@ pub(crate) fn example(id: &str, kind: &str) -> EventView {
         body_state: "none".to_owned(),
         accepted: true,
         withheld: false,
+        by_moderator: false,
+        reaches: None,
         bytes: 200,
     }
 }

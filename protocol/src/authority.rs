@@ -259,9 +259,19 @@ impl RoomState {
                 used(Rank::Owner, Purpose::Other)
             }
             Content::Message { thread } => self.authorize_speech(&sender, rank, Some(thread.is_some())),
-            Content::Edit { .. } | Content::React { .. } => self.authorize_speech(&sender, rank, None),
-            // Taking something down always works; whether it reaches somebody else's message is judged with the message.
-            Content::Redact { .. } => used(Rank::Member, Purpose::Other),
+            Content::React { .. } => self.authorize_speech(&sender, rank, None),
+            Content::Edit { author, .. } => {
+                let used = self.authorize_speech(&sender, rank, None)?;
+                let needs = used.needs.max(altering(author.as_ref(), &sender));
+                at_least(needs)?;
+                Ok(Used { needs, ..used })
+            }
+            // Taking one's own words down always works.
+            Content::Redact { author, .. } => {
+                let needs = altering(author.as_ref(), &sender);
+                at_least(needs)?;
+                used(needs, Purpose::Other)
+            }
             Content::Unknown => {
                 if header.state_key.is_none() {
                     return self.authorize_speech(&sender, rank, None);
@@ -426,9 +436,9 @@ impl RoomState {
         };
         Refusal::Membership { user: user.clone(), is }
     }
+}
 
-    /// Whether `actor` may change what `author` wrote: the author may, and owners and moderators may.
-    pub fn may_alter(&self, actor: &UserId, author: &UserId) -> bool {
-        actor == author || self.rank(actor) >= Rank::Moderator
-    }
+/// The rank that it takes to change what `author` wrote; one's own without an author.
+fn altering(author: Option<&UserId>, sender: &UserId) -> Rank {
+    if author.is_none_or(|author| author == sender) { Rank::Member } else { Rank::Moderator }
 }

@@ -207,6 +207,16 @@ impl Event {
         Ok(())
     }
 
+    /// Whether this edit or redaction reaches `target`: it names it, and says truly who wrote it. Whether its sender may is
+    /// judged with the event itself, which is why it has to say so.
+    pub fn reaches(&self, target: &Event) -> bool {
+        let (id, author) = match self.content() {
+            Ok(Content::Edit { target, author } | Content::Redact { target, author }) => (target, author),
+            _ => return false,
+        };
+        id == target.id && self.room() == target.room() && author.or_else(|| self.sender()) == target.sender()
+    }
+
     /// Where the event stands in the room's order: causes before effects, and the same on every server.
     pub fn order(&self) -> OrderKey {
         OrderKey { lamport: self.header.lamport, origin: self.header.origin, id: self.id }

@@ -324,8 +324,10 @@ proptest! {
             Content::Label(Label::Topic),
             Content::Merge,
             Content::Message { thread },
-            Content::Edit { target },
-            Content::Redact { target },
+            Content::Edit { target, author: None },
+            Content::Edit { target, author: Some(Server::new(2, "bob").user) },
+            Content::Redact { target, author: None },
+            Content::Redact { target, author: Some(Server::new(2, "bob").user) },
             Content::React { target, remove },
         ];
         let room = TestRoom::made_by(&server);

@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use rocketmesh_protocol::event::{
     Content, Draft, JoinRule, Label, Membership, Placement, Role, RoomType, ServerRule, Switch, author,
 };
+use rocketmesh_protocol::identity::UserId;
 use rocketmesh_protocol::receipt::Receipt;
 use support::Server;
 use support::room::{NONCE, TestRoom, body, draft, join, membership, message, role};
@@ -120,6 +121,9 @@ fn acts() -> Vec<(&'static str, Option<Content>, fn(&Server) -> Draft)> {
         let target = support::room::create(server, RoomType::Channel, NONCE).id();
         by(server, &Content::Message { thread: Some(target) })
     }
+    fn somebody() -> Option<UserId> {
+        Some(Server::new(98, "author").user)
+    }
     fn about(server: &Server, content: fn(rocketmesh_protocol::id::EventId) -> Content) -> Draft {
         by(server, &content(support::room::create(server, RoomType::Channel, NONCE).id()))
     }
@@ -137,9 +141,13 @@ fn acts() -> Vec<(&'static str, Option<Content>, fn(&Server) -> Draft)> {
         ("answer in a thread, announcement-only", switched(Switch::AnnouncementOnly), answer),
         ("write, archived", switched(Switch::Archived), say),
         ("react", None, |server| about(server, |target| Content::React { target, remove: false })),
-        ("edit", None, |server| about(server, |target| Content::Edit { target })),
-        ("redact", None, |server| about(server, |target| Content::Redact { target })),
-        ("redact, archived", switched(Switch::Archived), |server| about(server, |target| Content::Redact { target })),
+        ("edit one's own", None, |server| about(server, |target| Content::Edit { target, author: None })),
+        ("edit others'", None, |server| about(server, |target| Content::Edit { target, author: somebody() })),
+        ("redact one's own", None, |server| about(server, |target| Content::Redact { target, author: None })),
+        ("redact others'", None, |server| about(server, |target| Content::Redact { target, author: somebody() })),
+        ("redact one's own, archived", switched(Switch::Archived), |server| {
+            about(server, |target| Content::Redact { target, author: None })
+        }),
         ("name, topic, description, announcement", None, |server| by(server, &Content::Label(Label::Name))),
         ("set who may join", None, |server| by(server, &Content::JoinRule { rule: JoinRule::Code })),
         ("switch: read-only, announcement-only, archived, listed servers only", None, |server| {

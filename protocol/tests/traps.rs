@@ -257,7 +257,11 @@ fn a_redaction_that_comes_before_its_target() {
     let servers = Server::five();
     let mut room = TestRoom::of(&servers);
     let target = room.say(&servers[BOB], "oops");
-    let redaction = draft(Some(&servers[ALICE].user), &Content::Redact { target: target.id() }, None);
+    let redaction = draft(
+        Some(&servers[ALICE].user),
+        &Content::Redact { target: target.id(), author: Some(servers[BOB].user.clone()) },
+        None,
+    );
     let redaction = room.write(&servers[ALICE], redaction);
     let mut late = TestRoom::empty(room.outline.room());
     let events = room.in_order();
@@ -267,10 +271,14 @@ fn a_redaction_that_comes_before_its_target() {
     assert!(late.held().contains(&redaction.id()), "it waits for what it stands on");
     late.receive(&target);
     assert!(late.accepted().contains(&redaction.id()));
-    let state = late.state();
-    assert!(state.may_alter(&servers[ALICE].user, &servers[BOB].user), "an owner may");
-    assert!(state.may_alter(&servers[BOB].user, &servers[BOB].user), "the author may");
-    assert!(!state.may_alter(&servers[CAROL].user, &servers[BOB].user), "nobody else may");
+    assert!(redaction.reaches(&target));
+    // Somebody else may not; and who passes another's words off as their own reaches nothing.
+    let others = Content::Redact { target: target.id(), author: Some(servers[BOB].user.clone()) };
+    let others = late.author(&servers[CAROL], draft(Some(&servers[CAROL].user), &others, None));
+    assert!(matches!(late.receive(&others), Receipt::Rejected(_)));
+    let own = Content::Redact { target: target.id(), author: None };
+    let own = late.write(&servers[CAROL], draft(Some(&servers[CAROL].user), &own, None));
+    assert!(!own.reaches(&target));
 }
 
 #[test]

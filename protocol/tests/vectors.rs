@@ -280,10 +280,16 @@ fn record_room() -> Recorder {
         recorder.take(name, by, event);
     }
     recorder.write("message with two parents", ALICE, say(ALICE, "you are both here"));
-    recorder.write("edit", ALICE, of(ALICE, &Content::Edit { target: first }, Some(("text", "hello, worlds"))));
+    recorder.write(
+        "edit",
+        ALICE,
+        of(ALICE, &Content::Edit { target: first, author: None }, Some(("text", "hello, worlds"))),
+    );
     recorder.write("reaction", BOB, of(BOB, &Content::React { target: first, remove: false }, Some(("emoji", ":+1:"))));
     recorder.write("reaction taken back", BOB, of(BOB, &Content::React { target: first, remove: true }, None));
-    recorder.write("redaction", CAROL, of(CAROL, &Content::Redact { target: first }, Some(("reason", "spam"))));
+    let redaction = Content::Redact { target: first, author: Some(users[ALICE].clone()) };
+    recorder.write("redaction of another's message by a member", CAROL, of(CAROL, &redaction, None));
+    recorder.write("redaction by a moderator", BOB, of(BOB, &redaction, Some(("reason", "spam"))));
 
     let unknown = Draft {
         kind: "org.example.state".to_owned(),

@@ -50,7 +50,7 @@ pub(super) async fn list(
         .iter()
         .filter_map(|key| store.event(&key.id).transpose())
         .filter(|stored| withheld || !matches!(stored, Ok(stored) if stored.verdict == Verdict::Withheld))
-        .map(|stored| stored.map(|stored| view::event(&stored, &api.engine.names)))
+        .map(|stored| Ok::<_, ApiError>(view::event(&stored?, &api.engine)?))
         .collect::<Result<_, _>>()?;
     let next = (order.len() == limit).then(|| order[limit - 1].id.to_string());
     Ok(Json(EventPage { events, next }))
@@ -75,7 +75,7 @@ pub(super) async fn show(State(api): State<Api>, Path(id): Path<String>) -> Resu
     let id: EventId = id.parse()?;
     let stored: Option<StoredEvent> = api.engine.store.event(&id)?;
     let stored = stored.ok_or_else(|| unknown_event(&id))?;
-    Ok(Json(view::event(&stored, &api.engine.names)))
+    Ok(Json(view::event(&stored, &api.engine)?))
 }
 
 /// Writes an event. When this is answered the event is on disk.
@@ -107,16 +107,21 @@ fn draft(engine: &Engine, post: PostEvent) -> Result<Draft, ApiError> {
         None => Err(ApiError::bad("missing_field", "`member` is missing: the user that this is about")),
     };
     let on = || post.on.ok_or_else(|| ApiError::bad("missing_field", "`on` is missing: true or false"));
+    // Who wrote the target, unless that is the sender: it takes a moderator to change that.
+    let author = || {
+        let written = engine.store.event(&target()?)?.and_then(|stored| stored.event.sender());
+        Ok::<_, ApiError>(written.filter(|author| *author != engine.local(user.clone())))
+    };
     let kind = post.kind.as_deref().unwrap_or(kind::MESSAGE);
     let (content, fields) = match kind {
         kind::MESSAGE => {
             let thread = post.thread.as_deref().map(str::parse).transpose()?;
             (Content::Message { thread }, text("text")?)
         }
-        kind::EDIT => (Content::Edit { target: target()? }, text("text")?),
+        kind::EDIT => (Content::Edit { target: target()?, author: author()? }, text("text")?),
         kind::REDACT => {
             let reason = post.text.as_deref().map_or_else(Map::new, |reason| Map::new().with("reason", reason));
-            (Content::Redact { target: target()? }, reason)
+            (Content::Redact { target: target()?, author: author()? }, reason)
         }
         kind::REACT => {
             let emoji = post.emoji.as_deref();

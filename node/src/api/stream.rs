@@ -123,7 +123,7 @@ impl Follower {
                 self.ready.push_back(StreamEntry {
                     position: entry.position,
                     change: view::change(entry.kind).to_owned(),
-                    event: view::event(&stored, &self.engine.names),
+                    event: view::event(&stored, &self.engine).ok()?,
                 });
             }
         }

@@ -454,6 +454,10 @@ pub struct EventView {
     pub accepted: bool,
     /// Whether it is withheld: allowed, but somebody took the authority that it used away at the same time.
     pub withheld: bool,
+    /// Of an edit or a redaction: whether somebody else than the author of its target made it, as moderators may.
+    pub by_moderator: bool,
+    /// Of an edit or a redaction: whether it reaches its target; none where that is not here, and for other kinds.
+    pub reaches: Option<bool>,
     /// Bytes of the header block and of the body block.
     pub bytes: u64,
 }

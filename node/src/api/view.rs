@@ -1,21 +1,28 @@
 //! From the protocol's types to what the API shows.
 
 use rocketmesh_protocol::codec::{Map, Value as Dag};
-use rocketmesh_protocol::event::Lane;
-use rocketmesh_storage::{LogKind, StoredEvent, Verdict};
+use rocketmesh_protocol::event::{Content, Event, Lane};
+use rocketmesh_storage::{LogKind, StoreError, StoredEvent, Verdict};
 use serde_json::{Value, json};
 
 use crate::api::types::EventView;
-use crate::engine::names::NameBook;
+use crate::engine::Engine;
 
 /// An event.
-pub(super) fn event(stored: &StoredEvent, names: &NameBook) -> EventView {
+///
+/// # Errors
+/// If the store fails.
+pub(super) fn event(stored: &StoredEvent, engine: &Engine) -> Result<EventView, StoreError> {
+    let names = &engine.names;
     let event = &stored.event;
+    let (by_moderator, reaches) = alteration(event, engine)?;
     let header = event.header();
     let sender = event.sender();
     let body = event.body();
     let ids = |ids: &[rocketmesh_protocol::id::EventId]| ids.iter().map(ToString::to_string).collect();
-    EventView {
+    Ok(EventView {
+        by_moderator,
+        reaches,
         id: event.id().to_string(),
         room: event.room().to_string(),
         origin: header.origin.to_string(),
@@ -41,7 +48,19 @@ pub(super) fn event(stored: &StoredEvent, names: &NameBook) -> EventView {
         accepted: stored.verdict != Verdict::Rejected,
         withheld: stored.verdict == Verdict::Withheld,
         bytes: (event.header_block().len() + event.body_block().map_or(0, <[u8]>::len)) as u64,
-    }
+    })
+}
+
+/// Of an edit or a redaction: whether it is a moderator's of somebody else's message, and whether it reaches its target,
+/// where that is here.
+fn alteration(event: &Event, engine: &Engine) -> Result<(bool, Option<bool>), StoreError> {
+    let (target, author) = match event.content() {
+        Ok(Content::Edit { target, author } | Content::Redact { target, author }) => (target, author),
+        _ => return Ok((false, None)),
+    };
+    let by_moderator = author.is_some() && author != event.sender();
+    let target = engine.store.event(&target)?;
+    Ok((by_moderator, target.map(|target| event.reaches(&target.event))))
 }
 
 /// A lane's word.

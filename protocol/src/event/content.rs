@@ -342,11 +342,15 @@ pub enum Content {
     Edit {
         /// The message.
         target: EventId,
+        /// Who wrote it, where that is somebody else than the sender.
+        author: Option<UserId>,
     },
     /// [`kind::REDACT`]; a reason may be in the body.
     Redact {
         /// The message.
         target: EventId,
+        /// Who wrote it, where that is somebody else than the sender.
+        author: Option<UserId>,
     },
     /// [`kind::REACT`]; the emoji is in the body.
     React {
@@ -422,8 +426,8 @@ impl Content {
                 };
                 Ok(Content::Message { thread })
             }
-            kind::EDIT => read.target().map(|target| Content::Edit { target }),
-            kind::REDACT => read.target().map(|target| Content::Redact { target }),
+            kind::EDIT => Ok(Content::Edit { target: read.target()?, author: read.author()? }),
+            kind::REDACT => Ok(Content::Redact { target: read.target()?, author: read.author()? }),
             kind::REACT => {
                 let remove = match read.content.get("remove") {
                     None => false,
@@ -461,7 +465,13 @@ impl Content {
             Content::JoinRule { rule } => Some(Map::new().with("rule", rule.word())),
             Content::Switch { on, .. } => Some(Map::new().with("on", *on)),
             Content::Message { thread } => thread.map(|thread| Map::new().with("thread", thread)),
-            Content::Edit { target } | Content::Redact { target } => Some(Map::new().with("target", *target)),
+            Content::Edit { target, author } | Content::Redact { target, author } => {
+                let map = Map::new().with("target", *target);
+                Some(match author {
+                    Some(author) => map.with("author", author.to_string()),
+                    None => map,
+                })
+            }
             Content::React { target, remove } => {
                 let map = Map::new().with("target", *target);
                 Some(if *remove { map.with("remove", true) } else { map })
@@ -546,6 +556,16 @@ impl Reader<'_> {
     fn link(&self, key: &str, needs: &'static str) -> Result<EventId, ContentError> {
         let link = self.content.get(key).and_then(Value::as_link);
         self.need(link.and_then(|cid| EventId::try_from(cid).ok()), needs)
+    }
+
+    fn author(&self) -> Result<Option<UserId>, ContentError> {
+        match self.content.get("author") {
+            None => Ok(None),
+            Some(value) => {
+                let author = value.as_text().and_then(|text| text.parse().ok());
+                self.need(author, "an author that is a user").map(Some)
+            }
+        }
     }
 
     fn target(&self) -> Result<EventId, ContentError> {
