@@ -43,6 +43,7 @@ demo: ## Let three servers talk in one room on this machine
 
 bench: ## Measure: criterion for the parts, then whole nodes
 	$(CARGO) bench --locked -p rocketmesh-protocol
+	cd protocol/compare && $(CARGO) bench --locked
 	$(CARGO) build --release --locked -p rocketmesh -p rocketmesh-simulations
 	@./target/release/rocketmesh-bench --rocketmesh ./target/release/rocketmesh $(if $(CHAT),--chat "$(CHAT)")
 

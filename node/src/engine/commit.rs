@@ -1,12 +1,17 @@
 //! Group commit: whoever wrote something waits for a flush that began after it, and one flush serves everybody who waits.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use rocketmesh_storage::{EventStore, StoreError};
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 
 /// How many may wait for a flush. Each waiter is a room's task or an administrator's command, and waits its turn.
 const WAITING: usize = 1024;
+
+/// A flush that takes longer than this is worth a line in the log: everything that is said waits for it.
+const SLOW: Duration = Duration::from_secs(1);
 
 type Waiter = oneshot::Sender<Result<(), Arc<StoreError>>>;
 
@@ -42,10 +47,15 @@ async fn flush(store: EventStore, mut queue: mpsc::Receiver<Waiter>) {
     let mut waiters = Vec::new();
     while queue.recv_many(&mut waiters, WAITING).await > 0 {
         let flushed = store.clone();
+        let begun = Instant::now();
         let result = match tokio::task::spawn_blocking(move || flushed.sync()).await {
             Ok(result) => result.map_err(Arc::new),
             Err(panic) => Err(Arc::new(StoreError::Damaged(format!("the flush panicked: {panic}")))),
         };
+        let took = begun.elapsed();
+        if took > SLOW {
+            tracing::warn!(seconds = took.as_secs(), "the disk took long to write; events waited for it");
+        }
         for waiter in waiters.drain(..) {
             // Whoever stopped waiting does not need to know.
             let _ = waiter.send(result.clone());
