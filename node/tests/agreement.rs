@@ -135,6 +135,40 @@ async fn two_halves_of_six_servers_agree_after_a_ban_that_raced_a_promotion() {
     );
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_starts_from_a_snapshot_holds_the_same_room() {
+    let directory = tempfile::TempDir::new().unwrap();
+    let a = TestNode::start_in(directory.path(), "a.example.org", &[]).await;
+    let room = a.create("alice", "general").await.summary.id;
+    let early = a.say(&room, "alice", "before anything").await.event;
+    for number in 0..300 {
+        act(&a, &room, json!({"user": "alice", "kind": "room.topic", "text": format!("topic {number}")})).await;
+    }
+    act(&a, &room, json!({"user": "alice", "kind": "room.read_only", "on": true})).await;
+    let before = a.room(&room).await;
+    let left = a.stop().await;
+    {
+        let store = rocketmesh_node::open_store(left.path(), 8).unwrap();
+        let snapshot = store.snapshot(&room.parse().unwrap()).unwrap().expect("a snapshot was taken");
+        assert!(snapshot.cut.to_string() != room, "it is not the room's beginning");
+    }
+    let a = TestNode::start_in(left.path(), "a.example.org", &[]).await;
+    let after = a.room(&room).await;
+    assert_eq!(after.summary, before.summary);
+    assert_eq!((after.topic, after.settings), (before.topic, before.settings));
+    // Somebody who has nothing yet brings the node back to what is older than the snapshot.
+    let b = TestNode::start("b.example.org", &[a.address().await]).await;
+    b.introduced(&a).await;
+    b.join(&room, "bob").await;
+    converged(&[&a, &b], &room).await;
+    assert_eq!(b.room(&room).await.summary.state_digest, a.room(&room).await.summary.state_digest);
+    let refused =
+        b.refused("POST", &format!("/v1/rooms/{room}/events"), Some(json!({"user": "bob", "text": "?"}))).await;
+    assert_eq!(refused, (403, "read_only".to_owned()));
+    act(&a, &room, json!({"user": "alice", "kind": "redact", "target": early})).await;
+    converged(&[&a, &b], &room).await;
+}
+
 /// A room that twelve servers have made and joined, and this one too, in a store; all of them have said something at once.
 fn frayed(key: &ServerKey) -> (EventStore, RoomId) {
     let others: Vec<ServerKey> = (1..=12).map(|seed| ServerKey::from_seed(&[seed; 32])).collect();

@@ -4,6 +4,7 @@
 //! `docs/rules.md` says the same as a table, and a test holds the two together. What concurrent events make of each other is
 //! [`crate::resolution`]'s.
 
+mod pieces;
 mod state;
 
 pub use state::{Act, Entry, Removal, RoomState, Setter, Value};

@@ -68,6 +68,8 @@ pub struct Resolver {
     current: Option<RoomState>,
     /// Whether anything above the last cut takes or loses authority in a conflict.
     contested: bool,
+    /// Whether the first node stands for everything before it.
+    resumed: bool,
     /// Allowed removals by the server whose events they take, ascending; none for those that take anybody's.
     removals: BTreeMap<Option<Origin>, Vec<u32>>,
     /// Allowed events by server, ascending.
@@ -114,6 +116,27 @@ impl Resolver {
         Self::default()
     }
 
+    /// Goes on from a state that [`Resolver::snapshot`] gave for `cut`. What is older than the cut is not here; an event that
+    /// stands on nothing else finds no state then.
+    pub fn resume(cut: &Event, state: RoomState) -> Self {
+        let mut resolver = Resolver { resumed: true, ..Resolver::default() };
+        let content = cut.content().unwrap_or(Content::Unknown);
+        resolver.begin(cut, content, state);
+        resolver
+    }
+
+    /// An event with everything known in its past, and the state there: all that it takes to go on from here. None while the
+    /// room has several tips.
+    pub fn snapshot(&self) -> Option<(EventId, &RoomState)> {
+        let tip = self.tips.first().filter(|_| self.tips.len() == 1)?;
+        (self.cuts.last() == Some(tip)).then(|| (self.at(*tip).id, &self.at(*tip).view))
+    }
+
+    /// Whether the resolver has what it takes to judge an event whose references are all held.
+    pub fn can_judge(&self, event: &Event) -> bool {
+        event.header().room.is_none() || self.refs(event).is_some()
+    }
+
     /// Whether the state event is here.
     pub fn contains(&self, id: &EventId) -> bool {
         self.places.contains_key(id)
@@ -154,7 +177,7 @@ impl Resolver {
     /// Whether an event is allowed where it stands. None where its state is not here.
     pub fn judge(&mut self, event: &Event) -> Option<Result<Act, Refusal>> {
         if event.header().room.is_none() {
-            return Some(RoomState::created(event).map(|state| created_act(&state)));
+            return Some(RoomState::created(event).map(|_| first_act()));
         }
         let state = self.state_for(event)?;
         let content = match event.content() {
@@ -226,7 +249,7 @@ impl Resolver {
             header: event.shared_header(),
             content,
             refs: Vec::new(),
-            act: Some(created_act(&state)),
+            act: Some(first_act()),
             chain: 0,
             position: 0,
             base: 0,
@@ -261,9 +284,16 @@ impl Resolver {
         let chain = header.self_parent.iter().filter(|_| header.lane == Lane::State);
         let mut all = BTreeSet::new();
         for id in chain.chain(&header.state_frontier) {
-            all.insert(*self.places.get(id)?);
+            match self.places.get(id) {
+                Some(at) => {
+                    all.insert(*at);
+                }
+                // Older than where this began, and so in the past of whatever else is named.
+                None if self.resumed => {}
+                None => return None,
+            }
         }
-        Some(self.reduce(all))
+        if all.is_empty() { None } else { Some(self.reduce(all)) }
     }
 
     fn reduce(&self, all: BTreeSet<u32>) -> Vec<u32> {
@@ -616,9 +646,9 @@ fn reconsider(removal: &crate::authority::Removal) -> Option<Reconsider> {
     Some(Reconsider { origin, from_seq: seen.iter().map(|(seq, _)| seq + 1).max().unwrap_or(0) })
 }
 
-fn created_act(state: &RoomState) -> Act {
+/// What the event does that everything begins with: the state has it already.
+fn first_act() -> Act {
     use crate::authority::{Purpose, Rank, Used};
     let used = Used { rank: Rank::Creator, needs: Rank::Outsider, purpose: Purpose::Other };
-    debug_assert!(state.is_joined(state.creator()));
     Act { sets: Vec::new(), removal: None, used }
 }

@@ -9,6 +9,8 @@
 //! | `h` | room number, origin, lane | lowest and heads: the have-vector |
 //! | `w` | room number, id | what a held event waits for, and the event |
 //! | `l` | position | the local log |
+//! | `p` | room number, hash | a piece of a snapshot of the room's state |
+//! | `n` | room number | the snapshot: where it was taken, what was held then, the hashes of its pieces |
 //! | `s` | name | settings of the node |
 //!
 //! Rooms have short numbers so that a long index does not repeat 32 bytes in each key. Integers in keys are big-endian, so
@@ -16,7 +18,7 @@
 
 use rocketmesh_protocol::codec::{self, Map, Value};
 use rocketmesh_protocol::event::{Lane, OrderKey, RoomVersion, UnverifiedEvent};
-use rocketmesh_protocol::have::LaneHave;
+use rocketmesh_protocol::have::{HaveVector, LaneHave};
 use rocketmesh_protocol::id::{EventId, RoomId};
 use rocketmesh_protocol::identity::Origin;
 use rocketmesh_protocol::room::Tips;
@@ -33,6 +35,8 @@ pub(crate) const HAVE: u8 = b'h';
 pub(crate) const HELD: u8 = b'w';
 pub(crate) const LOG: u8 = b'l';
 pub(crate) const SETTING: u8 = b's';
+pub(crate) const PIECE: u8 = b'p';
+pub(crate) const SNAPSHOT: u8 = b'n';
 
 /// What is kept of a room beside its events and its have-vector.
 pub(crate) struct RoomRecord {
@@ -217,6 +221,22 @@ pub(crate) fn read_room(record: &[u8]) -> Result<RoomRecord, StoreError> {
         })
     };
     read().ok_or_else(|| damaged("the record of a room"))
+}
+
+/// Where a snapshot was taken, what was held of the state then, and the hashes of its pieces.
+pub(crate) type SnapshotRecord = (EventId, HaveVector, Vec<[u8; 32]>);
+
+pub(crate) fn write_snapshot((cut, have, pieces): &SnapshotRecord) -> Vec<u8> {
+    let pieces = pieces.iter().map(|hash| hash.as_slice().into()).collect();
+    encode(Map::new().with("cut", id_value(cut)).with("have", have.encode()).with("pieces", Value::List(pieces)))
+}
+
+pub(crate) fn read_snapshot(record: &[u8]) -> Option<SnapshotRecord> {
+    let value = codec::decode_own(record).ok()?;
+    let map = value.as_map()?;
+    let pieces = map.get("pieces")?.as_list()?.iter().map(|hash| hash.as_bytes()?.try_into().ok());
+    let have = HaveVector::decode(map.get("have")?.as_bytes()?).ok()?;
+    Some((read_id(map.get("cut")?)?, have, pieces.collect::<Option<_>>()?))
 }
 
 pub(crate) fn write_lane(have: &LaneHave) -> Vec<u8> {

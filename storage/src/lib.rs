@@ -25,5 +25,5 @@ pub use error::StoreError;
 pub use memory::MemoryDisk;
 pub use store::{
     Batch, DEFAULT_CACHE_BYTES, EventStore, HeldEvent, LogEntry, LogKind, LogPosition, Participation, RoomEntry,
-    StoredEvent, Verdict,
+    Snapshot, StoredEvent, Verdict,
 };

@@ -9,7 +9,8 @@ use rocketmesh_protocol::id::EventId;
 use rocketmesh_protocol::room::Outline;
 use rocketmesh_protocol::wire::WireEvent;
 use rocketmesh_storage::{
-    Batch, EventStore, HeldEvent, LogKind, MemoryDisk, Participation, StoreError, StoredEvent, Verdict, backup,
+    Batch, EventStore, HeldEvent, LogKind, MemoryDisk, Participation, Snapshot, StoreError, StoredEvent, Verdict,
+    backup,
 };
 use support::Room;
 use tempfile::TempDir;
@@ -152,6 +153,28 @@ fn a_rejected_event_is_kept_and_logged_and_stands_in_no_order() {
         assert_eq!(store.log_after(1, 9).unwrap()[0].kind, LogKind::Rejected);
         assert_eq!(store.order_after(&room.create.room(), None, 9).unwrap().len(), 1);
         assert_eq!(store.chain(&room.create.room(), room.key.origin(), Lane::Timeline, 0, 9).unwrap().len(), 1);
+    }
+}
+
+#[test]
+fn a_snapshot_takes_the_place_of_the_one_before_and_is_read_whole_or_not_at_all() {
+    for medium in Medium::both() {
+        let (room, first) = {
+            let store = medium.open();
+            let (room, _) = filled(&store, 1, 0);
+            let id = room.create.room();
+            assert_eq!(store.snapshot(&id).unwrap(), None);
+            let piece = |text: &str| text.as_bytes().to_vec();
+            let have = room.outline.have().clone();
+            let first = Snapshot { cut: id.into(), have, pieces: vec![piece("root"), piece("same"), piece("old")] };
+            store.put_snapshot(&id, &first).unwrap();
+            assert_eq!(store.snapshot(&id).unwrap(), Some(first.clone()));
+            let second = Snapshot { pieces: vec![piece("root"), piece("same"), piece("new")], ..first.clone() };
+            store.put_snapshot(&id, &second).unwrap();
+            store.sync().unwrap();
+            (id, second)
+        };
+        assert_eq!(medium.open().snapshot(&room).unwrap(), Some(first));
     }
 }
 

@@ -11,13 +11,17 @@ use rocketmesh_protocol::authority::{Refusal, RoomState};
 use rocketmesh_protocol::event::{
     AuthorError, Content, Draft, Event, Lane, OrderKey, RoomType, RoomVersion, UnverifiedEvent, author,
 };
+use rocketmesh_protocol::have::HaveVector;
 use rocketmesh_protocol::id::{EventId, RoomId};
+use rocketmesh_protocol::identity::Origin;
 use rocketmesh_protocol::limits::MERGE_ABOVE;
 use rocketmesh_protocol::receipt::{Misplaced, Node, Receipt, RoomGraph, receive};
 use rocketmesh_protocol::resolution::{Changes, Resolver};
 use rocketmesh_protocol::room::Outline;
 use rocketmesh_protocol::wire::WireEvent;
-use rocketmesh_storage::{Batch, EventStore, HeldEvent, LogPosition, Participation, StoreError, StoredEvent, Verdict};
+use rocketmesh_storage::{
+    Batch, EventStore, HeldEvent, LogPosition, Participation, Snapshot, StoreError, StoredEvent, Verdict,
+};
 use tokio::sync::{mpsc, oneshot};
 
 use super::graph::{Graph, Recent};
@@ -32,6 +36,8 @@ const COMMANDS: usize = 256;
 const BURST_COMMANDS: usize = 256;
 /// The most events that share one flush.
 const BURST_EVENTS: usize = 2048;
+/// How many state events come between two snapshots of a room's state.
+const SNAPSHOT_EVERY: usize = 256;
 /// How long a room may have too many tips before a server of a small room joins them.
 const MERGE_DELAY: Duration = Duration::from_secs(5);
 /// Events that are read at a time where verdicts are reconsidered, and where a state graph is read.
@@ -173,6 +179,8 @@ struct RoomTask {
     repairing: bool,
     /// Whether a merge is due at some time.
     merging: bool,
+    /// How many state events the resolver had when a snapshot was last taken or read.
+    snapshot_at: usize,
 }
 
 async fn run(engine: Engine, room: RoomId, mut commands: mpsc::Receiver<RoomCommand>, handle: RoomHandle) {
@@ -212,7 +220,11 @@ impl RoomTask {
             Some(entry) => (entry.outline, entry.participation),
             None => (Outline::new(room, RoomVersion::DRAFT), Participation::Left),
         };
-        let resolver = state_graph(&engine.store, &outline)?;
+        let resolver = match resumed(&engine.store, &outline)? {
+            Some(resolver) => resolver,
+            None => state_graph(&engine.store, &outline)?,
+        };
+        let snapshot_at = resolver.len();
         let mut held = Held::default();
         for waiting in engine.store.held(&room)? {
             if let Ok(event) = waiting.event.decode().map(UnverifiedEvent::trust) {
@@ -233,6 +245,7 @@ impl RoomTask {
             changed: BTreeMap::new(),
             repairing: false,
             merging: false,
+            snapshot_at,
         })
     }
 
@@ -293,6 +306,7 @@ impl RoomTask {
         let mut work = vec![(event, token)];
         while let Some((event, token)) = work.pop() {
             let id = event.id();
+            self.reach(&event)?;
             let graph = Graph { store: &self.engine.store, undecided: &self.undecided, recent: &self.recent };
             let receipt = receive(&event, &graph, self.outline.have(), &mut self.resolver)?;
             let counters = &self.engine.counters;
@@ -355,6 +369,43 @@ impl RoomTask {
         self.reconsider(&changes)
     }
 
+    /// Reads the whole state graph where an event stands on what is older than the snapshot that the node began with.
+    fn reach(&mut self, event: &Event) -> Result<(), StoreError> {
+        if self.resolver.can_judge(event) {
+            return Ok(());
+        }
+        for id in event.header().references() {
+            // What is not here is waited for.
+            if !self.undecided.contains_key(id) && !self.engine.store.contains(id)? {
+                return Ok(());
+            }
+        }
+        let mut resolver = state_graph(&self.engine.store, &self.outline)?;
+        for id in &self.fresh {
+            if let Some(stored) = self.undecided.get(id) {
+                resolver.insert(&stored.event);
+            }
+        }
+        (self.resolver, self.snapshot_at) = (resolver, 0);
+        Ok(())
+    }
+
+    /// Takes a snapshot of the state if many state events have come since the last one and there is a place for it.
+    fn take_snapshot(&mut self) -> Result<(), StoreError> {
+        if self.resolver.len() < self.snapshot_at + SNAPSHOT_EVERY {
+            return Ok(());
+        }
+        let Some((cut, state)) = self.resolver.snapshot() else { return Ok(()) };
+        let mut have = HaveVector::new();
+        for (origin, lane, held) in self.outline.have().lanes().filter(|(_, lane, _)| *lane == Lane::State) {
+            have.set_lane(origin, lane, held.clone());
+        }
+        let snapshot = Snapshot { cut, have, pieces: state.to_pieces() };
+        self.engine.store.put_snapshot(&self.room, &snapshot)?;
+        self.snapshot_at = self.resolver.len();
+        Ok(())
+    }
+
     /// What an allowed event comes to by everything that is here now.
     fn verdict(&self, event: &Event) -> Verdict {
         let counts = match event.header().lane {
@@ -404,6 +455,7 @@ impl RoomTask {
             None => self.engine.store.event(id)?,
         };
         let Some(mut stored) = stored.filter(|stored| stored.verdict != Verdict::Rejected) else { return Ok(()) };
+        self.reach(&stored.event)?;
         let verdict = self.verdict(&stored.event);
         if verdict != stored.verdict {
             stored.verdict = verdict;
@@ -445,6 +497,7 @@ impl RoomTask {
                 author(&self.engine.key, placement, draft)?
             }
         };
+        self.reach(&event).map_err(store)?;
         let graph = Graph { store: &self.engine.store, undecided: &self.undecided, recent: &self.recent };
         match receive(&event, &graph, self.outline.have(), &mut self.resolver).map_err(store)? {
             Receipt::Accepted { .. } => {
@@ -494,6 +547,7 @@ impl RoomTask {
             release: &owed.release,
         };
         let last = self.engine.store.put(&batch).map_err(Arc::new)?;
+        self.take_snapshot().map_err(Arc::new)?;
         if events.is_empty() {
             return Ok(BTreeMap::new());
         }
@@ -612,9 +666,45 @@ impl RoomTask {
 
 /// Everything that the store holds of a room's state graph.
 fn state_graph(store: &EventStore, outline: &Outline) -> Result<Resolver, StoreError> {
+    let mut resolver = Resolver::new();
+    for event in state_events(store, outline, |_| 0)?.values() {
+        resolver.insert(event);
+    }
+    Ok(resolver)
+}
+
+/// The resolver from the last snapshot on; none if there is no snapshot, or something that came later is older than it.
+fn resumed(store: &EventStore, outline: &Outline) -> Result<Option<Resolver>, StoreError> {
+    let Some(snapshot) = store.snapshot(&outline.room())? else { return Ok(None) };
+    let Some(cut) = store.event(&snapshot.cut)?.map(|stored| stored.event) else { return Ok(None) };
+    let Some(state) = RoomState::from_pieces(&snapshot.pieces) else { return Ok(None) };
+    // With forks a number does not tell what was held.
+    if snapshot.have.lanes().any(|(_, _, lane)| lane.forked()) {
+        return Ok(None);
+    }
+    let mut resolver = Resolver::resume(&cut, state);
+    let held = |origin| snapshot.have.lane(origin, Lane::State).map_or(0, |lane| lane.highest().0 + 1);
+    let newer = state_events(store, outline, held)?;
+    for event in newer.values() {
+        if !resolver.can_judge(event) {
+            return Ok(None);
+        }
+        resolver.insert(event);
+    }
+    // A branch beside what the snapshot held begins with a number that it held.
+    let forked = outline.have().lanes().any(|(_, lane, held)| lane == Lane::State && held.forked());
+    Ok(Some(resolver).filter(|_| !forked))
+}
+
+/// State events of a room in room order, of each server from some sequence number on.
+fn state_events(
+    store: &EventStore,
+    outline: &Outline,
+    from: impl Fn(Origin) -> u64,
+) -> Result<BTreeMap<OrderKey, Event>, StoreError> {
     let mut events: BTreeMap<OrderKey, Event> = BTreeMap::new();
     for (origin, lane, _) in outline.have().lanes().filter(|(_, lane, _)| *lane == Lane::State) {
-        let mut from = 0;
+        let mut from = from(origin);
         loop {
             let page = store.chain(&outline.room(), origin, lane, from, REVIEWED)?;
             for (_, id) in &page {
@@ -628,11 +718,7 @@ fn state_graph(store: &EventStore, outline: &Outline) -> Result<Resolver, StoreE
             }
         }
     }
-    let mut resolver = Resolver::new();
-    for event in events.values() {
-        resolver.insert(event);
-    }
-    Ok(resolver)
+    Ok(events)
 }
 
 impl Engine {

@@ -16,13 +16,13 @@ use crate::identity::{Origin, UserId};
 /// What of a room's state an event sets.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Entry {
-    slot: Slot,
-    origin: Option<Origin>,
-    text: String,
+    pub(super) slot: Slot,
+    pub(super) origin: Option<Origin>,
+    pub(super) text: String,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Slot {
+pub(super) enum Slot {
     Member,
     Role,
     Muted,
@@ -87,7 +87,7 @@ pub struct Setter {
     pub value: Value,
     /// What decides among concurrent ones, the greatest first: the higher rank's word stays; among equals a removal does;
     /// the rest only has to be the same everywhere.
-    standing: (Rank, bool, Origin),
+    pub(super) standing: (Rank, bool, Origin),
     /// The event's place in whatever resolves: no part of what it means.
     pub(crate) at: u32,
 }
@@ -174,12 +174,12 @@ pub struct RoomState {
 }
 
 #[derive(Debug, PartialEq, Eq)]
-struct Root {
-    version: RoomVersion,
-    create: EventId,
-    creator: UserId,
-    room_type: RoomType,
-    with: Vec<UserId>,
+pub(super) struct Root {
+    pub(super) version: RoomVersion,
+    pub(super) create: EventId,
+    pub(super) creator: UserId,
+    pub(super) room_type: RoomType,
+    pub(super) with: Vec<UserId>,
 }
 
 impl PartialEq for RoomState {
@@ -214,6 +214,14 @@ impl RoomState {
         entries.insert_mut(Entry::user(Slot::Member, &creator), vec![setter(Value::Member(Membership::Join))]);
         let root = Root { version, create: event.id(), creator, room_type, with };
         Ok(RoomState { root: Arc::new(root), entries })
+    }
+
+    pub(super) fn of_parts(root: Arc<Root>, entries: RedBlackTreeMapSync<Entry, Vec<Setter>>) -> Self {
+        RoomState { root, entries }
+    }
+
+    pub(super) fn root(&self) -> &Root {
+        &self.root
     }
 
     /// The room's version.

@@ -468,6 +468,41 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(config(400))]
+
+    /// A snapshot and what came after it are as good as everything, or say that they are not enough.
+    #[test]
+    fn whoever_goes_on_from_a_snapshot_comes_to_the_same(
+        (servers, steps) in (2_usize..12).prop_flat_map(|servers| (Just(servers), any_steps(servers, 0..40))),
+        choices in vec(any::<Index>(), 16),
+        place in any::<Index>(),
+    ) {
+        let world = World::after(servers, &steps);
+        let order = world.order(&choices);
+        let at = place.index(order.len());
+        let mut whole = world.resolver(&order[..=at]);
+        let Some((cut, state)) = whole.snapshot() else { return Ok(()) };
+        let pieces = state.to_pieces();
+        let read = RoomState::from_pieces(&pieces).unwrap();
+        prop_assert_eq!(&read, state);
+        prop_assert_eq!(read.to_pieces(), pieces);
+        let mut resumed = Resolver::resume(&world.events[world.places[&cut]], read);
+        for next in &order[at + 1..] {
+            let event = &world.events[*next as usize];
+            if !resumed.can_judge(event) {
+                return Ok(());
+            }
+            prop_assert_eq!(resumed.insert(event), whole.insert(event));
+            prop_assert_eq!(resumed.current(), whole.current());
+            prop_assert_eq!(resumed.is_void(&event.id()), whole.is_void(&event.id()));
+        }
+        for event in world.events.iter().filter(|event| event.header().lane == Lane::Timeline) {
+            prop_assert!(!resumed.can_judge(event) || resumed.shows(event) == whole.shows(event));
+        }
+    }
+}
+
 impl World {
     /// Timeline events whose state is known to the resolver.
     fn timeline_of_known(&self, resolver: &Resolver) -> Vec<&Event> {
