@@ -162,6 +162,44 @@ fn an_administrator_finds_a_way_from_the_first_start_to_a_room_on_two_servers() 
 }
 
 #[test]
+fn a_room_is_kept_in_order_from_the_command_line() {
+    let home = TempDir::new().unwrap();
+    let oslo = Server::start(&home.path().join("oslo"), "oslo.example.org", &[]);
+    let id = oslo.does(&["id"]);
+    oslo.does(&["rooms", "create", "general", "--user", "alice"]);
+    for user in ["bob", "carol"] {
+        oslo.does(&["rooms", "join", "general", "--user", user]);
+    }
+    oslo.does(&["rooms", "mute", "general", "bob", "--user", "alice"]);
+    assert_eq!(oslo.fails(&["send", "general", "--user", "bob", "psst"]).1, "muted");
+    oslo.does(&["rooms", "unmute", "general", "bob", "--user", "alice"]);
+    oslo.does(&["send", "general", "--user", "bob", "thank you"]);
+    oslo.does(&["rooms", "set", "general", "--read-only", "on", "--user", "alice"]);
+    assert_eq!(oslo.fails(&["send", "general", "--user", "bob", "psst"]).1, "read_only");
+    oslo.does(&["rooms", "set", "general", "--read-only", "off", "--user", "alice"]);
+    oslo.does(&["rooms", "ban", "general", "bob", "--user", "alice"]);
+    assert_eq!(oslo.fails(&["rooms", "join", "general", "--user", "bob"]).1, "banned");
+    assert!(oslo.does(&["rooms", "members", "general"]).contains("banned"));
+    oslo.does(&["rooms", "unban", "general", "bob", "--user", "alice"]);
+    oslo.does(&["rooms", "set", "general", "--join", "invite", "--user", "alice"]);
+    let (exit, code, sentence) = oslo.fails(&["rooms", "join", "general", "--user", "bob"]);
+    assert_eq!((exit, code.as_str()), (1, "not_invited"));
+    assert!(sentence.contains("ask a member"), "{sentence}");
+    oslo.does(&["rooms", "invite", "general", "bob", "--user", "carol"]);
+    oslo.does(&["rooms", "join", "general", "--user", "bob"]);
+    oslo.does(&["rooms", "kick", "general", "bob", "--user", "alice"]);
+    oslo.does(&["rooms", "set", "general", "--announcement", "Closing soon", "--user", "alice"]);
+    let shown = oslo.does(&["rooms", "show", "general"]);
+    assert!(shown.contains("joined by invitation") && shown.contains("Closing soon"), "{shown}");
+    assert_eq!(oslo.fails(&["rooms", "set", "general", "--server", &id, "deny", "--user", "alice"]).1, "oneself");
+    let log = oslo.does(&["events", "list", "general"]);
+    for said in ["mutes @bob", "bans @bob", "lifts the ban of @bob", "turns read-only on", "sets who may join: invite"]
+    {
+        assert!(log.contains(said), "{said} is missing from: {log}");
+    }
+}
+
+#[test]
 fn a_banned_server_is_gone_and_policy_is_shown_as_it_was_set() {
     let home = TempDir::new().unwrap();
     let oslo = Server::start(&home.path().join("oslo"), "oslo.example.org", &[]);

@@ -241,6 +241,25 @@ async fn unknown_kinds_are_kept_and_passed_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_moderators_edit_is_shown_as_such_and_a_members_is_refused() {
+    let a = TestNode::start("a.example.org", &[]).await;
+    let room = a.create("alice", "general").await.summary.id;
+    for user in ["bob", "carol"] {
+        a.join(&room, user).await;
+    }
+    let message = a.say(&room, "bob", "teh text").await.event;
+    let path = format!("/v1/rooms/{room}/events");
+    let edit = |user: &str| json!({"user": user, "kind": "edit", "target": message, "text": "the text"});
+    let by_carol = a.refused("POST", &path, Some(edit("carol"))).await;
+    assert_eq!(by_carol, (403, "not_moderator".to_owned()));
+    for (user, by_moderator) in [("bob", false), ("alice", true)] {
+        let posted: serde_json::Value = a.post(&path, edit(user)).await;
+        let event: serde_json::Value = a.get(&format!("/v1/events/{}", posted["event"].as_str().unwrap())).await;
+        assert_eq!((&event["by_moderator"], &event["reaches"]), (&json!(by_moderator), &json!(true)), "{user}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn only_owners_and_moderators_rename_and_owners_give_roles() {
     let a = TestNode::start("a.example.org", &[]).await;
     let b = TestNode::start("b.example.org", &[a.address().await]).await;
