@@ -36,6 +36,7 @@ use rocketmesh_protocol::id::RoomId;
 use rocketmesh_protocol::identity::{Origin, ServerKey, ServerName};
 use rocketmesh_storage::{EventStore, LogPosition};
 use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::time::Instant;
 
 use crate::clock::{Clock, Entropy};
 use crate::network::{Event, NetworkHandle};
@@ -85,6 +86,8 @@ pub(crate) struct Shared {
     /// Everything up to this position survives a loss of power.
     durable: watch::Sender<LogPosition>,
     pulling: Mutex<BTreeSet<(PeerId, RoomId)>>,
+    /// When the engine began.
+    started: Instant,
     /// Rooms in which this node has asked since its start for what it said there before.
     found_own: Mutex<BTreeSet<RoomId>>,
     pulls: Semaphore,
@@ -146,6 +149,7 @@ impl Engine {
             rooms: Mutex::default(),
             followed: RwLock::default(),
             pulling: Mutex::default(),
+            started: Instant::now(),
             found_own: Mutex::default(),
             pulls: Semaphore::new(PULLS),
             serving: Arc::new(Semaphore::new(SERVED)),

@@ -252,10 +252,12 @@ impl RoomState {
                     return Err(Refusal::Oneself);
                 }
                 let above = |user: &UserId| *user == *self.creator() || self.rank(user) > rank;
-                if *rule == ServerRule::Deny
-                    && let Some(user) = self.joined_of(*target).find(above)
-                {
-                    return Err(Refusal::Outranked(user));
+                if *rule == ServerRule::Deny {
+                    let outranks = self.joined_of(*target).find(above);
+                    let creators = (*target == self.creator().origin).then(|| self.creator().clone());
+                    if let Some(user) = creators.or(outranks) {
+                        return Err(Refusal::Outranked(user));
+                    }
                 }
                 used(Rank::Owner, Purpose::Other)
             }
@@ -361,7 +363,7 @@ impl RoomState {
         let held = self.rank(user);
         if user == sender {
             // Giving up what one has is one's own affair, and the only way in which the creator's ownership ends.
-            return if new <= rank && role != self.role(user) { Ok(Rank::Member) } else { Err(Refusal::Oneself) };
+            return if role < self.role(user) { Ok(Rank::Member) } else { Err(Refusal::Oneself) };
         }
         if held == Rank::Creator || held > rank {
             return Err(Refusal::Outranked(user.clone()));

@@ -50,6 +50,8 @@ pub struct Changes {
     pub timelines: Vec<Reconsider>,
     /// State events that were here before and count now, or count no more: see [`Resolver::is_void`].
     pub state: Vec<EventId>,
+    /// Whether it may be any timeline, since a setting of the whole room counts now or counts no more.
+    pub everything: bool,
 }
 
 /// All state events of one room, and what follows from them.
@@ -130,6 +132,11 @@ impl Resolver {
     pub fn snapshot(&self) -> Option<(EventId, &RoomState)> {
         let tip = self.tips.first().filter(|_| self.tips.len() == 1)?;
         (self.cuts.last() == Some(tip)).then(|| (self.at(*tip).id, &self.at(*tip).view))
+    }
+
+    /// Whether the resolver began with a snapshot, and so lacks what is older.
+    pub fn is_partial(&self) -> bool {
+        self.resumed
     }
 
     /// Whether the resolver has what it takes to judge an event whose references are all held.
@@ -460,12 +467,15 @@ impl Resolver {
             self.removals.entry(target).or_default().push(at);
         }
         self.by_origin.entry(self.at(at).header.origin).or_default().push(at);
-        for behind in self.at(at).refs.clone() {
-            self.tips.remove(&behind);
-        }
-        self.tips.insert(at);
-        let own =
-            Changes { timelines: act.removal.as_ref().and_then(reconsider).into_iter().collect(), state: Vec::new() };
+        // Not only what it names: between it and a tip there may be an event that was not allowed.
+        let mut tips = std::mem::take(&mut self.tips);
+        tips.retain(|tip| !self.in_past(*tip, at));
+        tips.insert(at);
+        self.tips = tips;
+        let own = Changes {
+            timelines: act.removal.as_ref().and_then(reconsider).into_iter().collect(),
+            ..Changes::default()
+        };
         if self.tips.len() == 1 {
             self.cuts.push(at);
             self.contested = false;
@@ -476,8 +486,8 @@ impl Resolver {
         let before = self.contested;
         let hits = self.conflicts(at, &act, base);
         let hit = !hits.is_empty();
-        for other in hits {
-            self.nodes[other as usize].hit = true;
+        for other in &hits {
+            self.nodes[*other as usize].hit = true;
         }
         self.nodes[at as usize].hit = hit;
         self.contested |= hit;
@@ -485,8 +495,10 @@ impl Resolver {
             self.advance(at);
             return own;
         }
-        if !hit && act.removal.is_none() {
-            self.settle_quietly(at);
+        if act.removal.is_none() {
+            // It is in nobody's past and takes nothing from anybody: only itself is to be decided on.
+            let taken = hits.iter().any(|removal| self.at(*removal).effective);
+            self.settle_quietly(at, taken);
             return Changes::default();
         }
         let mut changes = self.settle_all(base, at);
@@ -525,11 +537,11 @@ impl Resolver {
         }
     }
 
-    /// Decides on an event that voids nothing and that no removal takes, where other things are void.
-    fn settle_quietly(&mut self, at: u32) {
+    /// Decides on an event that is no removal, where other things are void or this one is taken.
+    fn settle_quietly(&mut self, at: u32, taken: bool) {
         let node = self.at(at);
         let mut state = self.settled(&node.refs);
-        let void = state.authorize(&node.header, &node.content).is_err();
+        let void = taken || state.authorize(&node.header, &node.content).is_err();
         if !void {
             self.set(&mut state, at);
             self.advance(at);
@@ -550,12 +562,12 @@ impl Resolver {
                 if effective != node.effective {
                     changes.timelines.extend(act.removal.as_ref().and_then(reconsider));
                 }
-                if void != node.void {
-                    let users = act.sets.iter().filter_map(|(entry, _)| entry.about_user());
-                    changes.timelines.extend(users.map(|user| Reconsider { origin: user.origin, from_seq: 0 }));
-                    if at != last {
-                        changes.state.push(node.id);
-                    }
+                // What came last was never counted before.
+                if void != node.void && at != last {
+                    let origins = act.sets.iter().filter_map(|(entry, _)| entry.about_server());
+                    changes.timelines.extend(origins.map(|origin| Reconsider { origin, from_seq: 0 }));
+                    changes.everything |= act.sets.iter().any(|(entry, _)| entry.is_about_everybody());
+                    changes.state.push(node.id);
                 }
             }
             (node.void, node.effective) = (void, effective);

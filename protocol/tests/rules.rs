@@ -153,6 +153,7 @@ fn acts() -> Vec<(&'static str, Option<Content>, fn(&Server) -> Draft)> {
         ("switch: read-only, announcement-only, archived, listed servers only", None, |server| {
             by(server, &Content::Switch { switch: Switch::ReadOnly, on: true })
         }),
+        ("make oneself leader", None, |server| role(server, &server.user, Role::Leader)),
         ("step down to member", None, |server| role(server, &server.user, Role::Member)),
         ("state of a kind that nobody here knows", None, |server| Draft {
             kind: "org.example.note".to_owned(),

@@ -411,3 +411,87 @@ fn one_bad_event_does_not_block_those_that_come_after_it() {
     let said = room.say(&servers[BOB], "sorry");
     assert!(counts(&room, &said));
 }
+
+#[test]
+fn a_banned_user_gains_nothing_by_the_rank_that_was_once_theirs() {
+    // Carol was an owner until Alice took it from her; then Bob, a moderator, banned her. Her server pretends to know nothing.
+    let servers = Server::five();
+    let mut room = TestRoom::of(&servers);
+    room.write(&servers[ALICE], role(&servers[ALICE], &servers[BOB].user, Role::Moderator));
+    room.write(&servers[ALICE], role(&servers[ALICE], &servers[CAROL].user, Role::Owner));
+    let old = room.placement(&servers[CAROL], Lane::State);
+    let lower = sighted(&room, role(&servers[ALICE], &servers[CAROL].user, Role::Member));
+    room.write(&servers[ALICE], lower);
+    let content = Content::Member { user: servers[CAROL].user.clone(), change: Membership::Ban, seen: Vec::new() };
+    let ban = sighted(&room, draft(Some(&servers[BOB].user), &content, None));
+    let ban = room.write(&servers[BOB], ban);
+    for drafted in [
+        membership(&servers[CAROL], Membership::Leave),
+        join(&servers[CAROL]),
+        role(&servers[CAROL], &servers[CAROL].user, Role::Moderator),
+        role(&servers[CAROL], &servers[CAROL].user, Role::Leader),
+    ] {
+        let event = author(&servers[CAROL].key, old.clone(), drafted).unwrap();
+        room.receive(&event);
+        let state = room.state();
+        assert_eq!(state.membership(&servers[CAROL].user), Some(Membership::Ban), "{:?}", event.content());
+        assert_eq!(state.rank(&servers[CAROL].user), Rank::Outsider);
+    }
+    assert!(counts(&room, &ban));
+    let back = room.author(&servers[CAROL], join(&servers[CAROL]));
+    assert!(matches!(room.receive(&back), Receipt::Rejected(_) | Receipt::Dropped(_)));
+}
+
+#[test]
+fn whoever_comes_back_after_a_ban_has_no_role_that_was_given_meanwhile() {
+    let mut parted = Parted::with(&[(BOB, Role::Moderator)]);
+    parted.moderate(0, BOB, CAROL, Membership::Ban);
+    parted.give(1, ALICE, CAROL, Role::Owner);
+    let mut met = parted.meet();
+    assert_eq!(met.membership(CAROL), Some(Membership::Ban));
+    let content =
+        Content::Member { user: met.servers[CAROL].user.clone(), change: Membership::Unban, seen: Vec::new() };
+    met.room.write(&met.servers[ALICE], draft(Some(&met.servers[ALICE].user), &content, None));
+    met.room.write(&met.servers[CAROL], join(&met.servers[CAROL]));
+    assert_eq!(met.rank(CAROL), Rank::Member);
+}
+
+#[test]
+fn nobody_makes_themselves_leader() {
+    let servers = Server::five();
+    let mut room = TestRoom::of(&servers);
+    let event = room.author(&servers[BOB], role(&servers[BOB], &servers[BOB].user, Role::Leader));
+    assert!(matches!(room.receive(&event), Receipt::Rejected(_)));
+}
+
+#[test]
+fn a_setting_that_turns_out_void_changes_what_everybody_may_have_said() {
+    // The room is archived. Bob, an owner, opens it, and Carol speaks; Alice has taken his ownership at the same time.
+    let mut parted = Parted::with(&[(BOB, Role::Owner)]);
+    let switch = |on: bool| Content::Switch { switch: Switch::Archived, on };
+    let closed = draft(Some(&parted.servers[ALICE].user), &switch(true), None);
+    let closed = parted.write(0, ALICE, closed);
+    parted.sides[1].receive(&closed);
+    let opened = draft(Some(&parted.servers[BOB].user), &switch(false), None);
+    let opened = parted.write(1, BOB, opened);
+    let said = parted.say(1, CAROL, "at last");
+    parted.give(0, ALICE, BOB, Role::Member);
+    let met = parted.meet();
+    assert!(!met.counts(&opened) && !met.counts(&said));
+}
+
+#[test]
+fn a_rejected_event_between_two_others_leaves_no_tip_behind() {
+    let servers = Server::five();
+    let mut room = TestRoom::of(&servers);
+    let tip = room.placement(&servers[BOB], Lane::State).state_frontier;
+    let refused = room.author(&servers[BOB], rename(&servers[BOB], "mine"));
+    assert!(matches!(room.receive(&refused), Receipt::Rejected(_)));
+    let note =
+        Draft { kind: "org.example.note".to_owned(), state_key: Some(String::new()), ..message(&servers[BOB], "") };
+    let placement = Placement { state_frontier: tip, ..room.placement(&servers[BOB], Lane::State) };
+    let note = author(&servers[BOB].key, placement, note).unwrap();
+    assert!(matches!(room.receive(&note), Receipt::Accepted { .. }));
+    assert_eq!(room.resolver.tips().collect::<Vec<_>>(), [note.id()]);
+    assert!(room.resolver.snapshot().is_some());
+}

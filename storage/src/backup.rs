@@ -9,11 +9,11 @@ use std::io::{self, Read, Write};
 
 use rocketmesh_protocol::codec::{self, Map, Value};
 use rocketmesh_protocol::event::Event;
-use rocketmesh_protocol::id::RoomId;
+use rocketmesh_protocol::id::{EventId, RoomId};
 use rocketmesh_protocol::room::Outline;
 
 use crate::error::StoreError;
-use crate::store::{Batch, EventStore, Participation, StoredEvent, Verdict};
+use crate::store::{Batch, EventStore, LogKind, Participation, StoredEvent, Verdict};
 
 const MAGIC: &[u8] = b"rocketmesh backup 1\n";
 /// No record is longer: an event is the largest.
@@ -65,15 +65,36 @@ pub fn write(store: &EventStore, identity: &[u8; 32], out: &mut dyn Write) -> Re
     for (name, value) in store.settings("")? {
         out.record(Map::new().with("setting", name).with("value", value))?;
     }
+    // Verdicts as they were at the end: later ones may rest on what is not in the backup.
+    let mut verdicts: BTreeMap<EventId, Verdict> = BTreeMap::new();
+    let mut position = 0;
+    while position < end {
+        let entries = store.log_after(position, PAGE)?;
+        let Some(last) = entries.last() else { break };
+        position = last.position;
+        for entry in entries.iter().filter(|entry| entry.position <= end) {
+            match entry.kind {
+                LogKind::Withheld => verdicts.insert(entry.event, Verdict::Withheld),
+                LogKind::Restored => verdicts.insert(entry.event, Verdict::Accepted),
+                _ => None,
+            };
+        }
+    }
     let mut position = 0;
     while position < end {
         let entries = store.log_after(position, PAGE)?;
         let Some(last) = entries.last() else { break };
         position = last.position;
         for entry in entries.iter().filter(|entry| entry.position <= end && entry.kind.is_arrival()) {
-            let Some(StoredEvent { event, verdict }) = store.event(&entry.event)? else {
+            let Some(StoredEvent { event, .. }) = store.event(&entry.event)? else {
                 return Err(StoreError::Damaged(format!("event {} of the log is missing", entry.event)).into());
             };
+            let arrived = match entry.kind {
+                LogKind::Rejected => Verdict::Rejected,
+                LogKind::ArrivedWithheld => Verdict::Withheld,
+                _ => Verdict::Accepted,
+            };
+            let verdict = verdicts.get(&entry.event).copied().unwrap_or(arrived);
             let record = Map::new().with("header", event.header_block()).with("verdict", u64::from(verdict.number()));
             out.record(record.with("body", event.body_block()))?;
             summary.events += 1;

@@ -98,6 +98,15 @@ pub struct LogEntry {
     pub event: EventId,
 }
 
+/// Where reading a chain begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChainStart {
+    /// With the events of this sequence number.
+    At(u64),
+    /// Just behind this event.
+    After(u64, EventId),
+}
+
 /// A snapshot of a room's state: a shortcut past its whole state graph, and nothing that could not be made again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Snapshot {
@@ -484,9 +493,27 @@ impl EventStore {
         from_seq: u64,
         limit: usize,
     ) -> Result<Vec<(u64, EventId)>, StoreError> {
+        self.chain_from(room, origin, lane, ChainStart::At(from_seq), limit)
+    }
+
+    /// As [`EventStore::chain`], from a place in it: for reading it page by page, whatever forks it has.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn chain_from(
+        &self,
+        room: &RoomId,
+        origin: Origin,
+        lane: Lane,
+        start: ChainStart,
+        limit: usize,
+    ) -> Result<Vec<(u64, EventId)>, StoreError> {
         let Some(number) = self.number(room) else { return Ok(Vec::new()) };
         let scan = Scan {
-            from: Bound::Included(layout::chain_key(number, origin, lane, from_seq, None)),
+            from: match start {
+                ChainStart::At(seq) => Bound::Included(layout::chain_key(number, origin, lane, seq, None)),
+                ChainStart::After(seq, id) => Bound::Excluded(layout::chain_key(number, origin, lane, seq, Some(&id))),
+            },
             to: after_prefix(&layout::lane_prefix(layout::CHAIN, number, origin, lane)),
             descending: false,
             limit,

@@ -104,6 +104,7 @@ impl From<PostError> for ApiError {
     fn from(error: PostError) -> Self {
         match error {
             PostError::Refused(refusal) => ApiError::new(StatusCode::FORBIDDEN, refusal.code(), refusal.to_string()),
+            PostError::CatchingUp => ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "catching_up", error.to_string()),
             PostError::Unsupported(_) => {
                 ApiError::new(StatusCode::FORBIDDEN, "room_type_unsupported", error.to_string())
             }

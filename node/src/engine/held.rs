@@ -68,6 +68,11 @@ impl Held {
         Some(waiting)
     }
 
+    /// Whether the event waits.
+    pub(super) fn contains(&self, id: &EventId) -> bool {
+        self.events.contains_key(id)
+    }
+
     /// How many wait.
     pub(super) fn len(&self) -> usize {
         self.events.len()

@@ -16,11 +16,11 @@ use rocketmesh_protocol::id::{EventId, RoomId};
 use rocketmesh_protocol::identity::Origin;
 use rocketmesh_protocol::limits::MERGE_ABOVE;
 use rocketmesh_protocol::receipt::{Misplaced, Node, Receipt, RoomGraph, receive};
-use rocketmesh_protocol::resolution::{Changes, Resolver};
+use rocketmesh_protocol::resolution::{Changes, Reconsider, Resolver};
 use rocketmesh_protocol::room::Outline;
 use rocketmesh_protocol::wire::WireEvent;
 use rocketmesh_storage::{
-    Batch, EventStore, HeldEvent, LogPosition, Participation, Snapshot, StoreError, StoredEvent, Verdict,
+    Batch, ChainStart, EventStore, HeldEvent, LogPosition, Participation, Snapshot, StoreError, StoredEvent, Verdict,
 };
 use tokio::sync::{mpsc, oneshot};
 
@@ -56,6 +56,9 @@ pub enum PostError {
     /// It breaks a limit.
     #[error(transparent)]
     Author(#[from] AuthorError),
+    /// The node was restored or was away, and does not know yet what it has said in the room.
+    #[error("the node is still fetching what it missed in this room; try again in a moment")]
+    CatchingUp,
     /// The node holds nothing of the room.
     #[error("this node does not know the room {0}; join it first")]
     UnknownRoom(RoomId),
@@ -179,6 +182,8 @@ struct RoomTask {
     repairing: bool,
     /// Whether a merge is due at some time.
     merging: bool,
+    /// Whether memory and store have parted, so that the task has to end.
+    lost: bool,
     /// How many state events the resolver had when a snapshot was last taken or read.
     snapshot_at: usize,
 }
@@ -211,6 +216,11 @@ async fn run(engine: Engine, room: RoomId, mut commands: mpsc::Receiver<RoomComm
             result = task.handle(command, &mut owed);
         }
         task.settle(result, owed).await;
+        if task.lost {
+            // The next use reads the room anew. Dropping the receiver answers everybody that waits.
+            engine.forget_room(&room);
+            return;
+        }
     }
 }
 
@@ -245,6 +255,7 @@ impl RoomTask {
             changed: BTreeMap::new(),
             repairing: false,
             merging: false,
+            lost: false,
             snapshot_at,
         })
     }
@@ -371,12 +382,13 @@ impl RoomTask {
 
     /// Reads the whole state graph where an event stands on what is older than the snapshot that the node began with.
     fn reach(&mut self, event: &Event) -> Result<(), StoreError> {
-        if self.resolver.can_judge(event) {
+        if !self.resolver.is_partial() || self.resolver.can_judge(event) {
             return Ok(());
         }
-        for id in event.header().references() {
-            // What is not here is waited for.
-            if !self.undecided.contains_key(id) && !self.engine.store.contains(id)? {
+        let graph = Graph { store: &self.engine.store, undecided: &self.undecided, recent: &self.recent };
+        for id in &event.header().state_frontier {
+            // What is not here is waited for, and what is of the wrong lane or room makes the event a misplaced one.
+            if !graph.node(id)?.is_some_and(|node| node.lane == Lane::State && node.room == self.room) {
                 return Ok(());
             }
         }
@@ -420,7 +432,12 @@ impl RoomTask {
         for id in &changes.state {
             self.review(id)?;
         }
-        for timeline in &changes.timelines {
+        let everything: Vec<Reconsider> = match changes.everything {
+            true => self.outline.origins().into_iter().map(|origin| Reconsider { origin, from_seq: 0 }).collect(),
+            false => Vec::new(),
+        };
+        let timelines = if changes.everything { &everything } else { &changes.timelines };
+        for timeline in timelines {
             let unwritten: Vec<EventId> = self
                 .undecided
                 .values()
@@ -433,14 +450,15 @@ impl RoomTask {
             for id in unwritten {
                 self.review(&id)?;
             }
-            let mut from = timeline.from_seq;
+            let mut start = ChainStart::At(timeline.from_seq);
             loop {
-                let page = self.engine.store.chain(&self.room, timeline.origin, Lane::Timeline, from, REVIEWED)?;
+                let (origin, lane) = (timeline.origin, Lane::Timeline);
+                let page = self.engine.store.chain_from(&self.room, origin, lane, start, REVIEWED)?;
                 for (_, id) in &page {
                     self.review(id)?;
                 }
                 match page.last() {
-                    Some((last, _)) if page.len() == REVIEWED => from = last + 1,
+                    Some((seq, id)) if page.len() == REVIEWED => start = ChainStart::After(*seq, *id),
                     _ => break,
                 }
             }
@@ -537,6 +555,8 @@ impl RoomTask {
         }
         let mut undecided = std::mem::take(&mut self.undecided);
         let events: Vec<StoredEvent> = fresh.iter().filter_map(|id| undecided.remove(id)).collect();
+        // Set free by one thing that it waited for, and waiting for another.
+        let release: Vec<EventId> = owed.release.iter().copied().filter(|id| !self.held.contains(id)).collect();
         let changed: Vec<StoredEvent> = std::mem::take(&mut self.changed).into_values().collect();
         let batch = Batch {
             outline: &self.outline,
@@ -544,10 +564,13 @@ impl RoomTask {
             events: &events,
             changed: &changed,
             hold: &owed.hold,
-            release: &owed.release,
+            release: &release,
         };
         let last = self.engine.store.put(&batch).map_err(Arc::new)?;
-        self.take_snapshot().map_err(Arc::new)?;
+        if let Err(error) = self.take_snapshot() {
+            // The room is no worse off without one.
+            tracing::warn!(room = %self.room, %error, "a snapshot of the state was not written");
+        }
         if events.is_empty() {
             return Ok(BTreeMap::new());
         }
@@ -606,7 +629,11 @@ impl RoomTask {
         self.changed.clear();
         match RoomTask::load(self.engine.clone(), self.room, self.handle.clone()) {
             Ok(loaded) => *self = RoomTask { repairing: self.repairing, merging: self.merging, ..loaded },
-            Err(error) => tracing::error!(room = %self.room, %error, "a room cannot be read from the store"),
+            Err(error) => {
+                // With what it holds in memory it must not go on: part of that was never written.
+                tracing::error!(room = %self.room, %error, "a room cannot be read from the store");
+                self.lost = true;
+            }
         }
     }
 
@@ -627,9 +654,15 @@ impl RoomTask {
         let longest = MERGE_DELAY.as_millis() as u64 + 100 * servers as u64;
         let [a, b, ..] = random_16(&*self.engine.entropy);
         let delay = Duration::from_millis(u64::from(u16::from_be_bytes([a, b])) * longest / u64::from(u16::MAX));
-        let handle = self.handle.clone();
+        let (engine, room, handle) = (self.engine.clone(), self.room, self.handle.clone());
         self.engine.background(async move {
             tokio::time::sleep(delay).await;
+            while let Err(error) = engine.find_own_chain(room).await {
+                if matches!(error, PostError::Closed) {
+                    return;
+                }
+                tokio::time::sleep(MERGE_DELAY).await;
+            }
             let _ = handle.send(RoomCommand::Merge).await;
         });
     }
@@ -704,16 +737,16 @@ fn state_events(
 ) -> Result<BTreeMap<OrderKey, Event>, StoreError> {
     let mut events: BTreeMap<OrderKey, Event> = BTreeMap::new();
     for (origin, lane, _) in outline.have().lanes().filter(|(_, lane, _)| *lane == Lane::State) {
-        let mut from = from(origin);
+        let mut start = ChainStart::At(from(origin));
         loop {
-            let page = store.chain(&outline.room(), origin, lane, from, REVIEWED)?;
+            let page = store.chain_from(&outline.room(), origin, lane, start, REVIEWED)?;
             for (_, id) in &page {
                 if let Some(stored) = store.event(id)? {
                     events.insert(stored.event.order(), stored.event);
                 }
             }
             match page.last() {
-                Some((last, _)) if page.len() == REVIEWED => from = last + 1,
+                Some((seq, id)) if page.len() == REVIEWED => start = ChainStart::After(*seq, *id),
                 _ => break,
             }
         }

@@ -24,6 +24,9 @@ const NEXT_HOLDER: Duration = Duration::from_secs(5);
 /// How long the first word in a room waits for somebody who knows what this server has said before, and how often it looks.
 const OWN_CHAIN_WAIT: Duration = Duration::from_secs(3);
 const OWN_CHAIN_GLANCE: Duration = Duration::from_millis(50);
+/// How long it waits for servers that are connected, and for how long after the start it is refused then.
+const OWN_CHAIN_PATIENCE: Duration = Duration::from_secs(10);
+const OWN_CHAIN_STALLED: Duration = Duration::from_secs(120);
 
 /// Why a room cannot be joined. Nothing changed, but that what was already received of the room is kept.
 #[derive(Debug, thiserror::Error)]
@@ -135,33 +138,46 @@ impl Engine {
 
     /// Before the first word in a room since the start: asks other servers for what this one has said there. A node that was
     /// restored from a backup cannot know that it is one, and would fork its own chain.
-    async fn find_own_chain(&self, room: RoomId) -> Result<(), PostError> {
+    pub(super) async fn find_own_chain(&self, room: RoomId) -> Result<(), PostError> {
         if super::lock(&self.found_own).contains(&room) {
             return Ok(());
         }
         let (state, _) = self.state(room).await?;
         let others: Vec<PeerId> =
             state.servers().iter().filter(|origin| **origin != self.origin).map(crate::network::peer_id).collect();
-        let deadline = Instant::now() + OWN_CHAIN_WAIT;
-        let mut asked = BTreeSet::new();
-        while !others.is_empty() && Instant::now() < deadline {
+        let begun = Instant::now();
+        while !others.is_empty() {
             let ready = self.network.ready().await.map_err(|_| PostError::Closed)?;
-            let member = ready.into_iter().find(|peer| others.contains(peer) && !asked.contains(peer));
-            let Some(peer) = member else {
-                if !asked.is_empty() {
+            let members: Vec<PeerId> = ready.into_iter().filter(|peer| others.contains(peer)).collect();
+            if members.is_empty() {
+                // With nobody to ask there is nothing to wait for: whoever comes later brings what is missing.
+                if begun.elapsed() > OWN_CHAIN_WAIT {
                     break;
                 }
                 tokio::time::sleep(OWN_CHAIN_GLANCE).await;
                 continue;
-            };
-            asked.insert(peer);
-            let pulled = tokio::time::timeout_at(deadline, sync::pull(self, room, peer)).await;
-            if matches!(pulled, Ok(Ok(()))) {
+            }
+            let left = OWN_CHAIN_PATIENCE.saturating_sub(begun.elapsed());
+            if left.is_zero() {
+                // Going on from a chain's middle would fork it. Others may only stall, though, and not for ever.
+                if self.started.elapsed() < OWN_CHAIN_STALLED {
+                    return Err(PostError::CatchingUp);
+                }
                 break;
             }
-            tracing::debug!(%room, %peer, ?pulled, "a server did not say what it holds of this one");
+            for peer in members {
+                match tokio::time::timeout(left, sync::pull(self, room, peer)).await {
+                    Ok(Ok(())) => {
+                        super::lock(&self.found_own).insert(room);
+                        return Ok(());
+                    }
+                    outcome => {
+                        tracing::debug!(%room, %peer, ?outcome, "a server did not say what it holds of this one")
+                    }
+                }
+            }
+            tokio::time::sleep(OWN_CHAIN_GLANCE).await;
         }
-        // With nobody to ask there is nothing to wait for: whoever comes later brings what is missing.
         super::lock(&self.found_own).insert(room);
         Ok(())
     }
@@ -180,7 +196,9 @@ impl Engine {
 
     /// Joins a room: fetches it from any server that has it, then writes the join.
     pub(crate) async fn join(&self, room: RoomId, user: Localpart, wait: Duration) -> Result<Written, JoinError> {
-        if !self.follows(&room) {
+        if self.follows(&room) {
+            self.find_own_chain(room).await?;
+        } else {
             self.obtain(room, wait).await?;
         }
         supported(self.state(room).await?.0.room_type())?;

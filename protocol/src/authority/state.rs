@@ -50,6 +50,16 @@ impl Entry {
         Entry { slot: Slot::Unknown, origin: None, text: format!("{kind}\0{key}") }
     }
 
+    /// The server whose users the entry is about, where it is about some.
+    pub(crate) fn about_server(&self) -> Option<Origin> {
+        self.origin
+    }
+
+    /// Whether what anybody may say depends on the entry.
+    pub(crate) fn is_about_everybody(&self) -> bool {
+        matches!(self.slot, Slot::Switch(_))
+    }
+
     /// The user that the entry is about, for memberships, roles and mutes.
     pub fn about_user(&self) -> Option<UserId> {
         match self.slot {
@@ -421,6 +431,10 @@ impl RoomState {
                 if out && self.standing(user) != Rank::Creator && self.role(user) != Role::Member {
                     sets.push((Entry::user(Slot::Role, user), Value::Role(Role::Member)));
                 }
+                let comes_in = *change == Membership::Join && !self.is_joined(user);
+                if comes_in && self.standing(user) != Rank::Creator && self.role(user) != Role::Member {
+                    sets.push((Entry::user(Slot::Role, user), Value::Role(Role::Member)));
+                }
                 match change {
                     Membership::Kick => removal = takes(user, Rank::Outsider, false, false, seen),
                     Membership::Ban => removal = takes(user, Rank::Outsider, false, true, seen),
@@ -475,7 +489,9 @@ impl RoomState {
         in_past: impl Fn(u32, u32) -> bool,
     ) {
         for (entry, value) in &act.sets {
-            let standing = (act.used.rank, act.removal.is_some(), origin);
+            // What anybody may do gains nothing by the rank of who does it: a ban is not outweighed by a return.
+            let weight = if act.used.needs <= Rank::Member { act.used.needs } else { act.used.rank };
+            let standing = (weight, act.removal.is_some(), origin);
             let mut setters: Vec<Setter> = self.entries.get(entry).cloned().unwrap_or_default();
             if setters.iter().any(|other| other.at == at || in_past(at, other.at)) {
                 continue;
