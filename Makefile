@@ -21,7 +21,7 @@ test: ## Run every test of the workspace
 	$(CARGO) test --workspace --locked
 
 soak: ## Run the long versions of the tests
-	ROCKETMESH_SOAK=1 $(CARGO) test --workspace --locked
+	ROCKETMESH_SOAK=1 $(CARGO) test --release --workspace --locked
 
 verify: ## Check format, lints, docs and dependencies; changes nothing
 	$(CARGO) fmt --all --check

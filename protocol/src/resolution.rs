@@ -5,15 +5,17 @@
 //! - `past(e)` is everything that `e` reaches through its chain and its state frontier. `e` is **allowed** if the rules
 //!   allow it at `resolve(past(e))`; its **rank** is its sender's there, and so is what it sets and what authority it takes
 //!   away. These depend on `past(e)` only and never change. What is not allowed sets nothing.
+//! - An event **rests on** the events that count at `resolve(past(e))` for its sender's membership and role, and on what
+//!   those rest on.
 //! - `state(P, V)`: each entry is set by the events of `P` that are allowed, not in `V`, and not in the past of another
-//!   such event for the same entry; where several remain, the one of the greatest (rank, removal, origin, id) counts.
-//! - `void(k)`: the events `e`, other than effective removals of a rank above `k`, for which the rules do not allow `e` at
-//!   `state(past(e), void(k))`, or which such a removal, concurrent with `e`, takes the authority from.
-//! - A removal of rank `k` is **effective** if it is allowed and not in `void(k)`: only a strictly higher rank can take it
-//!   away, directly or through what it rests on. Equals who remove each other both do.
-//! - An event is **void** if it is in `void(k)` for a `k` below every rank, and `resolve(S) = state(S, void)`.
+//!   such event for the same entry; where several remain, the one of the greatest (weight, removal, origin, id) counts.
+//! - A removal is **effective** if it is allowed, and no effective removal of a strictly higher rank, concurrent with it,
+//!   takes the authority that it used or that something used which it rests on. Equals who remove each other both do.
+//! - `void`: the allowed removals that are not effective, and of all other allowed events those that the rules do not allow
+//!   at `state(past(e), void)`, or from which an effective removal concurrent with them takes the authority that they used.
+//! - `resolve(S) = state(S, void)`.
 //!
-//! Ranks fall in the one recursion and pasts shrink in the other, so that nothing is defined by itself. Nothing depends on
+//! Ranks rise in the one recursion and pasts shrink in the other, so that nothing is defined by itself. Nothing depends on
 //! an order of replay, and an event that is void stops superseding what it had superseded: no state is lost to it.
 //!
 //! [`Resolver`] computes this incrementally. A **cut** is an event that has everything known in its past. What lies behind
@@ -86,6 +88,8 @@ struct Node {
     content: Content,
     /// Events right behind it, without those that others of them have in their past.
     refs: Vec<u32>,
+    /// What its sender's membership and role rest on.
+    rests: Vec<u32>,
     /// None if it is not allowed.
     act: Option<Act>,
     /// Its place: a chain is a server's events without forks.
@@ -224,6 +228,10 @@ impl Resolver {
         if self.cuts.len() < before_cuts {
             self.contested = self.nodes[self.base() as usize + 1..].iter().any(|node| node.hit);
         }
+        let rests = match event.sender().filter(|_| act.is_some()) {
+            Some(sender) => before.grounds(&sender).into_iter().map(|(_, at)| at).collect(),
+            None => Vec::new(),
+        };
         let at = self.nodes.len() as u32;
         let (chain, position) = self.chain(event, at);
         let past = self.past(&refs);
@@ -232,6 +240,7 @@ impl Resolver {
             header,
             content,
             refs,
+            rests,
             act,
             chain,
             position,
@@ -256,6 +265,7 @@ impl Resolver {
             header: event.shared_header(),
             content,
             refs: Vec::new(),
+            rests: Vec::new(),
             act: Some(first_act()),
             chain: 0,
             position: 0,
@@ -601,13 +611,26 @@ impl Resolver {
         }
         let mut effective: Vec<u32> = Vec::new();
         for removals in by_rank.into_values().rev() {
-            let last = removals.last().copied().unwrap_or(base);
-            let up_to: Vec<u32> = members.iter().copied().filter(|at| *at <= last).collect();
-            let (_, void) = self.pass(base, &up_to, &effective);
-            effective.extend(removals.iter().filter(|at| !void.contains(at)));
+            let higher = effective.clone();
+            effective.extend(removals.into_iter().filter(|at| !self.is_removed(*at, &higher)));
         }
         let (states, void) = self.pass(base, members, &effective);
         Evaluation { states, void, effective: effective.into_iter().collect() }
+    }
+
+    /// Whether one of these removals, concurrent with the removal at `at`, takes what that or what it rests on used.
+    fn is_removed(&self, at: u32, by: &[u32]) -> bool {
+        let by: Vec<u32> = by.iter().copied().filter(|other| self.concurrent(*other, at)).collect();
+        let mut seen = BTreeSet::from([at]);
+        let mut waiting = vec![at];
+        while let Some(ground) = waiting.pop().filter(|_| !by.is_empty()) {
+            if by.iter().any(|other| self.takes(*other, ground)) {
+                return true;
+            }
+            // What is older than what these removals have in their past cannot be taken by them; the rest is looked at once.
+            waiting.extend(self.at(ground).rests.iter().copied().filter(|at| seen.insert(*at)));
+        }
+        false
     }
 
     /// The events that are void given these effective removals, and the states after each event.
@@ -618,9 +641,13 @@ impl Resolver {
             let node = self.at(*at);
             let mut state = self.merge(base, &node.refs, |at| states.get(&at), |at| void.contains(&at));
             if node.act.is_some() {
-                let counts = effective.contains(at);
-                let taken = !counts && effective.iter().any(|removal| self.takes(*removal, *at));
-                if taken || !counts && state.authorize(&node.header, &node.content).is_err() {
+                let is_void = if node.act.as_ref().is_some_and(|act| act.removal.is_some()) {
+                    !effective.contains(at)
+                } else {
+                    effective.iter().any(|removal| self.takes(*removal, *at))
+                        || state.authorize(&node.header, &node.content).is_err()
+                };
+                if is_void {
                     void.insert(*at);
                 } else {
                     self.set(&mut state, *at);

@@ -327,6 +327,13 @@ impl RoomState {
         self.setter(&Entry::user(Slot::Role, user))
     }
 
+    /// The events that count for the user's membership and role here, by id and by place.
+    pub(crate) fn grounds(&self, user: &UserId) -> Vec<(EventId, u32)> {
+        let setter = |slot| self.entries.get(&Entry::user(slot, user)).and_then(|setters| setters.first());
+        let both = [setter(Slot::Member), setter(Slot::Role)];
+        both.into_iter().flatten().map(|setter| (setter.event, setter.at)).collect()
+    }
+
     /// The rank that the user has, or would have once joined.
     pub fn standing(&self, user: &UserId) -> Rank {
         let role = self.role(user);
