@@ -94,6 +94,8 @@ pub(super) struct Driver {
     pub(super) awaited: Vec<(PeerId, mpsc::Sender<PeerId>)>,
     /// Rooms of which the engine was too busy to take gossip, and from whom it came.
     pub(super) passed_over: BTreeSet<(PeerId, RoomId)>,
+    /// Servers of the local network.
+    pub(super) nearby: BTreeMap<PeerId, discovery::Nearby>,
     pub(super) dht_bootstrapped: bool,
     shutdown: watch::Receiver<bool>,
 }
@@ -136,6 +138,7 @@ pub(crate) async fn spawn(parts: NetworkParts) -> Result<(NetworkHandle, mpsc::R
         lookups: HashMap::new(),
         awaited: Vec::new(),
         passed_over: BTreeSet::new(),
+        nearby: BTreeMap::new(),
         dht_bootstrapped: false,
         shutdown,
     };
@@ -263,6 +266,7 @@ impl Driver {
         for (peer, room) in std::mem::take(&mut self.passed_over) {
             self.tell(Event::PeerFollows { peer, room });
         }
+        self.dial_nearby(now);
         self.prune_duplicates();
         self.provide_more();
         self.awaited.retain(|(_, found)| !found.is_closed());

@@ -1,5 +1,7 @@
 //! Finding peers and keeping connections in order: bootstrap, mDNS, the DHT, duplicates.
 
+use std::time::Duration;
+
 use libp2p::identity::PeerId;
 use libp2p::kad::{self, GetClosestPeersOk, GetProvidersOk, QueryId, QueryResult};
 use libp2p::swarm::ConnectionId;
@@ -16,6 +18,19 @@ use crate::network::peers::FoundBy;
 
 /// How many rooms are announced in the DHT at the same time. Each costs a lookup; thousands of rooms take turns.
 const ANNOUNCEMENTS: usize = 8;
+
+/// The most servers of the local network that are remembered to be dialled again.
+const NEARBY: usize = 256;
+/// The first pause between two dials of a server of the local network; it doubles up to the longest.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// A server that mDNS has found.
+pub(in crate::network) struct Nearby {
+    address: Multiaddr,
+    next: Instant,
+    pause: Duration,
+}
 
 fn is_relayed(address: &Multiaddr) -> bool {
     transport_of(address) == "relayed"
@@ -50,19 +65,46 @@ impl Driver {
     }
 
     pub(super) fn on_mdns(&mut self, event: mdns::Event) {
-        let mdns::Event::Discovered(found) = event else { return };
         let now = Instant::now();
-        for (peer, address) in found {
-            if peer == *self.swarm.local_peer_id() {
+        match event {
+            mdns::Event::Discovered(found) => {
+                for (peer, address) in found {
+                    if peer == *self.swarm.local_peer_id() {
+                        continue;
+                    }
+                    let known = self.peers.entry(peer, now);
+                    known.found_by.insert(FoundBy::Mdns);
+                    known.note_address(address.clone());
+                    if self.nearby.len() < NEARBY || self.nearby.contains_key(&peer) {
+                        self.nearby.insert(peer, Nearby { address, next: now, pause: FIRST_PAUSE });
+                    }
+                }
+                self.dial_nearby(now);
+            }
+            mdns::Event::Expired(gone) => {
+                for (peer, _) in gone {
+                    self.nearby.remove(&peer);
+                }
+            }
+        }
+    }
+
+    /// Dials servers of the local network that are not connected, again and again with growing pauses: mDNS names a server
+    /// once, and two that dial each other at the same moment both fail, since TCP makes one connection of the two.
+    pub(super) fn dial_nearby(&mut self, now: Instant) {
+        let own = *self.swarm.local_peer_id();
+        for (peer, nearby) in self.nearby.iter_mut().filter(|(_, nearby)| nearby.next <= now) {
+            let known = self.peers.get(peer);
+            if known.is_some_and(|known| known.ban.is_some() || !known.connections.is_empty()) {
+                nearby.pause = FIRST_PAUSE;
+                nearby.next = now + FIRST_PAUSE;
                 continue;
             }
-            let known = self.peers.entry(peer, now);
-            known.found_by.insert(FoundBy::Mdns);
-            known.note_address(address.clone());
-            if known.connections.is_empty() && known.ban.is_none() {
-                // Refused when a dial is under way or the peer is connected by now: both are what is wanted.
-                let _ = self.swarm.dial(DialOpts::peer_id(peer).addresses(vec![address]).build());
-            }
+            // Refused when a dial is under way or the peer is connected by now: both are what is wanted.
+            let _ = self.swarm.dial(DialOpts::peer_id(*peer).addresses(vec![nearby.address.clone()]).build());
+            // One of the two waits longer, so that they do not meet halfway every time.
+            nearby.next = now + nearby.pause * if own < *peer { 1 } else { 3 };
+            nearby.pause = (nearby.pause * 2).min(LONGEST_PAUSE);
         }
     }
 
