@@ -11,8 +11,9 @@
 //!   such event for the same entry; where several remain, the one of the greatest (weight, removal, origin, id) counts.
 //! - A removal is **effective** if it is allowed, and no effective removal of a strictly higher rank, concurrent with it,
 //!   takes the authority that it used or that something used which it rests on. Equals who remove each other both do.
-//! - `void`: the allowed removals that are not effective, and of all other allowed events those that the rules do not allow
-//!   at `state(past(e), void)`, or from which an effective removal concurrent with them takes the authority that they used.
+//! - `void`: the allowed removals that are not effective, and of all other allowed events, as of removals that lower nothing
+//!   at `state(past(e), void)`, those that the rules do not allow there, or from which an effective removal concurrent with
+//!   them takes the authority that they used.
 //! - `resolve(S) = state(S, void)`.
 //!
 //! Ranks rise in the one recursion and pasts shrink in the other, so that nothing is defined by itself. Nothing depends on
@@ -641,12 +642,13 @@ impl Resolver {
             let node = self.at(*at);
             let mut state = self.merge(base, &node.refs, |at| states.get(&at), |at| void.contains(&at));
             if node.act.is_some() {
-                let is_void = if node.act.as_ref().is_some_and(|act| act.removal.is_some()) {
-                    !effective.contains(at)
-                } else {
+                let removes = node.act.as_ref().is_some_and(|act| act.removal.is_some());
+                let loses = || {
                     effective.iter().any(|removal| self.takes(*removal, *at))
                         || state.authorize(&node.header, &node.content).is_err()
                 };
+                let is_void =
+                    removes && !effective.contains(at) || !(removes && state.lowers(&node.content)) && loses();
                 if is_void {
                     void.insert(*at);
                 } else {

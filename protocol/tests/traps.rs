@@ -495,3 +495,31 @@ fn a_rejected_event_between_two_others_leaves_no_tip_behind() {
     assert_eq!(room.resolver.tips().collect::<Vec<_>>(), [note.id()]);
     assert!(room.resolver.snapshot().is_some());
 }
+
+#[test]
+fn a_removal_gives_nothing_that_a_void_grant_gave_before() {
+    // Alice demotes Bob, who at the same time makes Dave an owner, which is void, and then a moderator, which takes from
+    // Dave what he never had.
+    let mut parted = Parted::with(&[(BOB, Role::Owner), (CAROL, Role::Owner)]);
+    parted.give(0, CAROL, BOB, Role::Member);
+    let grant = parted.give(1, BOB, DAVE, Role::Owner);
+    let demotion = parted.give(1, BOB, DAVE, Role::Moderator);
+    let met = parted.meet();
+    assert!(!met.counts(&grant) && !met.counts(&demotion));
+    assert_eq!(met.rank(DAVE), Rank::Member);
+}
+
+#[test]
+fn a_kick_lifts_no_ban_that_a_void_unban_had_lifted() {
+    // Carol demotes Bob, who at the same time lifts Dave's ban, which is void, invites him, and kicks him again.
+    let mut parted = Parted::with(&[(BOB, Role::Owner), (CAROL, Role::Owner)]);
+    let ban = parted.moderate(0, ALICE, DAVE, Membership::Ban);
+    parted.sides[1].receive(&ban);
+    parted.give(0, CAROL, BOB, Role::Member);
+    parted.moderate(1, BOB, DAVE, Membership::Unban);
+    parted.moderate(1, BOB, DAVE, Membership::Invite);
+    let kick = parted.moderate(1, BOB, DAVE, Membership::Kick);
+    let met = parted.meet();
+    assert!(!met.counts(&kick));
+    assert_eq!(met.membership(DAVE), Some(Membership::Ban));
+}

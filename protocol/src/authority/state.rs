@@ -486,7 +486,25 @@ impl RoomState {
         Act { sets, removal, used }
     }
 
-    /// Sets what `act` sets. `superseded` tells of two events, by place, whether the first is in the second's past.
+    /// Whether an event with this content leaves anybody with less than they have here. A removal that does not gives
+    /// something, whatever it was where it was made.
+    pub(crate) fn lowers(&self, content: &Content) -> bool {
+        match content {
+            Content::Member { user, change: Membership::Ban, .. } => self.membership(user) != Some(Membership::Ban),
+            Content::Member { user, .. } => {
+                matches!(self.membership(user), Some(Membership::Join | Membership::Invite))
+            }
+            Content::Role { user, role, .. } => Rank::of(*role) < self.standing(user),
+            Content::Mute { user, on, .. } => *on && !self.is_muted(user),
+            Content::Server { origin, rule, .. } => {
+                *rule == ServerRule::Deny && self.server_rule(*origin) != ServerRule::Deny
+            }
+            Content::JoinRule { rule } => *rule > self.join_rule(),
+            _ => false,
+        }
+    }
+
+    /// Sets what `act` sets. `in_past` tells of two events, by place, whether the first is in the second's past.
     pub(crate) fn apply(
         &mut self,
         event: EventId,
