@@ -656,11 +656,14 @@ fn granted(world: &World, resolver: &Resolver, state: &RoomState, user: &UserId)
     }
     let Some(grant) = state.role_event(user) else { return false };
     let node = resolver.at(resolver.places[&grant]);
-    let giver = UserId { origin: node.header.origin, localpart: node.header.sender.clone().unwrap() };
     if node.void || node.act.as_ref().is_none_or(|act| act.used.rank < Rank::Owner) {
-        return node.effective;
+        return false;
     }
-    let mut before = resolver.clone();
-    let there = before.view(&node.refs).unwrap();
+    let there = resolver.settled(&node.refs);
+    if node.act.as_ref().is_some_and(|act| act.removal.is_some()) && there.lowers(&node.content) {
+        // What is left of a role was given with the role.
+        return there.standing(user) > state.standing(user) && granted(world, resolver, &there, user);
+    }
+    let giver = UserId { origin: node.header.origin, localpart: node.header.sender.clone().unwrap() };
     granted(world, resolver, &there, &giver)
 }
