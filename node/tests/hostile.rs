@@ -17,10 +17,10 @@ use prometheus_client::registry::Registry;
 use rocketmesh_node::api::types::{Audience, NodeStatus, PeerView, Policy, RoomList};
 use rocketmesh_node::network::transport;
 use rocketmesh_protocol::codec::Map;
-use rocketmesh_protocol::event::{Body, Content, Draft, Event, Placement, RoomType, author};
+use rocketmesh_protocol::event::{Body, Content, Draft, Event, Membership, Placement, RoomType, author};
 use rocketmesh_protocol::have::HaveVector;
 use rocketmesh_protocol::id::{EventId, RoomId};
-use rocketmesh_protocol::identity::ServerKey;
+use rocketmesh_protocol::identity::{ServerKey, UserId};
 use rocketmesh_protocol::room::Outline;
 use rocketmesh_protocol::wire::{
     GossipFrame, HELLO_PROTOCOL, Hello, Refused, Request, Response, SYNC_PROTOCOL, WireEvent, topic,
@@ -473,4 +473,77 @@ async fn a_policy_keeps_servers_out_that_are_not_listed() {
     assert_eq!(put(&policy).await.0, 200);
     assert!(matches!(stranger.ask(request).await, Some(Response::Events { .. })));
     quiet_log();
+}
+
+/// Joins a room of which only the create event is there.
+fn newcomer(key: &ServerKey, create: RoomId) -> Event {
+    let user = UserId { origin: key.origin(), localpart: "mallory".parse().unwrap() };
+    let content = Content::Member { user, change: Membership::Join, seen: Vec::new() };
+    let (kind, state_key) = content.kind_and_key();
+    let draft = Draft {
+        sender: Some("mallory".parse().unwrap()),
+        kind: kind.to_owned(),
+        state_key,
+        content: content.to_map(&[2; 16]),
+        body: None,
+        time_ms: 0,
+    };
+    let placement = Placement {
+        room: Some(create),
+        version: rocketmesh_protocol::event::RoomVersion::DRAFT,
+        self_parent: None,
+        parents: Vec::new(),
+        state_frontier: vec![create.into()],
+        lamport: 1,
+    };
+    author(key, placement, draft).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn gossip_that_comes_before_the_introduction_is_taken_once_that_is_made() {
+    let node = TestNode::start("early", &[]).await;
+    let room = node.create("alice", "general").await.summary.id;
+    let mut peer = Attacker::connect(&node, 61, None).await;
+    let topic = peer.follow(&room).await;
+    let join = newcomer(&peer.key, room.parse().unwrap());
+    peer.swarm.behaviour_mut().gossip.publish(topic, GossipFrame::encode(&join)).unwrap();
+    let path = format!("/v1/peers/{}", peer.key.origin());
+    let arrived = eventually("the gossip arrives", || async {
+        let (status, view) = node.raw("GET", &path, None).await;
+        status.is_success() && view["received"]["gossip"] == 1
+    });
+    peer.while_waiting(arrived).await;
+    assert_eq!(node.room(&room).await.summary.members, 1, "nobody has introduced themselves yet");
+    let victim = peer.victim;
+    peer.swarm.behaviour_mut().hello.send_request(&victim, honest().encode());
+    // It answers no comparison with anything that can be read, so that only gossip can have brought the event.
+    let taken = eventually("the event is taken", || async { node.room(&room).await.summary.members == 2 });
+    peer.while_waiting(taken).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_introduction_that_broke_off_is_made_again() {
+    let node = TestNode::start("again", &[]).await;
+    let mut peer = Attacker::connect(&node, 62, None).await;
+    let mut asked = 0;
+    while asked < 2 {
+        let event = tokio::time::timeout(support::PATIENCE, peer.swarm.select_next_some()).await.unwrap();
+        let SwarmEvent::Behaviour(BehaviourEvent::Hello(request_response::Event::Message {
+            message: Message::Request { channel, .. },
+            ..
+        })) = event
+        else {
+            continue;
+        };
+        asked += 1;
+        if asked == 2 {
+            peer.swarm.behaviour_mut().hello.send_response(channel, honest().encode()).unwrap();
+        }
+        // The first one is dropped, as when the connection that carries it is closed as a duplicate.
+    }
+    let path = format!("/v1/peers/{}", peer.key.origin());
+    let introduced = eventually("the peers know each other", || async {
+        node.raw("GET", &path, None).await.1["state"] == "introduced"
+    });
+    peer.while_waiting(introduced).await;
 }

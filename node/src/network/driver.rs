@@ -25,6 +25,7 @@ use crate::network::transport::NodeTransport;
 use crate::network::{DhtMode, NetworkConfig};
 
 mod discovery;
+mod early;
 mod events;
 
 /// How many events may wait for the engine. Beyond it gossip is ignored and requests are refused; sync repairs both.
@@ -94,6 +95,8 @@ pub(super) struct Driver {
     pub(super) awaited: Vec<(PeerId, mpsc::Sender<PeerId>)>,
     /// Rooms of which the engine was too busy to take gossip, and from whom it came.
     pub(super) passed_over: BTreeSet<(PeerId, RoomId)>,
+    /// Gossip of peers that have not introduced themselves yet.
+    pub(super) early: early::EarlyGossip,
     /// Servers of the local network.
     pub(super) nearby: BTreeMap<PeerId, discovery::Nearby>,
     pub(super) dht_bootstrapped: bool,
@@ -138,6 +141,7 @@ pub(crate) async fn spawn(parts: NetworkParts) -> Result<(NetworkHandle, mpsc::R
         lookups: HashMap::new(),
         awaited: Vec::new(),
         passed_over: BTreeSet::new(),
+        early: early::EarlyGossip::default(),
         nearby: BTreeMap::new(),
         dht_bootstrapped: false,
         shutdown,
@@ -263,11 +267,12 @@ impl Driver {
             self.unintroduced.remove(&peer);
             let _ = self.swarm.disconnect_peer_id(peer);
         }
+        self.introduce_again();
         for (peer, room) in std::mem::take(&mut self.passed_over) {
             self.tell(Event::PeerFollows { peer, room });
         }
         self.dial_nearby(now);
-        self.prune_duplicates();
+        self.prune_duplicates(now);
         self.provide_more();
         self.awaited.retain(|(_, found)| !found.is_closed());
     }

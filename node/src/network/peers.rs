@@ -57,6 +57,7 @@ pub(super) enum Introduction {
 pub(super) struct Connection {
     pub(super) address: Multiaddr,
     pub(super) outbound: bool,
+    pub(super) since: Instant,
 }
 
 /// One peer.

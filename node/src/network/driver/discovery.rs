@@ -25,6 +25,9 @@ const NEARBY: usize = 256;
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
+/// How long a second connection with a peer is left alone.
+const DUPLICATE_AGE: Duration = Duration::from_secs(5);
+
 /// A server that mDNS has found.
 pub(in crate::network) struct Nearby {
     address: Multiaddr,
@@ -238,8 +241,8 @@ impl Driver {
     }
 
     /// Two servers that find each other at the same moment hold two connections. The one with the lower id closes all but
-    /// one, so that they never close different ones.
-    pub(super) fn prune_duplicates(&mut self) {
+    /// one, so that they never close different ones, and not before what began on one of them has had time to end.
+    pub(super) fn prune_duplicates(&mut self, now: Instant) {
         let own = *self.swarm.local_peer_id();
         let surplus: Vec<ConnectionId> = self
             .peers
@@ -248,7 +251,9 @@ impl Driver {
             .flat_map(|(_, known)| {
                 let keep = known.connections.iter().find(|(_, connection)| connection.outbound);
                 let keep = keep.or(known.connections.iter().next()).map(|(id, _)| *id);
-                known.connections.keys().copied().filter(move |id| Some(*id) != keep)
+                let old =
+                    known.connections.iter().filter(move |(_, open)| now.duration_since(open.since) >= DUPLICATE_AGE);
+                old.map(|(id, _)| *id).filter(move |id| Some(*id) != keep)
             })
             .collect();
         for connection in surplus {

@@ -10,6 +10,7 @@ use rocketmesh_protocol::wire::{Hello, Refused, Request, Response, common_versio
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::time::Instant;
 
+use super::early::Early;
 use super::{Driver, PASSED_OVER};
 use crate::network::behaviour::BehaviourEvent;
 use crate::network::handle::{Event, GossipToken, IncomingRequest};
@@ -79,12 +80,11 @@ impl Driver {
             known.found_by.insert(FoundBy::Inbound);
         }
         let first = known.connections.is_empty();
-        known.connections.insert(connection, Connection { address, outbound });
+        known.connections.insert(connection, Connection { address, outbound, since: now });
         if first {
             known.introduction = Introduction::Pending;
             self.unintroduced.insert(peer, now + self.config.limits.introduction_timeout);
-            let request = self.swarm.behaviour_mut().hello.send_request(&peer, self.hello.encode());
-            self.hellos.insert(request, peer);
+            self.introduce(peer);
         }
         if let ConnectedPoint::Listener { local_addr, .. } = endpoint {
             self.on_inbound(local_addr);
@@ -106,6 +106,24 @@ impl Driver {
             self.unintroduced.remove(&peer);
             self.awaited.retain(|(awaited, _)| *awaited != peer);
             self.bootstrap.lost(&peer, Instant::now());
+            for early in self.early.take(&peer) {
+                self.hand_over(peer, early, false);
+            }
+        }
+    }
+
+    fn introduce(&mut self, peer: PeerId) {
+        let request = self.swarm.behaviour_mut().hello.send_request(&peer, self.hello.encode());
+        self.hellos.insert(request, peer);
+    }
+
+    /// An introduction goes down with the connection that it was made over, which may have been one of two. It is made
+    /// again at the next tick, not at once: a peer that refuses every one must not be asked without pause.
+    pub(super) fn introduce_again(&mut self) {
+        let own = self.hellos.values().copied().collect::<std::collections::BTreeSet<PeerId>>();
+        let again: Vec<PeerId> = self.unintroduced.keys().filter(|peer| !own.contains(peer)).copied().collect();
+        for peer in again {
+            self.introduce(peer);
         }
     }
 
@@ -152,6 +170,9 @@ impl Driver {
         let is_ready = known.ready();
         let name = known.name();
         self.unintroduced.remove(&peer);
+        for early in self.early.take(&peer) {
+            self.hand_over(peer, early, is_ready);
+        }
         if is_ready && !was_ready {
             self.tell(Event::PeerReady { peer, name });
             for (_, found) in self.awaited.extract_if(.., |(awaited, _)| *awaited == peer) {
@@ -225,25 +246,15 @@ impl Driver {
         match event {
             gossipsub::Event::Message { propagation_source: peer, message_id: id, message } => {
                 let token = GossipToken { id, peer };
-                let ready = self.peers.get_mut(&peer).is_some_and(|known| {
-                    known.counters.gossip += 1;
-                    known.ready()
-                });
-                let room = self.topics.get(&message.topic).copied();
-                let taken = match room.filter(|_| ready) {
-                    Some(room) => {
-                        let event = Event::Gossip { peer, room, bytes: message.data, token: token.clone() };
-                        let taken = self.engine.try_send(event).is_ok();
-                        if !taken && self.passed_over.len() < PASSED_OVER {
-                            self.passed_over.insert((peer, room));
-                        }
-                        taken
-                    }
-                    None => false,
-                };
-                if !taken {
-                    let gossip = &mut self.swarm.behaviour_mut().gossip;
-                    gossip.report_message_validation_result(&token.id, &peer, MessageAcceptance::Ignore);
+                let Some(known) = self.peers.get_mut(&peer) else { return self.ignore(&token) };
+                known.counters.gossip += 1;
+                let (ready, pending) = (known.ready(), known.introduction == Introduction::Pending);
+                let Some(room) = self.topics.get(&message.topic).copied() else { return self.ignore(&token) };
+                let early = Early { room, bytes: message.data, token };
+                if !pending {
+                    self.hand_over(peer, early, ready);
+                } else if let Err(early) = self.early.keep(peer, early) {
+                    self.hand_over(peer, early, false);
                 }
             }
             gossipsub::Event::Subscribed { peer_id: peer, topic } => {
@@ -255,6 +266,23 @@ impl Driver {
             }
             _ => {}
         }
+    }
+
+    /// Hands gossip of a peer that is ready to the engine, and passes over what it has no time for.
+    fn hand_over(&mut self, peer: PeerId, early: Early, ready: bool) {
+        let Early { room, bytes, token } = early;
+        if ready && self.engine.try_send(Event::Gossip { peer, room, bytes, token: token.clone() }).is_ok() {
+            return;
+        }
+        if ready && self.passed_over.len() < PASSED_OVER {
+            self.passed_over.insert((peer, room));
+        }
+        self.ignore(&token);
+    }
+
+    fn ignore(&mut self, token: &GossipToken) {
+        let gossip = &mut self.swarm.behaviour_mut().gossip;
+        gossip.report_message_validation_result(&token.id, &token.peer, MessageAcceptance::Ignore);
     }
 
     /// Tells the engine, unless it is busy: whatever this would have set off is set off again within a minute.
