@@ -136,6 +136,7 @@ impl Config {
                 max_incoming: (max_connections / 2).max(8),
                 ..NetworkLimits::default()
             },
+            tuning: crate::Tuning::default(),
         })
     }
 

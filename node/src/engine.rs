@@ -40,6 +40,7 @@ use tokio::time::Instant;
 
 use crate::clock::{Clock, Entropy};
 use crate::network::{Event, NetworkHandle};
+use crate::tuning::Tuning;
 use commit::Committer;
 use names::NameBook;
 use policy::PolicyBook;
@@ -66,6 +67,7 @@ pub(crate) struct EngineParts {
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) policy: PolicyBook,
     pub(crate) name: Option<ServerName>,
+    pub(crate) tuning: Tuning,
     pub(crate) shutdown: watch::Receiver<bool>,
 }
 
@@ -79,6 +81,7 @@ pub(crate) struct Shared {
     pub(crate) policy: PolicyBook,
     pub(crate) names: NameBook,
     pub(crate) counters: Counters,
+    pub(crate) tuning: Tuning,
     committer: Committer,
     rooms: Mutex<BTreeMap<RoomId, RoomHandle>>,
     /// Digests of the rooms that this node follows; none where it has to be computed again.
@@ -133,10 +136,11 @@ impl Engine {
         parts: EngineParts,
         events: mpsc::Receiver<Event>,
     ) -> Result<Self, rocketmesh_storage::StoreError> {
-        let EngineParts { key, store, network, clock, entropy, policy, name, shutdown } = parts;
+        let EngineParts { key, store, network, clock, entropy, policy, name, tuning, shutdown } = parts;
         let engine = Engine(Arc::new(Shared {
             origin: key.origin(),
             names: NameBook::new(key.origin(), name),
+            tuning,
             committer: Committer::spawn(store.clone()),
             durable: watch::channel(store.log_end()).0,
             key,
@@ -158,6 +162,7 @@ impl Engine {
         engine.follow_stored_rooms().await?;
         tokio::spawn(intake::run(engine.clone(), events));
         tokio::spawn(sync::run(engine.clone()));
+        tokio::spawn(sync::keep_company(engine.clone()));
         Ok(engine)
     }
 

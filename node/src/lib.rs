@@ -15,11 +15,14 @@
 //! request).
 
 pub mod api;
+pub mod client;
 pub mod clock;
 pub mod config;
 pub mod engine;
 pub mod identity;
 pub mod network;
 mod node;
+mod tuning;
 
 pub use node::{Node, NodeBuilder, StartError, address_file, open_store, store_directory, token_file};
+pub use tuning::Tuning;

@@ -31,6 +31,8 @@ use libp2p::Multiaddr;
 use libp2p::identity::PeerId;
 use rocketmesh_protocol::identity::Origin;
 
+use crate::tuning::Tuning;
+
 /// Bounds of the network. Every one has its reason beside it; sizes of messages are the protocol's.
 #[derive(Clone, Debug)]
 pub struct NetworkLimits {
@@ -102,6 +104,8 @@ pub struct NetworkConfig {
     pub dht: DhtMode,
     /// Bounds.
     pub limits: NetworkLimits,
+    /// What trades bytes for delay.
+    pub tuning: Tuning,
 }
 
 /// The PeerId of an origin.

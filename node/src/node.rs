@@ -16,13 +16,15 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::api::{self, ApiParts};
+use crate::client::Client;
 use crate::clock::{Clock, Entropy, SystemClock, SystemEntropy};
 use crate::config::{Config, ConfigError, Loaded};
 use crate::engine::policy::PolicyBook;
 use crate::engine::{Engine, EngineParts};
 use crate::identity::{self, IdentityError};
 use crate::network::transport::{self, NodeTransport};
-use crate::network::{self, NetworkError, NetworkParts};
+use crate::network::{self, NetworkConfig, NetworkError, NetworkParts};
+use crate::tuning::Tuning;
 
 const STORE_DIRECTORY: &str = "store";
 const TOKEN_FILE: &str = "api.token";
@@ -75,6 +77,7 @@ pub struct NodeBuilder {
     entropy: Arc<dyn Entropy>,
     hello: Option<Hello>,
     api: bool,
+    tuning: Tuning,
 }
 
 impl NodeBuilder {
@@ -89,6 +92,7 @@ impl NodeBuilder {
             entropy: Arc::new(SystemEntropy),
             hello: None,
             api: true,
+            tuning: Tuning::default(),
         }
     }
 
@@ -146,6 +150,13 @@ impl NodeBuilder {
         self
     }
 
+    /// Spreads and repairs by these numbers.
+    #[must_use]
+    pub fn tuning(mut self, tuning: Tuning) -> Self {
+        self.tuning = tuning;
+        self
+    }
+
     /// Serves no API.
     #[must_use]
     pub fn without_api(mut self) -> Self {
@@ -161,7 +172,7 @@ impl NodeBuilder {
         let started = Instant::now();
         let config = &self.loaded.config;
         let data_dir = config.data_dir.clone();
-        let network_config = config.network()?;
+        let network_config = NetworkConfig { tuning: self.tuning, ..config.network()? };
         let name = config.server_name()?;
         // The store first: its lock keeps a second process from the key file and the token too.
         let store = match self.store {
@@ -207,6 +218,7 @@ impl NodeBuilder {
                 entropy: Arc::clone(&self.entropy),
                 policy,
                 name: name.clone(),
+                tuning: self.tuning,
                 shutdown: down.clone(),
             },
             events,
@@ -261,6 +273,11 @@ impl Node {
     /// The API's bearer token.
     pub fn api_token(&self) -> &str {
         &self.token
+    }
+
+    /// What users can do on this node, from within the process.
+    pub fn client(&self) -> Client {
+        Client::new(self.engine.clone())
     }
 
     /// Hands wire bytes to a room as an answer of a peer would, and returns once what is sound is durable: the whole way

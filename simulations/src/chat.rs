@@ -12,6 +12,8 @@ pub struct Line {
     pub nick: String,
     /// What.
     pub text: String,
+    /// When, in minutes of the day; a log that goes past midnight goes on counting.
+    pub minute: u64,
 }
 
 /// A conversation.
@@ -43,8 +45,12 @@ const BUILT_IN: [(&str, &str); 14] = [
 impl Chat {
     /// A short conversation between six people.
     pub fn built_in() -> Self {
-        let line = |(nick, text): (&str, &str)| Line { nick: nick.to_owned(), text: text.to_owned() };
-        Chat { lines: BUILT_IN.into_iter().map(line).collect(), skipped: 0 }
+        let line = |(at, (nick, text)): (usize, (&str, &str))| Line {
+            nick: nick.to_owned(),
+            text: text.to_owned(),
+            minute: 8 * 60 + at as u64 / 5,
+        };
+        Chat { lines: BUILT_IN.into_iter().enumerate().map(line).collect(), skipped: 0 }
     }
 
     /// Reads an IRC log with lines like `[12:34] <nick> text` or `[12:34]  * nick does something`.
@@ -66,7 +72,15 @@ impl Chat {
         let mut chat = Chat::default();
         for line in log.lines().filter(|line| !line.trim().is_empty()) {
             match parse_line(line) {
-                Some(line) => chat.lines.push(line),
+                Some(mut line) => {
+                    let before = chat.lines.last().map_or(0, |before: &Line| before.minute);
+                    while line.minute + 12 * 60 < before {
+                        line.minute += 24 * 60;
+                    }
+                    // A clock that was set back a little does not make words unsaid.
+                    line.minute = line.minute.max(before);
+                    chat.lines.push(line);
+                }
                 None => chat.skipped += 1,
             }
         }
@@ -86,7 +100,9 @@ impl Chat {
 }
 
 fn parse_line(line: &str) -> Option<Line> {
-    let said = line.strip_prefix('[')?.split_once(']')?.1;
+    let (clock, said) = line.strip_prefix('[')?.split_once(']')?;
+    let (hours, minutes) = clock.split_once(':')?;
+    let minute = hours.trim().parse::<u64>().ok()?.min(23) * 60 + minutes.trim().get(..2)?.parse::<u64>().ok()?.min(59);
     let (nick, text) = match said.strip_prefix(" <") {
         Some(said) => {
             let (nick, text) = said.split_once('>')?;
@@ -98,7 +114,7 @@ fn parse_line(line: &str) -> Option<Line> {
         }
     };
     let usable = !nick.is_empty() && !nick.contains(['@', ':', '/']) && !nick.contains(char::is_whitespace);
-    (usable && !text.is_empty()).then(|| Line { nick: nick.to_owned(), text })
+    (usable && !text.is_empty()).then(|| Line { nick: nick.to_owned(), text, minute })
 }
 
 #[cfg(test)]
@@ -112,6 +128,7 @@ mod tests {
         );
         let said: Vec<_> = chat.lines.iter().map(|line| (line.nick.as_str(), line.text.as_str())).collect();
         assert_eq!(said, [("bob2", "aleksi_: I hear"), ("ann", "_waves_"), ("c", "a > b: [no]")]);
+        assert_eq!(chat.lines.iter().map(|line| line.minute).collect::<Vec<_>>(), [524, 525, 526]);
         assert_eq!(chat.skipped, 1);
         assert_eq!(chat.nicks(), ["bob2", "ann", "c"]);
     }

@@ -1,6 +1,7 @@
 //! Ordered bytes on some medium: all that the event store asks of sled or of memory.
 
 use std::ops::Bound;
+use std::time::Duration;
 
 use crate::error::StoreError;
 
@@ -60,6 +61,11 @@ pub(crate) trait Backend: Send + Sync {
 
     /// Whether [`Backend::sync`] waits for a device.
     fn sync_blocks(&self) -> bool;
+
+    /// How long a sync that does not block is to take all the same.
+    fn sync_takes(&self) -> Duration {
+        Duration::ZERO
+    }
 
     /// Bytes taken on the medium.
     fn size(&self) -> Result<u64, StoreError>;

@@ -2,19 +2,36 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use crate::backend::{Backend, Change, Entry, Scan};
 use crate::error::StoreError;
 
 /// The medium of an in-memory store. Clones share it, so that a simulated node can be restarted on what it left behind.
 #[derive(Clone, Debug, Default)]
-pub struct MemoryDisk(Arc<Mutex<Contents>>);
+pub struct MemoryDisk {
+    contents: Arc<Mutex<Contents>>,
+    flush_takes: Duration,
+}
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Contents {
     entries: BTreeMap<Vec<u8>, Vec<u8>>,
     /// What undoes every change since the last sync, oldest first.
     undo: Vec<Change>,
+    /// What undoes the last sync.
+    last_synced: Vec<Change>,
+}
+
+impl Contents {
+    fn lose_unsynced(&mut self) {
+        while let Some(change) = self.undo.pop() {
+            match change {
+                Change::Set(key, value) => self.entries.insert(key, value),
+                Change::Remove(key) => self.entries.remove(&key),
+            };
+        }
+    }
 }
 
 impl MemoryDisk {
@@ -23,19 +40,39 @@ impl MemoryDisk {
         Self::default()
     }
 
+    /// The same medium with a flush that takes this long: see [`crate::EventStore::sync_takes`].
+    #[must_use]
+    pub fn with_flush(self, takes: Duration) -> Self {
+        MemoryDisk { flush_takes: takes, ..self }
+    }
+
     /// Loses what was not flushed, as a power failure does.
     pub fn lose_unsynced(&self) {
-        let mut contents = self.lock();
-        while let Some(change) = contents.undo.pop() {
-            match change {
-                Change::Set(key, value) => contents.entries.insert(key, value),
-                Change::Remove(key) => contents.entries.remove(&key),
-            };
-        }
+        self.lock().lose_unsynced();
+    }
+
+    /// The medium as a crash at this moment leaves it, apart from this one from now on: whoever still has this one open can
+    /// change nothing there.
+    #[must_use]
+    pub fn after_crash(&self) -> Self {
+        let mut contents = self.lock().clone();
+        contents.lose_unsynced();
+        MemoryDisk { contents: Arc::new(Mutex::new(contents)), flush_takes: self.flush_takes }
+    }
+
+    /// The medium as it would be if the last sync had never been, for tests of what notices that.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn before_last_sync(&self) -> Self {
+        let mut contents = self.lock().clone();
+        contents.lose_unsynced();
+        contents.undo = std::mem::take(&mut contents.last_synced);
+        contents.lose_unsynced();
+        MemoryDisk { contents: Arc::new(Mutex::new(contents)), flush_takes: self.flush_takes }
     }
 
     fn lock(&self) -> MutexGuard<'_, Contents> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.contents.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -71,12 +108,17 @@ impl Backend for MemoryDisk {
     }
 
     fn sync(&self) -> Result<(), StoreError> {
-        self.lock().undo.clear();
+        let mut contents = self.lock();
+        contents.last_synced = std::mem::take(&mut contents.undo);
         Ok(())
     }
 
     fn sync_blocks(&self) -> bool {
         false
+    }
+
+    fn sync_takes(&self) -> Duration {
+        self.flush_takes
     }
 
     fn size(&self) -> Result<u64, StoreError> {

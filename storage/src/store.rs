@@ -335,6 +335,11 @@ impl EventStore {
         self.backend.sync_blocks()
     }
 
+    /// How long an asynchronous caller waits before a sync that does not block: what a disk in a simulation takes for it.
+    pub fn sync_takes(&self) -> std::time::Duration {
+        self.backend.sync_takes()
+    }
+
     /// An event by id.
     ///
     /// # Errors

@@ -34,6 +34,10 @@ impl Committer {
     /// Returns once everything that was written before the call is durable.
     pub(super) async fn sync(&self) -> Result<(), Arc<StoreError>> {
         if !self.store.sync_blocks() {
+            let takes = self.store.sync_takes();
+            if !takes.is_zero() {
+                tokio::time::sleep(takes).await;
+            }
             return self.store.sync().map_err(Arc::new);
         }
         let (waiter, done) = oneshot::channel();

@@ -214,7 +214,7 @@ fn missing(id: &EventId) -> StoreError {
 
 impl Engine {
     /// The digest of a room that this node follows.
-    pub(super) fn digest(&self, room: &RoomId) -> Option<[u8; 32]> {
+    pub(crate) fn digest(&self, room: &RoomId) -> Option<[u8; 32]> {
         let known = *self.followed.read().unwrap_or_else(PoisonError::into_inner).get(room)?;
         if known.is_some() {
             return known;

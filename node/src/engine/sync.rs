@@ -3,7 +3,7 @@
 //! On every new connection and about once a minute two servers compare the digests of their rooms. Where one differs, each
 //! pulls what it lacks: in causal order, bounded by bytes, until nothing is left; then the heads of forks by id.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use libp2p::identity::PeerId;
@@ -13,17 +13,18 @@ use rocketmesh_protocol::id::{EventId, RoomId};
 use rocketmesh_protocol::limits::{MAX_IDS_PER_REQUEST, MAX_ROOMS_PER_REQUEST};
 use rocketmesh_protocol::sync::unknown_heads;
 use rocketmesh_protocol::wire::{Refused, Request, Response, WireEvent};
+use tokio::time::Instant;
 
 use super::room::{PostError, RoomCommand, RoomHandle};
 use super::{Engine, add, intake, lock};
 use crate::network::{Count, RequestError, peer_id};
 
-/// How often rooms are compared with every connected server.
-const COMPARE_EVERY: Duration = Duration::from_secs(60);
-/// With how many servers of a room to be connected, if there are as many: what gossip's mesh asks for.
-const COMPANY: usize = 6;
-/// Rooms for which company is looked for at a time.
+/// Rooms for which company is looked for at a time, and how many rooms are looked at for it.
 const SEARCHES: usize = 8;
+const LOOKED_AT: usize = 256;
+/// The pause before company is looked for again; it doubles up to the last.
+const FIRST_SEARCH: Duration = Duration::from_secs(5);
+const LAST_SEARCH: Duration = Duration::from_secs(80);
 /// Rounds of one pull that brought nothing new before it is given up.
 const FRUITLESS_ROUNDS: usize = 2;
 /// How long to wait before asking again a peer that was asked too often.
@@ -47,10 +48,9 @@ pub(super) enum PullError {
 /// Compares every room with every connected server, for as long as the node runs.
 pub(super) async fn run(engine: Engine) {
     let mut shutdown = engine.shutdown();
-    let mut next = 0;
     loop {
         tokio::select! {
-            () = tokio::time::sleep(COMPARE_EVERY) => {}
+            () = tokio::time::sleep(engine.tuning.compare_every) => {}
             () = crate::network::shut_down(&mut shutdown) => return,
         }
         let Ok(peers) = engine.network.ready().await else { return };
@@ -59,23 +59,42 @@ pub(super) async fn run(engine: Engine) {
             // Side by side: a peer that does not answer delays no other.
             engine.background(async move { compare(&own, peer, own.followed()).await });
         }
-        meet_some(&engine, &mut next).await;
     }
 }
 
-/// Looks for company in rooms that have too little of it, a few rooms at a time.
-async fn meet_some(engine: &Engine, next: &mut usize) {
-    let mut searches = 0;
-    let rooms = engine.followed();
-    // Goes on where the last round stopped, so that rooms that stay lonely do not keep the others waiting.
-    for _ in 0..rooms.len() {
-        if searches == SEARCHES {
-            return;
+/// Looks for company in rooms that have too little of it, for as long as the node runs. A room that stays lonely is looked
+/// after more and more seldom; one that has just become so, soon.
+pub(super) async fn keep_company(engine: Engine) {
+    let mut shutdown = engine.shutdown();
+    let mut pauses: BTreeMap<RoomId, (Duration, Instant)> = BTreeMap::new();
+    let mut next = 0;
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(FIRST_SEARCH) => {}
+            () = crate::network::shut_down(&mut shutdown) => return,
         }
-        *next = (*next + 1) % rooms.len();
-        let room = rooms[*next];
-        if lonely(engine, room).await {
+        let rooms = engine.followed();
+        pauses.retain(|room, _| rooms.contains(room));
+        let now = Instant::now();
+        let Ok(ready) = engine.network.ready().await else { return };
+        let mut searches = 0;
+        // Goes on where the last round stopped, so that rooms that stay lonely do not keep the others waiting.
+        for _ in 0..rooms.len().min(LOOKED_AT) {
+            if searches == SEARCHES {
+                break;
+            }
+            next = (next + 1) % rooms.len();
+            let room = rooms[next];
+            if pauses.get(&room).is_some_and(|(_, until)| now < *until) {
+                continue;
+            }
+            if !lonely_among(&engine, room, &ready).await {
+                pauses.remove(&room);
+                continue;
+            }
             searches += 1;
+            let pause = pauses.get(&room).map_or(FIRST_SEARCH, |(pause, _)| (*pause * 2).min(LAST_SEARCH));
+            pauses.insert(room, (pause, now + pause));
             meet(engine.clone(), room);
         }
     }
@@ -83,11 +102,16 @@ async fn meet_some(engine: &Engine, next: &mut usize) {
 
 /// Whether the room has servers that this node could be connected to, and is connected to too few.
 async fn lonely(engine: &Engine, room: RoomId) -> bool {
-    let Ok((state, _)) = engine.state(room).await else { return false };
-    let others: Vec<PeerId> = state.servers().iter().filter(|origin| **origin != engine.origin).map(peer_id).collect();
     let Ok(ready) = engine.network.ready().await else { return false };
+    lonely_among(engine, room, &ready).await
+}
+
+async fn lonely_among(engine: &Engine, room: RoomId, ready: &[PeerId]) -> bool {
+    let Ok((state, _)) = engine.state(room).await else { return false };
+    let others: BTreeSet<PeerId> =
+        state.servers().iter().filter(|origin| **origin != engine.origin).map(peer_id).collect();
     let connected = ready.iter().filter(|peer| others.contains(peer)).count();
-    connected < others.len().min(COMPANY)
+    connected < others.len().min(engine.tuning.company / 2)
 }
 
 /// Looks for a room's servers in the DHT and connects to them.

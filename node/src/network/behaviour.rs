@@ -18,6 +18,7 @@ use rocketmesh_protocol::wire;
 
 use crate::network::framing::Framing;
 use crate::network::{DhtMode, NetworkConfig, NetworkLimits};
+use crate::tuning::Tuning;
 
 /// The largest gossip RPC. One event fits many times; what needs the room is the list of all subscriptions of a server in
 /// thousands of rooms, which travels in one RPC.
@@ -69,7 +70,7 @@ impl Behaviour {
             ping: ping::Behaviour::new(ping::Config::new()),
             hello: requests(wire::HELLO_PROTOCOL, Framing::HELLO, limits.introduction_timeout, 4),
             sync: requests(wire::SYNC_PROTOCOL, Framing::SYNC, limits.request_timeout, 64),
-            gossip: gossip(limits)?,
+            gossip: gossip(limits, &config.tuning)?,
             kad: kad(peer, config.dht),
             mdns: mdns.into(),
         })
@@ -95,12 +96,19 @@ fn requests(
 }
 
 /// Messages carry no signature of gossipsub's own, since every event carries one, and each is validated once, by the engine.
-fn gossip(limits: &NetworkLimits) -> Result<Gossip, String> {
+fn gossip(limits: &NetworkLimits, tuning: &Tuning) -> Result<Gossip, String> {
     let config = gossipsub::ConfigBuilder::default()
         .protocol_id(wire::GOSSIP_PROTOCOL, gossipsub::Version::V1_1)
         .validation_mode(ValidationMode::Anonymous)
         .validate_messages()
         .message_id_fn(|message| MessageId::from(wire::gossip_message_id(&message.data).as_slice()))
+        .mesh_n(tuning.mesh_degree)
+        .mesh_n_low(tuning.mesh_low)
+        .mesh_n_high(tuning.mesh_high)
+        // Peers that this node dialled, which nobody else can have chosen for it; gossipsub wants at most half.
+        .mesh_outbound_min((tuning.mesh_degree / 2).min(2))
+        .gossip_lazy(tuning.gossip_lazy)
+        .heartbeat_interval(tuning.heartbeat)
         .max_transmit_size(MAX_GOSSIP_RPC)
         // Subscriptions count as control: at its default of 16 KiB a server in a few hundred rooms would not be heard.
         .max_control_message_size(MAX_GOSSIP_RPC)

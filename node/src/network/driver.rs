@@ -20,13 +20,14 @@ use crate::network::address::{Scope, peer_of, scope};
 use crate::network::behaviour::Behaviour;
 use crate::network::bootstrap::Bootstrap;
 use crate::network::handle::{Command, Event, NetworkHandle, NetworkStatus};
-use crate::network::peers::{FoundBy, Peers};
+use crate::network::peers::{FoundBy, Peer, Peers};
 use crate::network::transport::NodeTransport;
 use crate::network::{DhtMode, NetworkConfig};
 
 mod discovery;
 mod early;
 mod events;
+mod spare;
 
 /// How many events may wait for the engine. Beyond it gossip is ignored and requests are refused; sync repairs both.
 const EVENTS: usize = 2048;
@@ -232,6 +233,11 @@ impl Driver {
                 let ready = self.peers.iter().filter(|(_, peer)| peer.ready()).map(|(id, _)| *id).collect();
                 let _ = answer.send(ready);
             }
+            Command::Mesh { answer } => {
+                let gossip = &self.swarm.behaviour().gossip;
+                let mesh = |(topic, room): (&TopicHash, &RoomId)| (*room, gossip.mesh_peers(topic).copied().collect());
+                let _ = answer.send(self.topics.iter().map(mesh).collect());
+            }
             Command::Connect { address, answer } => self.connect(address, answer),
             Command::Ban { peer, banned, reason } => self.ban(peer, banned, reason),
             Command::Exclude { peers } => {
@@ -273,6 +279,7 @@ impl Driver {
         }
         self.dial_nearby(now);
         self.prune_duplicates(now);
+        self.prune_spare(now);
         self.provide_more();
         self.awaited.retain(|(_, found)| !found.is_closed());
     }

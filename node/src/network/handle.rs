@@ -82,6 +82,7 @@ pub(super) enum Command {
     Respond { channel: ResponseChannel<Vec<u8>>, response: Vec<u8> },
     Providers { room: RoomId, found: mpsc::Sender<PeerId> },
     Ready { answer: oneshot::Sender<Vec<PeerId>> },
+    Mesh { answer: oneshot::Sender<Vec<(RoomId, Vec<PeerId>)>> },
     Connect { address: Multiaddr, answer: oneshot::Sender<Result<PeerId, String>> },
     Ban { peer: PeerId, banned: bool, reason: Option<String> },
     Exclude { peers: Vec<(PeerId, bool)> },
@@ -179,6 +180,11 @@ impl NetworkHandle {
     /// The peers that have introduced themselves and are neither incompatible nor excluded.
     pub(crate) async fn ready(&self) -> Result<Vec<PeerId>, NetworkClosed> {
         self.ask(|answer| Command::Ready { answer }).await
+    }
+
+    /// The peers in the gossip mesh of each room that is followed.
+    pub(crate) async fn mesh(&self) -> Result<Vec<(RoomId, Vec<PeerId>)>, NetworkClosed> {
+        self.ask(|answer| Command::Mesh { answer }).await
     }
 
     /// Connects to an address and stays so.

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use futures::{AsyncRead, AsyncWrite};
 use libp2p::core::muxing::StreamMuxerBox;
 use libp2p::core::transport::{Boxed, MemoryTransport, OrTransport};
 use libp2p::core::upgrade::Version;
@@ -54,11 +55,7 @@ where
 
 fn unresolved(key: &ServerKey) -> io::Result<NodeTransport> {
     let keypair = keypair(key);
-    let tcp = tcp::tokio::Transport::new(tcp::Config::default().nodelay(true))
-        .upgrade(Version::V1Lazy)
-        .authenticate(noise::Config::new(&keypair).map_err(io::Error::other)?)
-        .multiplex(yamux::Config::default())
-        .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
+    let tcp = secured(key, tcp::tokio::Transport::new(tcp::Config::default().nodelay(true)))?;
     let quic = quic::tokio::Transport::new(quic::Config::new(&keypair))
         .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
     Ok(OrTransport::new(quic, tcp).map(|either, _| either.into_inner()).boxed())
@@ -69,8 +66,23 @@ fn unresolved(key: &ServerKey) -> io::Result<NodeTransport> {
 /// # Errors
 /// If Noise cannot be set up.
 pub fn memory(key: &ServerKey) -> io::Result<NodeTransport> {
+    secured(key, MemoryTransport::default())
+}
+
+/// Any transport of bare bytes, with the same handshake and multiplexing as over TCP.
+///
+/// # Errors
+/// If Noise cannot be set up.
+pub fn secured<T>(key: &ServerKey, transport: T) -> io::Result<NodeTransport>
+where
+    T: Transport + Send + Unpin + 'static,
+    T::Output: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    T::Error: Send + Sync + 'static,
+    T::Dial: Send + 'static,
+    T::ListenerUpgrade: Send + 'static,
+{
     let keypair = keypair(key);
-    Ok(MemoryTransport::default()
+    Ok(transport
         .upgrade(Version::V1Lazy)
         .authenticate(noise::Config::new(&keypair).map_err(io::Error::other)?)
         .multiplex(yamux::Config::default())

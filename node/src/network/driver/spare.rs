@@ -1,0 +1,64 @@
+//! Closing connections that nothing needs.
+//!
+//! The DHT dials whomever it asks, and gossipsub keeps every connection for as long as the peer speaks its protocol, so that
+//! without this a node ends up connected to everybody it has ever heard of: in a room of a hundred servers, with all of them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use libp2p::gossipsub::TopicHash;
+use libp2p::identity::PeerId;
+use tokio::time::Instant;
+
+use super::Driver;
+use crate::network::peers::FoundBy;
+
+/// How long a connection is left alone: a look-up in the DHT or a comparison of rooms may be under way.
+const YOUNG: Duration = Duration::from_secs(20);
+
+impl Driver {
+    /// Closes connections above what may be spare, the youngest first: what has lasted is likelier to last.
+    ///
+    /// Needed are, for each room, as many of its servers as it wants for company, those in its gossip mesh before others; and
+    /// whoever the administrator named or connected to.
+    pub(super) fn prune_spare(&mut self, now: Instant) {
+        let tuning = self.config.tuning;
+        let connected = self.peers.iter().filter(|(_, known)| !known.connections.is_empty());
+        let since = |peer: &super::Peer| peer.connections.values().map(|open| open.since).min();
+        let ages: BTreeMap<PeerId, Instant> = connected.filter_map(|(id, known)| Some((*id, since(known)?))).collect();
+        if ages.len() <= tuning.spare_connections {
+            return;
+        }
+        let needed = self.needed(&ages);
+        let wanted = |peer: &PeerId| {
+            let by = self.peers.get(peer).map(|known| &known.found_by);
+            by.is_some_and(|by| by.contains(&FoundBy::Bootstrap) || by.contains(&FoundBy::Command))
+        };
+        let mut spare: Vec<(Instant, PeerId)> =
+            ages.iter().filter(|(id, _)| !needed.contains(id) && !wanted(id)).map(|(id, age)| (*age, *id)).collect();
+        spare.sort_unstable();
+        for (since, peer) in spare.into_iter().skip(tuning.spare_connections) {
+            if now.duration_since(since) >= YOUNG {
+                tracing::debug!(%peer, "closing a connection that no room needs");
+                let _ = self.swarm.disconnect_peer_id(peer);
+            }
+        }
+    }
+
+    fn needed(&self, ages: &BTreeMap<PeerId, Instant>) -> BTreeSet<PeerId> {
+        let gossip = &self.swarm.behaviour().gossip;
+        let mut of_room: BTreeMap<&TopicHash, Vec<PeerId>> = BTreeMap::new();
+        for (peer, topics) in gossip.all_peers().filter(|(peer, _)| ages.contains_key(*peer)) {
+            for topic in topics.into_iter().filter(|topic| self.topics.contains_key(*topic)) {
+                of_room.entry(topic).or_default().push(*peer);
+            }
+        }
+        let mut needed = BTreeSet::new();
+        for (topic, mut peers) in of_room {
+            let mesh: BTreeSet<&PeerId> = gossip.mesh_peers(topic).collect();
+            peers.sort_by_key(|peer| (!mesh.contains(peer), ages.get(peer).copied(), *peer));
+            needed.extend(peers.into_iter().take(self.config.tuning.company.max(mesh.len())));
+        }
+        needed
+    }
+}
