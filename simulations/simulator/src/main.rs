@@ -1,0 +1,19 @@
+//! `rocketmesh-sim`: runs scenarios, compares runs, varies parameters.
+
+mod cli;
+
+use std::process::ExitCode;
+
+/// The node makes and drops small things all the time; the system's allocator took half of a run.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    match cli::main() {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("rocketmesh-sim: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
