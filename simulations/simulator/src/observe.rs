@@ -320,6 +320,10 @@ impl Observer {
             }
         };
         self.said += 1;
+        // What a server says first in a room is that it comes in.
+        if let Some(since) = self.late.get_mut(&(room, server)) {
+            since.get_or_insert(now);
+        }
         let outside = self.late.range((room, 0)..(room + 1, 0)).filter(|(_, since)| since.is_none()).count();
         self.expected += (self.audience[room].len() as u64).saturating_sub(1 + outside as u64);
         if self.spreads[number as usize].has.insert(server) {
@@ -405,14 +409,6 @@ impl Observer {
         self.trace(now, format_args!("up {server}"));
         self.down.remove(server);
         self.check(now, &Observation::Up { server, holds });
-    }
-
-    /// A server that was not in a room from the start is in it now.
-    pub fn joined(&mut self, now: Duration, server: usize, room: usize) {
-        self.trace(now, format_args!("joined {server} {room}"));
-        if let Some(since) = self.late.get_mut(&(room, server)) {
-            since.get_or_insert(now);
-        }
     }
 
     /// Bytes of a kind were sent: its place in [`TRAFFIC`].

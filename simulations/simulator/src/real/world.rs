@@ -284,10 +284,7 @@ impl<'a> World<'a> {
         tokio::spawn(async move {
             loop {
                 match client.join(id, user.clone(), JOIN_WAIT).await {
-                    Ok(_) => {
-                        stage.observe(|observer, now| observer.joined(now, server, room));
-                        return;
-                    }
+                    Ok(_) => return,
                     Err(error) => {
                         stage.observe(|observer, now| observer.trace(now, format_args!("no way in {server} {error}")));
                     }
