@@ -17,6 +17,10 @@ pub struct Tuning {
     pub mesh_high: usize,
     /// Peers outside the mesh that each heartbeat tells of recent ids.
     pub gossip_lazy: usize,
+    /// Whether an event of one's own goes to every peer of the room, not only to the mesh.
+    pub flood_own: bool,
+    /// Whether a server that has an event tells its mesh that it wants no more copies.
+    pub decline_copies: bool,
     /// The pause between two of gossip's heartbeats.
     pub heartbeat: Duration,
     /// How often rooms are compared with every connected server.
@@ -35,6 +39,8 @@ impl Default for Tuning {
             mesh_low: 5,
             mesh_high: 12,
             gossip_lazy: 6,
+            flood_own: true,
+            decline_copies: true,
             heartbeat: Duration::from_secs(1),
             compare_every: Duration::from_secs(60),
             company: 12,

@@ -26,6 +26,59 @@ pub enum HaveError {
     Shape(&'static str),
 }
 
+/// Keeps a section's digest from meaning anything else.
+const SECTION_DOMAIN: &str = "rocketmesh 0 have-vector section";
+
+/// How many sections a have-vector has.
+pub const SECTIONS: usize = 64;
+
+/// Bytes of a section's digest. Whoever makes two alike hides a difference in its own entries only, and only until the
+/// whole digests, which still differ, lead to a pull of everything.
+pub const SECTION_DIGEST_BYTES: usize = 8;
+
+/// The digests of all sections, in order.
+pub type SectionDigests = [[u8; SECTION_DIGEST_BYTES]; SECTIONS];
+
+/// A set of sections of a have-vector. A server's lanes are in the section that the lowest six bits of its origin's first
+/// byte name. Two servers whose vectors differ find out in which sections, and need not tell each other the rest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sections(u64);
+
+impl Sections {
+    /// All of them.
+    pub const ALL: Sections = Sections(u64::MAX);
+
+    /// Those in which two vectors differ.
+    pub fn differing(ours: &SectionDigests, theirs: &SectionDigests) -> Self {
+        let differs = |at: &usize| ours[*at] != theirs[*at];
+        Sections((0..SECTIONS).filter(differs).fold(0, |set, at| set | 1 << at))
+    }
+
+    /// The set in 64 bits.
+    pub fn from_bits(bits: u64) -> Self {
+        Sections(bits)
+    }
+
+    /// The set in 64 bits.
+    pub fn bits(self) -> u64 {
+        self.0
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// Whether a server's lanes are in one of them.
+    pub fn contain(self, origin: &Origin) -> bool {
+        self.0 & (1 << section(origin)) != 0
+    }
+}
+
+fn section(origin: &Origin) -> usize {
+    usize::from(origin.as_bytes()[0]) % SECTIONS
+}
+
 /// What is held of one lane of one server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LaneHave {
@@ -95,6 +148,30 @@ impl HaveVector {
     /// One hash for the whole vector: two servers with the same digest hold the same events of the room.
     pub fn digest(&self) -> [u8; 32] {
         blake3::derive_key(DIGEST_DOMAIN, &self.encode())
+    }
+
+    /// One short hash for each section.
+    pub fn section_digests(&self) -> SectionDigests {
+        let mut parts: Vec<HaveVector> = vec![HaveVector::new(); SECTIONS];
+        for (origin, lane, have) in self.lanes() {
+            parts[section(&origin)].set_lane(origin, lane, have.clone());
+        }
+        let mut digests = [[0; SECTION_DIGEST_BYTES]; SECTIONS];
+        for (digest, part) in digests.iter_mut().zip(parts) {
+            let whole = blake3::derive_key(SECTION_DOMAIN, &part.encode());
+            digest.copy_from_slice(&whole[..SECTION_DIGEST_BYTES]);
+        }
+        digests
+    }
+
+    /// The part of the vector that is in these sections.
+    #[must_use]
+    pub fn within(&self, sections: Sections) -> Self {
+        if sections == Sections::ALL {
+            return self.clone();
+        }
+        let within = self.0.iter().filter(|((origin, _), _)| sections.contain(origin));
+        HaveVector(within.map(|(lane, have)| (*lane, have.clone())).collect())
     }
 
     /// The vector's one encoding.

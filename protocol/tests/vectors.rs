@@ -18,7 +18,7 @@ use rocketmesh_protocol::codec::{self, Map, Value};
 use rocketmesh_protocol::event::{
     Body, Content, Draft, Event, EventError, Header, Label, Lane, Placement, Role, RoomVersion, SIGNING_DOMAIN, author,
 };
-use rocketmesh_protocol::have::{HaveVector, LaneHave};
+use rocketmesh_protocol::have::{HaveVector, LaneHave, Sections};
 use rocketmesh_protocol::id::{BodyId, EventId, RoomId};
 use rocketmesh_protocol::identity::{Localpart, Origin, ServerKey, ServerName, UserId};
 use rocketmesh_protocol::limits::{MAX_NUMBER, MAX_PARENTS};
@@ -568,12 +568,15 @@ fn requests(recorder: &Recorder) -> Vec<(&'static str, Request)> {
     let room = recorder.room.outline.room();
     let have = recorder.room.outline.have().clone();
     let ids = vec![recorder.event("message").id(), recorder.event("merge").id()];
+    let sections = Sections::from_bits(0x0123_4567_89ab_cdef);
     let digests = BTreeMap::from([(room, have.digest()), (RoomId::from_hash([0x11; 32]), [0x22; 32])]);
     vec![
         ("compare", Request::Compare { digests }),
         ("compare nothing", Request::Compare { digests: BTreeMap::new() }),
-        ("pull with nothing", Request::Pull { room, have: HaveVector::new() }),
-        ("pull with something", Request::Pull { room, have: have.clone() }),
+        ("sections", Request::Sections { room }),
+        ("pull with nothing", Request::Pull { room, sections: Sections::ALL, have: HaveVector::new() }),
+        ("pull with something", Request::Pull { room, sections: Sections::ALL, have: have.clone() }),
+        ("pull some sections", Request::Pull { room, sections, have: have.within(sections) }),
         ("fetch", Request::Fetch { room, ids, have }),
     ]
 }
@@ -587,7 +590,14 @@ fn request_json(request: &Request) -> Json {
                 .collect();
             json!({ "ask": "compare", "digests": digests })
         }
-        Request::Pull { room, have } => json!({ "ask": "pull", "room": room.to_string(), "have": have_json(have) }),
+        Request::Sections { room } => json!({ "ask": "sections", "room": room.to_string() }),
+        Request::Pull { room, sections: Sections::ALL, have } => {
+            json!({ "ask": "pull", "room": room.to_string(), "have": have_json(have) })
+        }
+        Request::Pull { room, sections, have } => {
+            let sections = hex::encode(sections.bits().to_be_bytes());
+            json!({ "ask": "pull", "room": room.to_string(), "sections": sections, "have": have_json(have) })
+        }
         Request::Fetch { room, ids, have } => {
             json!({ "ask": "fetch", "room": room.to_string(), "ids": texts(ids), "have": have_json(have) })
         }
@@ -600,6 +610,7 @@ fn responses(recorder: &Recorder) -> Vec<(&'static str, Response)> {
     vec![
         ("no room differs", Response::Differing { rooms: Vec::new() }),
         ("one room differs", Response::Differing { rooms: vec![recorder.room.outline.room()] }),
+        ("sections", Response::Sections { digests: Box::new(have.section_digests()) }),
         ("two events and more to come", Response::Events { events, have, more: true }),
         ("no events", Response::Events { events: Vec::new(), have: HaveVector::new(), more: false }),
         ("unknown room", Response::Refused(Refused::UnknownRoom)),
@@ -614,6 +625,9 @@ fn response_json(response: &Response) -> Json {
     match response {
         Response::Differing { rooms } => {
             json!({ "rooms": rooms.iter().map(RoomId::to_string).collect::<Vec<_>>() })
+        }
+        Response::Sections { digests } => {
+            json!({ "sections": digests.iter().map(hex::encode).collect::<Vec<_>>() })
         }
         Response::Events { events, have, more } => {
             let event = |event: &WireEvent| {
@@ -884,7 +898,12 @@ fn request_from_json(entry: &Json) -> Request {
             let pair = |pair: &Json| (text(&pair["room"]).parse::<RoomId>().unwrap(), unhex_32(&pair["digest"]));
             Request::Compare { digests: list(&entry["digests"], pair).into_iter().collect() }
         }
-        "pull" => Request::Pull { room: room(), have: have_from_json(&entry["have"]) },
+        "sections" => Request::Sections { room: room() },
+        "pull" => {
+            let bits = |sections: &Json| u64::from_be_bytes(unhex(sections).try_into().unwrap());
+            let sections = optional(&entry["sections"], bits).map_or(Sections::ALL, Sections::from_bits);
+            Request::Pull { room: room(), sections, have: have_from_json(&entry["have"]) }
+        }
         "fetch" => {
             let ids = list(&entry["ids"], |id| text(id).parse::<EventId>().unwrap());
             Request::Fetch { room: room(), ids, have: have_from_json(&entry["have"]) }
@@ -896,6 +915,10 @@ fn request_from_json(entry: &Json) -> Request {
 fn response_from_json(entry: &Json) -> Response {
     if let Some(rooms) = entry.get("rooms") {
         return Response::Differing { rooms: list(rooms, |room| text(room).parse::<RoomId>().unwrap()) };
+    }
+    if let Some(sections) = entry.get("sections") {
+        let digests: Vec<[u8; 8]> = list(sections, |digest| unhex(digest).try_into().unwrap());
+        return Response::Sections { digests: Box::new(digests.try_into().unwrap()) };
     }
     if let Some(word) = entry.get("refused") {
         let all = [Refused::UnknownRoom, Refused::TooMany, Refused::Policy, Refused::NotIntroduced, Refused::Other];

@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use rocketmesh_protocol::codec::{self, Map, Value};
 use rocketmesh_protocol::event::{Event, EventError, Lane, RoomVersion};
-use rocketmesh_protocol::have::{HaveError, HaveVector, LaneHave};
+use rocketmesh_protocol::have::{HaveError, HaveVector, LaneHave, Sections};
 use rocketmesh_protocol::id::{EventId, RoomId};
 use rocketmesh_protocol::identity::{Origin, ServerName};
 use rocketmesh_protocol::limits::{
@@ -81,7 +81,11 @@ fn any_hello() -> impl Strategy<Value = Hello> {
 fn any_request() -> impl Strategy<Value = Request> {
     prop_oneof![
         btree_map(any_room(), any::<[u8; 32]>(), 0..8).prop_map(|digests| Request::Compare { digests }),
-        (any_room(), any_have()).prop_map(|(room, have)| Request::Pull { room, have }),
+        any_room().prop_map(|room| Request::Sections { room }),
+        (any_room(), option::of(any::<u64>()), any_have()).prop_map(|(room, bits, have)| {
+            let sections = bits.map_or(Sections::ALL, Sections::from_bits);
+            Request::Pull { room, sections, have }
+        }),
         (any_room(), vec(any_id(), 0..8), any_have()).prop_map(|(room, ids, have)| Request::Fetch { room, ids, have }),
     ]
 }
@@ -94,6 +98,7 @@ fn any_wire_event() -> impl Strategy<Value = WireEvent> {
 fn any_response() -> impl Strategy<Value = Response> {
     prop_oneof![
         vec(any_room(), 0..8).prop_map(|rooms| Response::Differing { rooms }),
+        any_have().prop_map(|have| Response::Sections { digests: Box::new(have.section_digests()) }),
         (vec(any_wire_event(), 0..6), any_have(), any::<bool>()).prop_map(|(events, have, more)| Response::Events {
             events,
             have,
@@ -481,7 +486,7 @@ fn a_have_vector_of_five_thousand_servers_fits_a_request() {
             have.set_lane(Origin::from_bytes(key), lane, LaneHave { lowest: MAX_NUMBER, heads });
         }
     }
-    let request = Request::Pull { room: RoomId::from_hash([1; 32]), have };
+    let request = Request::Pull { room: RoomId::from_hash([1; 32]), sections: Sections::ALL, have };
     assert!(request.encode().len() <= MAX_REQUEST_BYTES);
     assert_eq!(Request::decode(&request.encode()), Ok(request));
 }
@@ -538,7 +543,7 @@ fn a_request_that_asks_something_unknown_is_refused_and_what_is_new_in_a_known_o
     let room = || Value::from(vec![1_u8; 32]);
     let pull = || Map::new().with("ask", "pull").with("room", room()).with("have", Value::List(Vec::new()));
     let read = |map: Map| Request::decode(&codec::encode(&map.into()).unwrap());
-    let expected = Request::Pull { room: RoomId::from_hash([1; 32]), have: HaveVector::new() };
+    let expected = Request::Pull { room: RoomId::from_hash([1; 32]), sections: Sections::ALL, have: HaveVector::new() };
     assert_eq!(read(pull()), Ok(expected.clone()));
     assert_eq!(read(pull().with("limit", 100_u64)), Ok(expected));
     for (name, map) in [

@@ -7,6 +7,7 @@ use std::time::Duration;
 use libp2p::gossipsub::MessageAcceptance;
 use libp2p::identity::PeerId;
 use rocketmesh_protocol::event::Event;
+use rocketmesh_protocol::have::Sections;
 use rocketmesh_protocol::id::RoomId;
 use rocketmesh_protocol::wire::{GossipFrame, WireEvent};
 use tokio::sync::mpsc;
@@ -101,7 +102,7 @@ fn take_gossip(engine: &Engine, peer: PeerId, room: RoomId, bytes: &[u8], token:
                 return Taken::ByRoom;
             }
             // The room is busy. What is dropped now is pulled once it has caught up, not only at the next comparison.
-            sync::spawn_pull(engine.clone(), room, peer);
+            sync::spawn_pull(engine.clone(), room, peer, Sections::ALL);
             Taken::Not
         }
         Err(error) => Taken::Bad(error.to_string()),

@@ -100,6 +100,8 @@ pub(super) enum RoomCommand {
     Participate(Participation),
     /// The state at the tips, and how many events wait.
     State { done: oneshot::Sender<Option<(Arc<RoomState>, usize)>> },
+    /// What events wait for.
+    Wanted { done: oneshot::Sender<Vec<EventId>> },
     /// A repair has ended.
     Repaired,
     /// Time to join tips, if there are still too many.
@@ -137,6 +139,12 @@ impl RoomHandle {
         let (done, answer) = oneshot::channel();
         self.send(RoomCommand::Ingest { events, from, token: None, done: Some(done) }).await?;
         Ok(answer.await.map_err(|_| PostError::Closed)??)
+    }
+
+    pub(super) async fn wanted(&self) -> Result<Vec<EventId>, PostError> {
+        let (done, answer) = oneshot::channel();
+        self.send(RoomCommand::Wanted { done }).await?;
+        answer.await.map_err(|_| PostError::Closed)
     }
 
     pub(super) async fn state(&self) -> Result<Option<(Arc<RoomState>, usize)>, PostError> {
@@ -297,6 +305,9 @@ impl RoomTask {
             RoomCommand::State { done } => {
                 let state = self.resolver.current().cloned().map(Arc::new);
                 let _ = done.send(state.map(|state| (state, self.held.len())));
+            }
+            RoomCommand::Wanted { done } => {
+                let _ = done.send(self.held.wanted());
             }
             RoomCommand::Repaired => self.repairing = false,
             RoomCommand::Merge => self.merge(owed),
@@ -609,7 +620,7 @@ impl RoomTask {
         self.mind_tips();
         if let Some(peer) = owed.repair_from.filter(|_| !self.repairing && self.held.len() > 0) {
             self.repairing = true;
-            sync::repair(self.engine.clone(), self.handle.clone(), self.room, peer, self.held.wanted());
+            sync::repair(self.engine.clone(), self.handle.clone(), self.room, peer);
         }
     }
 

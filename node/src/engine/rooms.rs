@@ -8,6 +8,7 @@ use libp2p::identity::PeerId;
 use rocketmesh_protocol::authority::RoomState;
 use rocketmesh_protocol::codec::Map;
 use rocketmesh_protocol::event::{Body, Content, Draft, Membership, Placement, RoomType, author};
+use rocketmesh_protocol::have::Sections;
 use rocketmesh_protocol::id::{EventId, RoomId};
 use rocketmesh_protocol::identity::{Localpart, UserId};
 use rocketmesh_storage::{Participation, StoreError};
@@ -166,7 +167,7 @@ impl Engine {
                 break;
             }
             for peer in members {
-                match tokio::time::timeout(left, sync::pull(self, room, peer)).await {
+                match tokio::time::timeout(left, sync::pull(self, room, peer, Sections::ALL)).await {
                     Ok(Ok(())) => {
                         super::lock(&self.found_own).insert(room);
                         return Ok(());
@@ -253,7 +254,7 @@ impl Engine {
             candidates.retain(|peer| !asked.contains(peer) && self.policy.may_federate(peer));
             for peer in candidates {
                 asked.insert(peer);
-                let pull = tokio::time::timeout(NEXT_HOLDER, sync::pull(self, room, peer));
+                let pull = tokio::time::timeout(NEXT_HOLDER, sync::pull(self, room, peer, Sections::ALL));
                 match pull.await {
                     Ok(Ok(())) if self.holds(&room)? => return Ok(()),
                     Ok(Err(PullError::Post(error))) => return Err(error.into()),

@@ -8,7 +8,7 @@ use rocketmesh_protocol::event::OrderKey;
 use rocketmesh_protocol::have::HaveVector;
 use rocketmesh_protocol::id::{EventId, RoomId};
 use rocketmesh_protocol::limits::{MAX_EVENTS_PER_RESPONSE, RESPONSE_EVENT_BUDGET};
-use rocketmesh_protocol::sync::{ChainRange, lacking};
+use rocketmesh_protocol::sync::{ChainRange, lacking, unknown_heads};
 use rocketmesh_protocol::wire::{Refused, Request, Response, WireEvent};
 use rocketmesh_storage::{Participation, StoreError, StoredEvent};
 use tokio::time::Instant;
@@ -42,10 +42,13 @@ pub(super) async fn serve(engine: Engine, incoming: IncomingRequest) {
         response => response,
     };
     add(&engine.counters.served, 1);
-    if let (Request::Compare { .. }, Response::Differing { rooms }) = (&incoming.request, &response) {
-        // What differs may be missing here as well as there.
-        for room in rooms {
-            sync::spawn_pull(engine.clone(), *room, peer);
+    if let Request::Pull { room, sections, have } = &incoming.request
+        && matches!(response, Response::Events { .. })
+    {
+        // Whoever asks may have what is missing here.
+        let store = engine.store();
+        if !unknown_heads(have, |id| store.contains(id).unwrap_or(true)).is_empty() {
+            sync::spawn_pull(engine.clone(), *room, peer, *sections);
         }
     }
     let _ = engine.network.respond(incoming, &response).await;
@@ -58,16 +61,23 @@ fn answer(engine: &Engine, request: &Request) -> Result<Response, StoreError> {
                 |(room, theirs): (&RoomId, &[u8; 32])| engine.digest(room).filter(|ours| ours != theirs).map(|_| *room);
             Ok(Response::Differing { rooms: digests.iter().filter_map(differs).collect() })
         }
-        Request::Pull { room, have } => {
+        Request::Sections { room } => match followed_have(engine, room)? {
+            Some(ours) => Ok(Response::Sections { digests: Box::new(ours.section_digests()) }),
+            None => Ok(Response::Refused(Refused::UnknownRoom)),
+        },
+        Request::Pull { room, sections, have } => {
             let Some(ours) = followed_have(engine, room)? else { return Ok(Response::Refused(Refused::UnknownRoom)) };
+            let (ours, have) = (ours.within(*sections), &have.within(*sections));
             let ranges = lacking(have, &ours, |id| engine.store().contains(id).unwrap_or(false));
             let (events, more) = Merge::new(engine, *room, have, ranges)?.take()?;
             Ok(Response::Events { events, have: ours, more })
         }
         Request::Fetch { room, ids, have } => {
-            let Some(ours) = followed_have(engine, room)? else { return Ok(Response::Refused(Refused::UnknownRoom)) };
+            if followed_have(engine, room)?.is_none() {
+                return Ok(Response::Refused(Refused::UnknownRoom));
+            }
             let (events, more) = with_ancestors(engine, *room, ids, have)?;
-            Ok(Response::Events { events, have: ours, more })
+            Ok(Response::Events { events, have: HaveVector::new(), more })
         }
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use libp2p::identity::PeerId;
 use rocketmesh_protocol::event::Event;
-use rocketmesh_protocol::have::HaveVector;
+use rocketmesh_protocol::have::{HaveVector, Sections};
 use rocketmesh_protocol::id::{EventId, RoomId};
 use rocketmesh_protocol::limits::{MAX_IDS_PER_REQUEST, MAX_ROOMS_PER_REQUEST};
 use rocketmesh_protocol::sync::unknown_heads;
@@ -27,6 +27,8 @@ const FIRST_SEARCH: Duration = Duration::from_secs(5);
 const LAST_SEARCH: Duration = Duration::from_secs(80);
 /// Rounds of one pull that brought nothing new before it is given up.
 const FRUITLESS_ROUNDS: usize = 2;
+/// How long an event may wait for what it stands on before that is asked for.
+const OVERTAKING: Duration = Duration::from_millis(300);
 /// How long to wait before asking again a peer that was asked too often.
 const TOO_MANY_PAUSE: Duration = Duration::from_secs(2);
 
@@ -142,7 +144,7 @@ pub(super) async fn compare(engine: &Engine, peer: PeerId, rooms: Vec<RoomId>) {
         match engine.network.request(peer, &Request::Compare { digests: digests.clone() }).await {
             Ok(Response::Differing { rooms }) => {
                 for room in rooms.into_iter().filter(|room| digests.contains_key(room)) {
-                    spawn_pull(engine.clone(), room, peer);
+                    reconcile(engine.clone(), room, peer);
                 }
             }
             outcome => {
@@ -168,35 +170,72 @@ pub(super) async fn spread_now(engine: &Engine, room: RoomId) {
     }
 }
 
-/// Pulls in the background.
-pub(super) fn spawn_pull(engine: Engine, room: RoomId, peer: PeerId) {
+/// Finds out, in the background, in which sections of the have-vector a room differs, and pulls what is missing here. The
+/// peer sees from the pull what is missing there.
+fn reconcile(engine: Engine, room: RoomId, peer: PeerId) {
     engine.clone().background(async move {
-        if let Err(error) = pull(&engine, room, peer).await {
+        let Ok(ours) = have(&engine, room) else { return };
+        let sections = match engine.network.request(peer, &Request::Sections { room }).await {
+            Ok(Response::Sections { digests }) => Sections::differing(&ours.section_digests(), &digests),
+            outcome => {
+                tracing::debug!(%room, %peer, ?outcome, "a peer did not tell the sections of its have-vector");
+                Sections::ALL
+            }
+        };
+        // No section differs any more where what was under way has arrived; or where two of them have one digest.
+        if sections.is_empty() && !differs_still(&engine, room, peer).await {
+            return;
+        }
+        let sections = if sections.is_empty() { Sections::ALL } else { sections };
+        spawn_pull(engine, room, peer, sections);
+    });
+}
+
+async fn differs_still(engine: &Engine, room: RoomId, peer: PeerId) -> bool {
+    let Some(digest) = engine.digest(&room) else { return false };
+    let digests = BTreeMap::from([(room, digest)]);
+    matches!(
+        engine.network.request(peer, &Request::Compare { digests }).await,
+        Ok(Response::Differing { rooms }) if rooms == [room]
+    )
+}
+
+/// Pulls in the background.
+pub(super) fn spawn_pull(engine: Engine, room: RoomId, peer: PeerId, sections: Sections) {
+    engine.clone().background(async move {
+        if let Err(error) = pull(&engine, room, peer, sections).await {
             tracing::debug!(%room, %peer, %error, "a pull ended early");
         }
     });
 }
 
-/// Fetches what events of a room wait for, first by id from the peer that sent them, then by comparing everything.
-pub(super) fn repair(engine: Engine, task: RoomHandle, room: RoomId, peer: PeerId, wanted: Vec<EventId>) {
+/// Fetches what events of a room wait for, first by id from the peer that sent them, then by comparing everything. Not at
+/// once: what comes by gossip over several servers overtakes itself all the time.
+pub(super) fn repair(engine: Engine, task: RoomHandle, room: RoomId, peer: PeerId) {
     engine.clone().background(async move {
+        tokio::time::sleep(OVERTAKING).await;
+        let wanted = task.wanted().await.unwrap_or_default();
+        if wanted.is_empty() {
+            let _ = task.send(RoomCommand::Repaired).await;
+            return;
+        }
         let by_id = wanted.len() <= MAX_IDS_PER_REQUEST && fetch(&engine, room, peer, wanted).await.is_ok();
         let still_missing = !by_id || task.state().await.ok().flatten().is_none_or(|(_, held)| held > 0);
         if still_missing {
-            let _ = pull(&engine, room, peer).await;
+            let _ = pull(&engine, room, peer, Sections::ALL).await;
         }
         let _ = task.send(RoomCommand::Repaired).await;
     });
 }
 
 /// Pulls a room from a peer until the peer has nothing more. One pull for a room and peer at a time.
-pub(super) async fn pull(engine: &Engine, room: RoomId, peer: PeerId) -> Result<(), PullError> {
+pub(super) async fn pull(engine: &Engine, room: RoomId, peer: PeerId, sections: Sections) -> Result<(), PullError> {
     let _turn = Turn::take(engine, room, peer).ok_or(PullError::UnderWay)?;
     let _permit = engine.pulls.acquire().await.map_err(|_| PostError::Closed)?;
     let mut fruitless = 0;
     loop {
-        let have = have(engine, room)?;
-        let (events, theirs, more) = ask(engine, peer, &Request::Pull { room, have }).await?;
+        let have = have(engine, room)?.within(sections);
+        let (events, theirs, more) = ask(engine, peer, &Request::Pull { room, sections, have }).await?;
         let received = events.len();
         let new = deliver(engine, room, peer, events).await?;
         add(&engine.counters.pulled, new);
@@ -247,7 +286,7 @@ async fn ask(
     match response {
         Ok(Response::Events { events, have, more }) => Ok((events, have, more)),
         Ok(Response::Refused(refused)) => Err(PullError::Refused(refused)),
-        Ok(Response::Differing { .. }) => {
+        Ok(Response::Differing { .. } | Response::Sections { .. }) => {
             let _ = engine.network.count(peer, Count::EventsRefused(1)).await;
             Err(PullError::OffTopic)
         }

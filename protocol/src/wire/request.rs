@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::codec::{self, Map, Value};
 use crate::event::{Event, EventError, UnverifiedEvent, encode_own};
-use crate::have::HaveVector;
+use crate::have::{HaveVector, SECTION_DIGEST_BYTES, SECTIONS, SectionDigests, Sections};
 use crate::id::{EventId, RoomId};
 use crate::limits::{
     MAX_EVENTS_PER_RESPONSE, MAX_IDS_PER_REQUEST, MAX_REQUEST_BYTES, MAX_RESPONSE_BYTES, MAX_ROOMS_PER_REQUEST,
@@ -19,11 +19,18 @@ pub enum Request {
         /// Rooms and the digests of the asking side.
         digests: BTreeMap<RoomId, [u8; 32]>,
     },
+    /// In which sections does your have-vector of this room differ from mine? The answer lets the asking side find out.
+    Sections {
+        /// The room.
+        room: RoomId,
+    },
     /// Send me what I lack of this room.
     Pull {
         /// The room.
         room: RoomId,
-        /// What the asking side holds.
+        /// Only what is in these sections of the have-vector.
+        sections: Sections,
+        /// What the asking side holds in these sections.
         have: HaveVector,
     },
     /// Send me these events, and their ancestors down to what I hold.
@@ -46,11 +53,16 @@ pub enum Response {
         /// The rooms.
         rooms: Vec<RoomId>,
     },
+    /// To [`Request::Sections`].
+    Sections {
+        /// The digests of all sections of the answering side's have-vector.
+        digests: Box<SectionDigests>,
+    },
     /// To [`Request::Pull`] and [`Request::Fetch`].
     Events {
         /// In causal order.
         events: Vec<WireEvent>,
-        /// What the answering side holds.
+        /// What the answering side holds in the sections asked for; nothing in answer to a fetch.
         have: HaveVector,
         /// Whether there is more to ask for.
         more: bool,
@@ -149,8 +161,14 @@ impl Request {
                 let pair = |(room, digest): (&RoomId, &[u8; 32])| Value::List(vec![hash(room.hash()), hash(digest)]);
                 Map::new().with("ask", "compare").with("digests", Value::List(digests.iter().map(pair).collect()))
             }
-            Request::Pull { room, have } => {
-                Map::new().with("ask", "pull").with("room", hash(room.hash())).with("have", have.to_value())
+            Request::Sections { room } => Map::new().with("ask", "sections").with("room", hash(room.hash())),
+            Request::Pull { room, sections, have } => {
+                let map = Map::new().with("ask", "pull").with("room", hash(room.hash()));
+                let map = map.with("have", have.to_value());
+                match *sections {
+                    Sections::ALL => map,
+                    some => map.with("sections", some.bits().to_be_bytes().as_slice()),
+                }
             }
             Request::Fetch { room, ids, have } => Map::new()
                 .with("ask", "fetch")
@@ -179,7 +197,14 @@ impl Request {
                 let digests: BTreeMap<_, _> = list.iter().map(read_pair).collect::<Option<_>>().ok_or(BAD_DIGESTS)?;
                 if digests.len() != list.len() { Err(BAD_DIGESTS) } else { Ok(Request::Compare { digests }) }
             }
-            Some("pull") => Ok(Request::Pull { room: room()?, have: have()? }),
+            Some("sections") => Ok(Request::Sections { room: room()? }),
+            Some("pull") => {
+                let sections = match map.get("sections") {
+                    None => Sections::ALL,
+                    Some(bits) => read_sections(bits).ok_or(shape("request", "sections are no eight bytes, or all"))?,
+                };
+                Ok(Request::Pull { room: room()?, sections, have: have()? })
+            }
             Some("fetch") => {
                 Ok(Request::Fetch { room: room()?, ids: read_ids(map, "ids", MAX_IDS_PER_REQUEST)?, have: have()? })
             }
@@ -195,6 +220,7 @@ impl Response {
             Response::Differing { rooms } => {
                 Map::new().with("rooms", Value::List(rooms.iter().map(|room| hash(room.hash())).collect()))
             }
+            Response::Sections { digests } => Map::new().with("sections", digests.concat()),
             Response::Events { events, have, more } => Map::new()
                 .with("events", Value::List(events.iter().map(WireEvent::to_value).collect()))
                 .with("have", have.to_value())
@@ -221,6 +247,10 @@ impl Response {
             let rooms = read_ids(map, "rooms", MAX_ROOMS_PER_REQUEST)?;
             return Ok(Response::Differing { rooms: rooms.into_iter().map(RoomId::from).collect() });
         }
+        if let Some(sections) = map.get("sections") {
+            let digests = read_digests(sections).ok_or(shape("response", "the digests of sections are cut"))?;
+            return Ok(Response::Sections { digests: Box::new(digests) });
+        }
         let events = bounded(map, "events", MAX_EVENTS_PER_RESPONSE)?;
         Ok(Response::Events {
             events: events.iter().map(WireEvent::from_value).collect::<Result<_, _>>()?,
@@ -241,6 +271,21 @@ fn hash(hash: &[u8; 32]) -> Value {
 
 fn read_hash(value: &Value) -> Option<[u8; 32]> {
     value.as_bytes()?.try_into().ok()
+}
+
+fn read_sections(value: &Value) -> Option<Sections> {
+    let bits = Sections::from_bits(u64::from_be_bytes(value.as_bytes()?.try_into().ok()?));
+    // All of them have an encoding already: no word about sections.
+    Some(bits).filter(|bits| *bits != Sections::ALL)
+}
+
+fn read_digests(value: &Value) -> Option<SectionDigests> {
+    let bytes = value.as_bytes().filter(|bytes| bytes.len() == SECTIONS * SECTION_DIGEST_BYTES)?;
+    let mut digests = [[0; SECTION_DIGEST_BYTES]; SECTIONS];
+    for (digest, bytes) in digests.iter_mut().zip(bytes.chunks_exact(SECTION_DIGEST_BYTES)) {
+        digest.copy_from_slice(bytes);
+    }
+    Some(digests)
 }
 
 fn read_pair(value: &Value) -> Option<(RoomId, [u8; 32])> {

@@ -1,7 +1,7 @@
 //! Deliberate bugs, by which tests prove that each invariant catches what it is for. Nothing but tests sets one.
 
 /// A bug.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Sabotage {
     /// Server 0 never hears of bans and kicks of others, though it counts them as held: breaks convergence.
     IgnoresRemovals,

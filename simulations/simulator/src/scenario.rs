@@ -161,6 +161,10 @@ pub struct Mesh {
     pub degree_high: Option<usize>,
     /// Peers that are told ids in a heartbeat, so that they can ask for what they missed.
     pub lazy: Option<usize>,
+    /// Whether an event of one's own goes to every peer of the room.
+    pub flood_own: Option<bool>,
+    /// Whether servers tell their mesh which events they have, so that fewer copies travel. Real layer only.
+    pub decline_copies: Option<bool>,
     /// The pause between heartbeats.
     pub heartbeat: Option<Span>,
     /// How often rooms are compared with every connected server.

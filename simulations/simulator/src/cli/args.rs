@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand};
+use rocketmesh_sim::sabotage::Sabotage;
 
 /// Thousands of Rocketmesh servers on one machine, in virtual time, twice the same.
 #[derive(Debug, Parser)]
@@ -64,6 +65,9 @@ pub(crate) struct RunArgs {
     /// Print the run in short as JSON
     #[arg(long)]
     pub(crate) json: bool,
+    /// A deliberate bug, by which tests prove that it is caught
+    #[arg(long, hide = true, value_enum)]
+    pub(crate) sabotage: Option<Sabotage>,
 }
 
 #[derive(Debug, ClapArgs)]

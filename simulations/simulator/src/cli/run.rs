@@ -47,9 +47,9 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode, Failure> {
     }
     let mut progress = progress(args.json);
     let record = match scenario.layer {
-        Layer::Real => real::run(plan, real::Options { sabotage: None, trace_file, about }, progress)?,
+        Layer::Real => real::run(plan, real::Options { sabotage: args.sabotage, trace_file, about }, progress)?,
         Layer::Protocol => {
-            let options = model::Options { sabotage: None, trace_file, about };
+            let options = model::Options { sabotage: args.sabotage, trace_file, about };
             model::run(plan, options, &mut progress)?.record
         }
     };

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use libp2p::Multiaddr;
 use libp2p::Transport as _;
@@ -36,12 +36,23 @@ pub(super) struct Server {
     /// How far its local log was followed.
     position: Arc<AtomicU64>,
     pub(super) restarts: u32,
+    /// Whether the process of this life still runs: what it says after its end, it says to nobody.
+    alive: Arc<AtomicBool>,
 }
 
 impl Server {
     pub(super) fn new(stage: &Stage, number: usize, key: ServerKey) -> Self {
         let disk = MemoryDisk::new().with_flush(stage.plan.servers[number].flush);
-        Server { number, key, disk, node: None, follower: None, position: Arc::default(), restarts: 0 }
+        Server {
+            number,
+            key,
+            disk,
+            node: None,
+            follower: None,
+            position: Arc::default(),
+            restarts: 0,
+            alive: Arc::default(),
+        }
     }
 
     /// The store, while the node does not run.
@@ -58,6 +69,11 @@ impl Server {
     /// A way to use the node; none while it does not run.
     pub(super) fn client(&self) -> Option<Client> {
         self.node.as_ref().map(Node::client)
+    }
+
+    /// Whether the present life of the server goes on, from now on.
+    pub(super) fn alive(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.alive)
     }
 
     /// The address that others dial.
@@ -105,6 +121,7 @@ impl Server {
         let (stage, position) = (Arc::clone(stage), Arc::clone(&self.position));
         self.follower = Some(tokio::spawn(follow(stage, node.client(), number, node.origin(), position)));
         self.node = Some(node);
+        self.alive = Arc::new(AtomicBool::new(true));
         Ok(())
     }
 
@@ -125,6 +142,7 @@ impl Server {
     /// Ends the node as a crash does: nothing that it does from now on reaches its disk or anybody.
     pub(super) fn crash(&mut self, internet: &Internet, sabotage: Option<Sabotage>) -> Option<JoinHandle<()>> {
         let node = self.node.take()?;
+        self.alive.store(false, Ordering::Relaxed);
         if let Some(follower) = self.follower.take() {
             follower.abort();
         }

@@ -65,6 +65,8 @@ fn tuning(scenario: &Scenario, sabotage: Option<Sabotage>) -> Tuning {
         mesh_low: mesh.degree_low.unwrap_or(if given { (degree * 3).div_ceil(4) } else { own.mesh_low }),
         mesh_high: mesh.degree_high.unwrap_or(if given { degree * 2 } else { own.mesh_high }),
         gossip_lazy: mesh.lazy.unwrap_or(own.gossip_lazy),
+        flood_own: mesh.flood_own.unwrap_or(own.flood_own),
+        decline_copies: mesh.decline_copies.unwrap_or(own.decline_copies),
         heartbeat: mesh.heartbeat.map_or(own.heartbeat, |span| span.0),
         compare_every: match sabotage {
             Some(Sabotage::NeverCompares) => Duration::from_secs(1 << 30),
@@ -255,10 +257,11 @@ impl<'a> World<'a> {
         let user = &self.plan.rooms[room].members[member];
         let (server, id) = (user.server, self.stage.rooms[room]);
         let (client, user) = (self.servers[server].client()?, localpart(&user.user).ok()?);
-        let stage = Arc::clone(&self.stage);
+        let (stage, alive) = (Arc::clone(&self.stage), self.servers[server].alive());
         Some(tokio::spawn(async move {
             let fields = text.map(|(field, text)| Map::new().with(field.as_str(), text.as_str()));
             match client.post(id, user, &content, fields).await {
+                _ if !alive.load(std::sync::atomic::Ordering::Relaxed) => {}
                 Ok(written) if stage.plan.servers[server].hostile.is_none() => {
                     stage.observe(|observer, now| {
                         let event = observer.said(now, server, room, Arc::new(written.event));

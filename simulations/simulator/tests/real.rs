@@ -1,0 +1,163 @@
+//! Real nodes in virtual time: the same seed twice is the same run, byte for byte, and invariants catch what they are for.
+//!
+//! Each run is a process of its own, as the tool's own runs are.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use rocketmesh_sim::record::Record;
+use tempfile::TempDir;
+
+/// Everything that randomness could get into: churn, crashes, loss, a cut, hostile servers, joins.
+const BUSY: &str = r#"
+title = "A little of everything"
+servers = 16
+duration = "50s"
+warm_up = "20s"
+settle = "4m"
+[network]
+regions = ["Frankfurt", "Tokyo"]
+loss = 0.02
+nat = 0.2
+[[room]]
+name = "general"
+owners = 1
+joined = { when = "crowd", at = "5s", within = "5s", share = 0.3 }
+[[room]]
+name = "team"
+count = 3
+servers = 4
+[[talk]]
+room = "general"
+rate = 2.0
+[[talk]]
+room = "team"
+rate = 0.5
+[[partition]]
+at = "15s"
+until = "30s"
+share = 0.5
+[[crash]]
+at = "20s"
+share = 0.2
+after = "10s"
+[[churn]]
+share = 0.2
+stay = "20s"
+away = "5s"
+[[hostile]]
+share = 0.1
+what = "garbage"
+[[hostile]]
+share = 0.1
+what = "fork"
+"#;
+
+/// Everybody speaks all the time, and half of the servers crash.
+const CRASHES: &str = r#"
+title = "Crashes"
+servers = 6
+duration = "30s"
+warm_up = "15s"
+settle = "3m"
+[[room]]
+name = "general"
+[[talk]]
+room = "general"
+rate = 20.0
+[[crash]]
+at = "20s"
+share = 1.0
+after = "5s"
+[[slow_disk]]
+share = 1.0
+flush = "50ms"
+"#;
+
+struct Run {
+    folder: TempDir,
+    trace: PathBuf,
+    held: bool,
+}
+
+impl Run {
+    fn of(scenario: &str, more: &[&str]) -> Self {
+        let folder = TempDir::new().unwrap();
+        let (file, trace) = (folder.path().join("scenario.toml"), folder.path().join("trace"));
+        std::fs::write(&file, scenario).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_rocketmesh-sim"));
+        command.arg("run").arg(&file).arg("--json").arg("--trace").arg(&trace);
+        let output = command.arg("--out").arg(folder.path()).args(more).output().unwrap();
+        assert!(matches!(output.status.code(), Some(0 | 1)), "{}", String::from_utf8_lossy(&output.stderr));
+        Run { trace, held: output.status.success(), folder }
+    }
+
+    fn trace(&self) -> Vec<u8> {
+        std::fs::read(&self.trace).unwrap()
+    }
+
+    fn record(&self) -> Record {
+        Record::read(self.folder.path()).unwrap()
+    }
+
+    /// The invariants that did not hold.
+    fn broken(&self) -> Vec<String> {
+        self.record().invariants.into_iter().filter(|row| row.violations > 0).map(|row| row.name).collect()
+    }
+}
+
+#[test]
+fn a_seed_repeats_a_run_of_real_nodes_byte_for_byte_and_another_seed_does_not() {
+    let [one, again, other] = ["7", "7", "8"].map(|seed| Run::of(BUSY, &["--seed", seed]));
+    assert_eq!(one.record().about.failures, [""; 0]);
+    let (traces, last) = ([one.trace(), again.trace()], other.trace());
+    assert!(traces[0].len() > 100_000, "the trace tells what happened");
+    let differs = traces[0].iter().zip(&traces[1]).position(|(a, b)| a != b);
+    assert_eq!(differs, None, "the traces part here");
+    assert_eq!(traces[0].len(), traces[1].len());
+    assert_ne!(traces[0], last);
+    let hashes = [&one, &again, &other].map(|run| run.record().about.trace);
+    assert_eq!(hashes[0], hashes[1]);
+    assert_ne!(hashes[0], hashes[2]);
+}
+
+#[test]
+fn every_server_crashes_at_once_and_nothing_acknowledged_is_lost() {
+    let run = Run::of(CRASHES, &[]);
+    assert!(run.held, "{:?}", run.record().about.failures);
+    assert_eq!(run.record().about.delivered, run.record().about.expected);
+}
+
+#[test]
+fn acknowledging_before_the_flush_is_caught() {
+    let run = Run::of(CRASHES, &["--sabotage", "acknowledges-unflushed"]);
+    assert!(run.broken().contains(&"nothing lost".to_owned()), "{:?}", run.broken());
+}
+
+#[test]
+fn forgetting_ones_place_in_the_log_is_caught() {
+    let run = Run::of(CRASHES, &["--sabotage", "forgets-position"]);
+    assert!(run.broken().contains(&"nothing twice".to_owned()), "{:?}", run.broken());
+}
+
+#[test]
+fn a_wrong_scenario_is_refused_with_what_would_be_right() {
+    let folder = TempDir::new().unwrap();
+    let refused = |text: &str| {
+        let file: &Path = &folder.path().join("wrong.toml");
+        std::fs::write(file, text).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_rocketmesh-sim"));
+        let output = command.arg("run").arg(file).arg("--out").arg(folder.path()).output().unwrap();
+        assert_eq!(output.status.code(), Some(2));
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    let head = "title = \"x\"\nservers = 4\nduration = \"10s\"\n";
+    assert!(refused(&format!("{head}colour = 1\n")).contains("unknown field `colour`"));
+    assert!(refused(&format!("{head}[network]\nregions = [\"Atlantis\"]\n")).contains("Frankfurt"));
+    assert!(
+        refused(&format!("{head}[[talk]]\nroom = \"nowhere\"\nrate = 1.0\n")).contains("there is no room `nowhere`")
+    );
+    assert!(refused("title = \"x\"\nservers = 1\nduration = \"10s\"\n").contains("not between 2 and"));
+    assert!(refused("title = \"x\"\nservers = 4\nduration = \"10 minutes\"\n").contains("such as 30s or 5m"));
+}
