@@ -68,6 +68,7 @@ pub(crate) struct EngineParts {
     pub(crate) policy: PolicyBook,
     pub(crate) name: Option<ServerName>,
     pub(crate) tuning: Tuning,
+    pub(crate) bootstrap: BTreeSet<PeerId>,
     pub(crate) shutdown: watch::Receiver<bool>,
 }
 
@@ -82,6 +83,8 @@ pub(crate) struct Shared {
     pub(crate) names: NameBook,
     pub(crate) counters: Counters,
     pub(crate) tuning: Tuning,
+    /// Whom the configuration says to stay connected to.
+    pub(crate) bootstrap: BTreeSet<PeerId>,
     committer: Committer,
     rooms: Mutex<BTreeMap<RoomId, RoomHandle>>,
     /// Digests of the rooms that this node follows; none where it has to be computed again.
@@ -136,11 +139,12 @@ impl Engine {
         parts: EngineParts,
         events: mpsc::Receiver<Event>,
     ) -> Result<Self, rocketmesh_storage::StoreError> {
-        let EngineParts { key, store, network, clock, entropy, policy, name, tuning, shutdown } = parts;
+        let EngineParts { key, store, network, clock, entropy, policy, name, tuning, bootstrap, shutdown } = parts;
         let engine = Engine(Arc::new(Shared {
             origin: key.origin(),
             names: NameBook::new(key.origin(), name),
             tuning,
+            bootstrap,
             committer: Committer::spawn(store.clone()),
             durable: watch::channel(store.log_end()).0,
             key,

@@ -1,5 +1,6 @@
 //! The node as a whole: built from parts, started, shut down.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -195,9 +196,11 @@ impl NodeBuilder {
         let policy = PolicyBook::load(&store)?;
         let (shutdown, down) = watch::channel(false);
         let hello = self.hello.unwrap_or_else(|| Hello::of_this_build(name.clone()));
+        let mut bootstrap = BTreeSet::new();
         for address in &network_config.bootstrap {
             if let Some(libp2p::multiaddr::Protocol::P2p(peer)) = address.iter().last() {
                 policy.note_known(peer);
+                bootstrap.insert(peer);
             }
         }
         let (network, events) = network::spawn(NetworkParts {
@@ -219,6 +222,7 @@ impl NodeBuilder {
                 policy,
                 name: name.clone(),
                 tuning: self.tuning,
+                bootstrap,
                 shutdown: down.clone(),
             },
             events,

@@ -23,10 +23,13 @@ pub struct Tuning {
     pub decline_copies: bool,
     /// The pause between two of gossip's heartbeats.
     pub heartbeat: Duration,
+    /// How long two peers leave each other out of a room's mesh after one of them did so. With gossipsub's minute a server
+    /// that starts, and is let go by those whose mesh is full, stands outside for as long.
+    pub prune_backoff: Duration,
     /// How often rooms are compared with every connected server.
     pub compare_every: Duration,
-    /// With how many servers of each room to stay connected, if there are as many; with fewer than half of it, more are
-    /// looked for.
+    /// With how many servers of each room to stay connected, if there are as many; with fewer than half of it beside the
+    /// configured ones, more are looked for.
     pub company: usize,
     /// The most connections that no room needs, nor a person asked for. What is above it is closed.
     pub spare_connections: usize,
@@ -42,6 +45,7 @@ impl Default for Tuning {
             flood_own: true,
             decline_copies: true,
             heartbeat: Duration::from_secs(1),
+            prune_backoff: Duration::from_secs(10),
             compare_every: Duration::from_secs(60),
             company: 12,
             spare_connections: 16,

@@ -23,7 +23,7 @@ use rocketmesh_protocol::id::{EventId, RoomId};
 use rocketmesh_protocol::identity::{ServerKey, UserId};
 use rocketmesh_protocol::room::Outline;
 use rocketmesh_protocol::wire::{
-    GOSSIP_PROTOCOL, GossipFrame, HELLO_PROTOCOL, Hello, Refused, Request, Response, SYNC_PROTOCOL, WireEvent, topic,
+    GossipFrame, HELLO_PROTOCOL, Hello, Refused, Request, Response, SYNC_PROTOCOL, WireEvent, topic,
 };
 use serde_json::json;
 use support::{LOGGED_ERRORS, TestNode, eventually};
@@ -113,7 +113,6 @@ impl Attacker {
             )
         };
         let gossip = gossipsub::ConfigBuilder::default()
-            .protocol_id_prefix(GOSSIP_PROTOCOL)
             .validation_mode(ValidationMode::Anonymous)
             .max_transmit_size(1 << 20)
             .message_id_fn(|message| gossipsub::MessageId::from(blake3::hash(&message.data).as_bytes().as_slice()))

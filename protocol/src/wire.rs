@@ -22,8 +22,9 @@ pub const WIRE_VERSION: u64 = 0;
 pub const HELLO_PROTOCOL: &str = "/rocketmesh/hello/1";
 /// Requests and responses about rooms.
 pub const SYNC_PROTOCOL: &str = "/rocketmesh/sync/0";
-/// Gossip of room events.
-pub const GOSSIP_PROTOCOL: &str = "/rocketmesh/gossip/0";
+/// Gossip of room events is gossipsub under its own names, `/meshsub/1.1.0` and later, which carry its version; ours is in
+/// the names of topics. libp2p speaks gossipsub 1.2, which spares copies, under no other name.
+pub const GOSSIPSUB: &str = "/meshsub/";
 /// The distributed hash table.
 pub const DHT_PROTOCOL: &str = "/rocketmesh/kad/0";
 /// What identify announces as the protocol family.

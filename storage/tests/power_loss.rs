@@ -155,8 +155,7 @@ impl<'a> Writer<'a> {
         self.store = open(self.directory);
     }
 
-    /// A batch for a room. Some have long bodies, so that sled changes its segments (512 KiB) in the midst of a batch,
-    /// and pages of several such events go into files of their own (above 128 KiB).
+    /// A batch for a room. Some have long bodies, so that sled's pages grow large and its segments change.
     fn messages(&mut self, room: usize) -> Vec<Event> {
         let longest = if self.random.below(4) == 0 { 60_000 } else { 400 };
         (0..=self.random.below(6))

@@ -36,6 +36,8 @@ const COMMANDS: usize = 256;
 const BURST_COMMANDS: usize = 256;
 /// The most events that share one flush.
 const BURST_EVENTS: usize = 2048;
+/// The most bytes that share one flush, but for one command that has more: what is lost with the power stays small.
+const BURST_BYTES: usize = 512 * 1024;
 /// How many state events come between two snapshots of a room's state.
 const SNAPSHOT_EVERY: usize = 256;
 /// How long a room may have too many tips before a server of a small room joins them.
@@ -185,6 +187,7 @@ struct RoomTask {
     /// Decided in this burst and not yet written, by id; `fresh` has their order.
     undecided: BTreeMap<EventId, StoredEvent>,
     fresh: Vec<EventId>,
+    fresh_bytes: usize,
     /// Written before, with another verdict than now.
     changed: BTreeMap<EventId, StoredEvent>,
     repairing: bool,
@@ -217,7 +220,7 @@ async fn run(engine: Engine, room: RoomId, mut commands: mpsc::Receiver<RoomComm
         let mut owed = Owed::default();
         let mut result = task.handle(command, &mut owed);
         for _ in 1..BURST_COMMANDS {
-            if result.is_err() || task.fresh.len() >= BURST_EVENTS {
+            if result.is_err() || task.fresh.len() >= BURST_EVENTS || task.fresh_bytes >= BURST_BYTES {
                 break;
             }
             let Ok(command) = commands.try_recv() else { break };
@@ -260,6 +263,7 @@ impl RoomTask {
             held,
             undecided: BTreeMap::new(),
             fresh: Vec::new(),
+            fresh_bytes: 0,
             changed: BTreeMap::new(),
             repairing: false,
             merging: false,
@@ -387,6 +391,7 @@ impl RoomTask {
         let changes = self.resolver.insert(&event);
         let verdict = if verdict == Verdict::Rejected { verdict } else { self.verdict(&event) };
         self.fresh.push(id);
+        self.fresh_bytes += event.header_block().len() + event.body_block().map_or(0, <[u8]>::len);
         self.undecided.insert(id, StoredEvent { event, verdict });
         self.reconsider(&changes)
     }
@@ -561,6 +566,7 @@ impl RoomTask {
     /// Puts the burst on disk and returns the positions of its events.
     async fn write(&mut self, owed: &Owed) -> Result<BTreeMap<EventId, LogPosition>, Arc<StoreError>> {
         let fresh = std::mem::take(&mut self.fresh);
+        self.fresh_bytes = 0;
         if fresh.is_empty() && owed.hold.is_empty() && owed.release.is_empty() {
             return Ok(BTreeMap::new());
         }
@@ -637,6 +643,7 @@ impl RoomTask {
         self.recent.get_mut().clear();
         self.undecided.clear();
         self.fresh.clear();
+        self.fresh_bytes = 0;
         self.changed.clear();
         match RoomTask::load(self.engine.clone(), self.room, self.handle.clone()) {
             Ok(loaded) => *self = RoomTask { repairing: self.repairing, merging: self.merging, ..loaded },

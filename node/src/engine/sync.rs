@@ -25,6 +25,8 @@ const LOOKED_AT: usize = 256;
 /// The pause before company is looked for again; it doubles up to the last.
 const FIRST_SEARCH: Duration = Duration::from_secs(5);
 const LAST_SEARCH: Duration = Duration::from_secs(80);
+/// How many bytes of an answer go into a room at a time.
+const PART_BYTES: usize = 512 * 1024;
 /// Rounds of one pull that brought nothing new before it is given up.
 const FRUITLESS_ROUNDS: usize = 2;
 /// How long an event may wait for what it stands on before that is asked for.
@@ -110,8 +112,15 @@ async fn lonely(engine: &Engine, room: RoomId) -> bool {
 
 async fn lonely_among(engine: &Engine, room: RoomId, ready: &[PeerId]) -> bool {
     let Ok((state, _)) = engine.state(room).await else { return false };
-    let others: BTreeSet<PeerId> =
-        state.servers().iter().filter(|origin| **origin != engine.origin).map(peer_id).collect();
+    // Not counting those that everybody is told to connect to: their meshes are full, and somebody with no other company
+    // would stand outside of all.
+    let others: BTreeSet<PeerId> = state
+        .servers()
+        .iter()
+        .filter(|origin| **origin != engine.origin)
+        .map(peer_id)
+        .filter(|peer| !engine.bootstrap.contains(peer))
+        .collect();
     let connected = ready.iter().filter(|peer| others.contains(peer)).count();
     connected < others.len().min(engine.tuning.company / 2)
 }
@@ -306,10 +315,19 @@ async fn deliver(engine: &Engine, room: RoomId, peer: PeerId, events: Vec<WireEv
     if refused > 0 {
         let _ = engine.network.count(peer, Count::EventsRefused(refused as u64)).await;
     }
-    if events.is_empty() {
-        return Ok(0);
+    let mut new = 0;
+    let mut events = events.into_iter().peekable();
+    while events.peek().is_some() {
+        // In parts: each is one batch of the store, and a batch is whole or not at all.
+        let mut bytes = 0;
+        let mut part = Vec::new();
+        while let Some(event) = events.next_if(|_| bytes < PART_BYTES) {
+            bytes += event.header_block().len() + event.body_block().map_or(0, <[u8]>::len);
+            part.push(event);
+        }
+        new += engine.room(room).ingest(part, Some(peer)).await?.new;
     }
-    Ok(engine.room(room).ingest(events, Some(peer)).await?.new)
+    Ok(new)
 }
 
 fn have(engine: &Engine, room: RoomId) -> Result<HaveVector, PullError> {

@@ -102,7 +102,6 @@ fn requests(
 /// Messages carry no signature of gossipsub's own, since every event carries one, and each is validated once, by the engine.
 fn gossip(limits: &NetworkLimits, tuning: &Tuning) -> Result<Gossip, String> {
     let config = gossipsub::ConfigBuilder::default()
-        .protocol_id_prefix(wire::GOSSIP_PROTOCOL)
         .validation_mode(ValidationMode::Anonymous)
         .validate_messages()
         .message_id_fn(|message| MessageId::from(wire::gossip_message_id(&message.data).as_slice()))
@@ -113,6 +112,8 @@ fn gossip(limits: &NetworkLimits, tuning: &Tuning) -> Result<Gossip, String> {
         .mesh_outbound_min((tuning.mesh_degree / 2).min(2))
         .gossip_lazy(tuning.gossip_lazy)
         .heartbeat_interval(tuning.heartbeat)
+        .prune_backoff(tuning.prune_backoff)
+        .graft_flood_threshold(tuning.prune_backoff / 2)
         .flood_publish(tuning.flood_own)
         // Whoever has an event says so to its mesh at once, so that fewer send it again: 40 bytes against 500.
         .idontwant_message_size_threshold(if tuning.decline_copies { 0 } else { usize::MAX })

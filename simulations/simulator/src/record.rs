@@ -159,7 +159,7 @@ pub struct ServerRow {
     pub line: String,
     /// Whether nobody can dial it.
     pub nat: bool,
-    /// What harm it means; empty for none.
+    /// What harm it means, as scenarios write it; empty for none.
     pub hostile: String,
     /// How many rooms it is in.
     pub rooms: u32,

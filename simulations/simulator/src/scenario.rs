@@ -6,6 +6,7 @@ use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
+use rocketmesh_node::Tuning;
 use serde::{Deserialize, Serialize};
 
 /// The most servers of one run.
@@ -131,7 +132,8 @@ pub struct Network {
     pub bandwidth: Vec<Bandwidth>,
     /// The share of servers that nobody can dial. 0 to 0.95.
     pub nat: f64,
-    /// How many servers everybody knows the address of. These are never behind NAT and never hostile.
+    /// How many servers are known: each server is told the addresses of three of them. They are never behind NAT and never
+    /// hostile.
     pub bootstraps: usize,
 }
 
@@ -149,7 +151,7 @@ pub struct Bandwidth {
     pub up_kbps: u64,
 }
 
-/// Parameters under study; none is the node's default. The protocol layer reads the first four.
+/// Parameters under study; none is the node's default. The protocol layer leaves out what says so.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Mesh {
@@ -161,18 +163,46 @@ pub struct Mesh {
     pub degree_high: Option<usize>,
     /// Peers that are told ids in a heartbeat, so that they can ask for what they missed.
     pub lazy: Option<usize>,
-    /// Whether an event of one's own goes to every peer of the room.
+    /// Whether an event of one's own goes to every peer of the room. Real layer only.
     pub flood_own: Option<bool>,
     /// Whether servers tell their mesh which events they have, so that fewer copies travel. Real layer only.
     pub decline_copies: Option<bool>,
     /// The pause between heartbeats.
     pub heartbeat: Option<Span>,
+    /// How long two peers leave each other out of a mesh after one of them did so. Real layer only.
+    pub prune_backoff: Option<Span>,
     /// How often rooms are compared with every connected server.
     pub compare_every: Option<Span>,
     /// With how many servers of each room to be connected.
     pub company: Option<usize>,
-    /// The most connections that are kept without need.
+    /// The most connections that are kept without need. Real layer only.
     pub spare_connections: Option<usize>,
+}
+
+impl Mesh {
+    /// The node's numbers, with what the scenario changes of them. Bounds of the mesh follow its degree where only that is
+    /// given.
+    pub fn tuning(&self) -> Tuning {
+        let own = Tuning::default();
+        let degree = self.degree.unwrap_or(own.mesh_degree).max(1);
+        let (low, high) = match self.degree {
+            Some(degree) => ((degree * 3).div_ceil(4), degree * 2),
+            None => (own.mesh_low, own.mesh_high),
+        };
+        Tuning {
+            mesh_degree: degree,
+            mesh_low: self.degree_low.unwrap_or(low).clamp(1, degree),
+            mesh_high: self.degree_high.unwrap_or(high).max(degree),
+            gossip_lazy: self.lazy.unwrap_or(own.gossip_lazy),
+            flood_own: self.flood_own.unwrap_or(own.flood_own),
+            decline_copies: self.decline_copies.unwrap_or(own.decline_copies),
+            heartbeat: self.heartbeat.map_or(own.heartbeat, |span| span.0),
+            prune_backoff: self.prune_backoff.map_or(own.prune_backoff, |span| span.0),
+            compare_every: self.compare_every.map_or(own.compare_every, |span| span.0),
+            company: self.company.unwrap_or(own.company),
+            spare_connections: self.spare_connections.unwrap_or(own.spare_connections),
+        }
+    }
 }
 
 /// A room.
@@ -407,6 +437,20 @@ pub enum Harm {
     Eclipse,
 }
 
+impl Harm {
+    /// The word in scenarios and records.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Harm::Flood => "flood",
+            Harm::Fork => "fork",
+            Harm::BackDate => "back-date",
+            Harm::Withhold => "withhold",
+            Harm::Garbage => "garbage",
+            Harm::Eclipse => "eclipse",
+        }
+    }
+}
+
 /// What must hold at the end.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -579,7 +623,9 @@ impl Scenario {
                 "at least one server, and no more than there are, can be known".to_owned(),
             );
         }
-        for region in network.regions.iter().chain(self.partitions.iter().flat_map(|cut| &cut.regions)) {
+        let cut = self.partitions.iter().flat_map(|cut| &cut.regions);
+        let speaking = self.talks.iter().flat_map(|talk| &talk.regions);
+        for region in network.regions.iter().chain(cut).chain(speaking) {
             if crate::cities::index(region).is_none() {
                 let known = crate::cities::names().join(", ");
                 return fail("regions", format!("`{region}` is not in the latency table; it has lan, {known}"));
@@ -614,8 +660,8 @@ impl Scenario {
             if talk.chat.is_none() && talk.rate == 0.0 {
                 return fail("talk", "give a rate or a chat".to_owned());
             }
-            if talk.bytes > 60_000 {
-                return fail("talk.bytes", "a text has at most 60000 bytes".to_owned());
+            if talk.bytes > 36_000 {
+                return fail("talk.bytes", "at most 36000, since texts vary up to 1.75 times that".to_owned());
             }
         }
         for (field, share, most) in self.shares() {

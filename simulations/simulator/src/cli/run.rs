@@ -63,7 +63,9 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode, Failure> {
         println!("\nreport  {}", page.display());
         println!("again   {}", record.about.command);
     }
-    println!("trace {}", record.about.trace);
+    if !args.json {
+        println!("trace {}", record.about.trace);
+    }
     Ok(if record.about.passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

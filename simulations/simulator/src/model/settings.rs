@@ -3,13 +3,6 @@
 use super::agenda::{MILLISECOND, Micros, SECOND, micros};
 use crate::scenario::Mesh;
 
-/// Peers of a room that get every event at once.
-const DEGREE: usize = 4;
-/// Neighbours outside the mesh that each heartbeat tells of recent ids.
-const LAZY: usize = 6;
-/// With how many servers of a room to be connected.
-const COMPANY: usize = 12;
-
 /// The parameters of a run.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Settings {
@@ -30,18 +23,17 @@ pub(super) struct Settings {
 }
 
 impl Settings {
-    /// The parameters that a scenario asks for.
+    /// The parameters that a scenario asks for; the node's own where it asks for none.
     pub(super) fn of(mesh: &Mesh) -> Self {
-        let degree = mesh.degree.unwrap_or(DEGREE).max(1);
-        let pause = |given: Option<crate::scenario::Span>, default| given.map_or(default, |span| micros(span.0));
+        let tuning = mesh.tuning();
         Settings {
-            degree,
-            low: mesh.degree_low.unwrap_or(degree - 1).clamp(1, degree),
-            high: mesh.degree_high.unwrap_or(2 * degree).max(degree),
-            lazy: mesh.lazy.unwrap_or(LAZY),
-            heartbeat: pause(mesh.heartbeat, SECOND).max(10 * MILLISECOND),
-            compare_every: pause(mesh.compare_every, 60 * SECOND).max(SECOND),
-            company: mesh.company.unwrap_or(COMPANY).max(1),
+            degree: tuning.mesh_degree,
+            low: tuning.mesh_low,
+            high: tuning.mesh_high,
+            lazy: tuning.gossip_lazy,
+            heartbeat: micros(tuning.heartbeat).max(10 * MILLISECOND),
+            compare_every: micros(tuning.compare_every).max(SECOND),
+            company: tuning.company.max(1),
         }
     }
 }

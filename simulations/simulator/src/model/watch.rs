@@ -150,7 +150,7 @@ impl World {
                 region: cities::name(plan.region).to_owned(),
                 line: plan.line.clone(),
                 nat: plan.nat,
-                hostile: plan.hostile.map_or("", harm_name).to_owned(),
+                hostile: plan.hostile.map_or("", Harm::word).to_owned(),
                 rooms: server.seats.len() as u32,
                 connections: server.links,
                 mesh_degree: pushes as f64 / server.seats.len().max(1) as f64,
@@ -201,16 +201,5 @@ impl World {
         for (what, at, until) in told.into_iter().filter(|(_, at, until)| at <= until) {
             self.observer.disturbed(what, warm_up + at, warm_up + until);
         }
-    }
-}
-
-fn harm_name(harm: Harm) -> &'static str {
-    match harm {
-        Harm::Flood => "flood",
-        Harm::Fork => "fork",
-        Harm::BackDate => "back-date",
-        Harm::Withhold => "withhold",
-        Harm::Garbage => "garbage",
-        Harm::Eclipse => "eclipse",
     }
 }

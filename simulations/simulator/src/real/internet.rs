@@ -249,8 +249,11 @@ impl State {
                 arrives += way * 2 + RETRANSMIT;
             }
         }
-        let arrives = arrives.max(not_before).max(self.down_free[to]) + down;
-        self.down_free[to] = arrives;
+        // The receiver's line is as far behind as what was sent to it makes it, whatever way that comes: a near message does
+        // not wait for a far one that was sent before it.
+        let free = self.down_free[to].max(now) + down;
+        self.down_free[to] = free;
+        let arrives = (arrives + free.duration_since(now)).max(not_before);
         let stamp = [from as u64, to as u64, bytes as u64].map(u64::to_be_bytes).concat();
         self.packets.update(&stamp);
         Some(arrives)

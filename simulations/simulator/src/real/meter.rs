@@ -10,7 +10,7 @@ use futures::{AsyncRead, AsyncWrite};
 use libp2p::core::StreamMuxer;
 use libp2p::core::muxing::{StreamMuxerBox, StreamMuxerEvent, SubstreamBox};
 use rocketmesh_protocol::id::EventId;
-use rocketmesh_protocol::wire::{DHT_PROTOCOL, GOSSIP_PROTOCOL, SYNC_PROTOCOL, gossip_message_id};
+use rocketmesh_protocol::wire::{DHT_PROTOCOL, GOSSIPSUB, SYNC_PROTOCOL, gossip_message_id};
 
 use super::stage::Stage;
 use crate::scenario::Harm;
@@ -106,7 +106,7 @@ impl Protocol {
             }
             let is = |name: &str| line.starts_with(name.as_bytes());
             let rest = seen[at..].to_vec();
-            *self = if is(GOSSIP_PROTOCOL) {
+            *self = if is(GOSSIPSUB) {
                 Protocol::Gossip
             } else if is(SYNC_PROTOCOL) {
                 Protocol::Other(SYNC)

@@ -21,8 +21,11 @@ use super::internet::{Internet, PORT, address};
 use super::meter::Meter;
 use super::stage::{SimClock, SimEntropy, Stage};
 use super::transport::{SimTransport, multiaddr};
+use crate::random::Random;
 use crate::sabotage::Sabotage;
 
+/// How many known servers each server is told of.
+const TOLD: usize = 3;
 /// Entries of the local log that are read at a time.
 const PAGE: usize = 512;
 
@@ -93,7 +96,9 @@ impl Server {
     ) -> Result<(), RealError> {
         let number = self.number;
         let own = self.multiaddr();
-        let bootstrap = bootstrap.iter().filter(|address| **address != own).map(ToString::to_string).collect();
+        // An administrator gives a few addresses, however many there are.
+        let known: Vec<String> = bootstrap.iter().filter(|address| **address != own).map(ToString::to_string).collect();
+        let bootstrap = Random::new(stage.plan.seed, &format!("what server {number} is told")).choose(&known, TOLD);
         let metered = Arc::clone(stage);
         let transport = transport::secured(&self.key, SimTransport::new(internet.clone(), number))
             .map_err(|error| RealError::Past(error.to_string()))?

@@ -55,25 +55,12 @@ pub(super) struct World<'a> {
     progress: &'a mut (dyn FnMut(Duration, Duration) + Send),
 }
 
-/// The node's numbers, with what the scenario changes of them.
+/// The node's numbers, with what the scenario and a deliberate bug change of them.
 fn tuning(scenario: &Scenario, sabotage: Option<Sabotage>) -> Tuning {
-    let (mesh, own) = (&scenario.mesh, Tuning::default());
-    let degree = mesh.degree.unwrap_or(own.mesh_degree);
-    let given = mesh.degree.is_some();
-    Tuning {
-        mesh_degree: degree,
-        mesh_low: mesh.degree_low.unwrap_or(if given { (degree * 3).div_ceil(4) } else { own.mesh_low }),
-        mesh_high: mesh.degree_high.unwrap_or(if given { degree * 2 } else { own.mesh_high }),
-        gossip_lazy: mesh.lazy.unwrap_or(own.gossip_lazy),
-        flood_own: mesh.flood_own.unwrap_or(own.flood_own),
-        decline_copies: mesh.decline_copies.unwrap_or(own.decline_copies),
-        heartbeat: mesh.heartbeat.map_or(own.heartbeat, |span| span.0),
-        compare_every: match sabotage {
-            Some(Sabotage::NeverCompares) => Duration::from_secs(1 << 30),
-            _ => mesh.compare_every.map_or(own.compare_every, |span| span.0),
-        },
-        company: mesh.company.unwrap_or(own.company),
-        spare_connections: mesh.spare_connections.unwrap_or(own.spare_connections),
+    let tuning = scenario.mesh.tuning();
+    match sabotage {
+        Some(Sabotage::NeverCompares) => Tuning { compare_every: Duration::from_secs(1 << 30), ..tuning },
+        _ => tuning,
     }
 }
 
@@ -467,7 +454,7 @@ impl<'a> World<'a> {
                 region: cities::name(plan.region).to_owned(),
                 line: plan.line.clone(),
                 nat: plan.nat,
-                hostile: plan.hostile.map_or_else(String::new, |harm| format!("{harm:?}").to_lowercase()),
+                hostile: plan.hostile.map_or_else(String::new, |harm| harm.word().to_owned()),
                 bytes_in: received[number],
                 bytes_out: sent[number],
                 restarts: server.restarts,
