@@ -4,7 +4,10 @@ CARGO ?= cargo
 CHAT ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test soak verify audit fix demo bench bench-million fuzz
+.PHONY: help run test soak verify audit fix demo simulate bench bench-million fuzz
+
+# The simulator is a workspace of its own: see docs/decisions/0015.
+SIMULATOR := simulations/simulator
 
 help: ## Show what there is
 	@echo "Rocketmesh joins Rocket.Chat servers into one peer-to-peer mesh."
@@ -19,9 +22,11 @@ run: ## Build the release binary and run a node on embedded defaults
 
 test: ## Run every test of the workspace
 	$(CARGO) test --workspace --locked
+	cd $(SIMULATOR) && $(CARGO) test --release --locked
 
 soak: ## Run the long versions of the tests
 	ROCKETMESH_SOAK=1 $(CARGO) test --release --workspace --locked
+	cd $(SIMULATOR) && ROCKETMESH_SOAK=1 $(CARGO) test --release --locked
 
 verify: ## Check format, lints, docs and dependencies; changes nothing
 	$(CARGO) fmt --all --check
@@ -29,17 +34,28 @@ verify: ## Check format, lints, docs and dependencies; changes nothing
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --locked --document-private-items
 	@command -v cargo-deny >/dev/null || { echo "cargo-deny is missing: cargo install --locked cargo-deny"; exit 1; }
 	$(CARGO) deny --locked --all-features check licenses sources bans
+	cd $(SIMULATOR) && $(CARGO) fmt --all --check
+	cd $(SIMULATOR) && $(CARGO) clippy --release --all-targets --locked -- -D warnings
+	cd $(SIMULATOR) && RUSTDOCFLAGS="-D warnings" $(CARGO) doc --release --no-deps --locked --document-private-items
+	cd $(SIMULATOR) && $(CARGO) deny --locked --all-features check --config ../../deny.toml licenses sources bans
 
 audit: ## Check dependencies for known vulnerabilities (needs the internet)
 	$(CARGO) deny --locked check advisories
+	cd $(SIMULATOR) && $(CARGO) deny --locked check --config ../../deny.toml advisories
 
 fix: ## Format, and mend what the lints can mend
 	$(CARGO) fmt --all
 	$(CARGO) clippy --workspace --all-targets --fix --allow-dirty --allow-staged
+	cd $(SIMULATOR) && $(CARGO) fmt --all
+	cd $(SIMULATOR) && $(CARGO) clippy --release --all-targets --fix --allow-dirty --allow-staged
 
 demo: ## Let three servers talk in one room on this machine
 	$(CARGO) build --release --locked -p rocketmesh -p rocketmesh-simulations
 	@./target/release/rocketmesh-demo --rocketmesh ./target/release/rocketmesh $(if $(CHAT),--chat "$(CHAT)")
+
+simulate: ## Run a short scenario with twenty servers in virtual time, and say where the report is
+	cd $(SIMULATOR) && $(CARGO) build --release --locked
+	@./target/release/rocketmesh-sim run first-steps --out target/simulations/first-steps
 
 bench: ## Measure: criterion for the parts, then whole nodes
 	$(CARGO) bench --locked -p rocketmesh-protocol

@@ -110,7 +110,7 @@ async fn a_locked_or_newer_or_unwritable_data_directory_is_a_clear_error() {
     std::fs::write(&marker, "7\n").unwrap();
     let newer = refused_start(builder(left.path(), "", &[])).await;
     assert!(matches!(newer, StartError::Store(StoreError::NewerFormat { found: 7, .. })), "{newer}");
-    std::fs::write(&marker, "1\n").unwrap();
+    std::fs::write(&marker, "2\n").unwrap();
     let node = TestNode::start_in(left.path(), "a.example.org", &[]).await;
     assert_eq!(node.room(&room).await.summary.events, 1, "nothing was lost");
 

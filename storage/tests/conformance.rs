@@ -300,14 +300,25 @@ fn a_second_opening_of_the_same_directory_is_refused_and_harms_nothing() {
 }
 
 #[test]
+fn a_store_of_format_1_goes_on_as_one() {
+    let directory = TempDir::new().unwrap();
+    let marker = directory.path().join("FORMAT");
+    std::fs::write(&marker, "1\n").unwrap();
+    let (room, _) = filled(&EventStore::open(directory.path(), 8 << 20).unwrap(), 1, 3);
+    let store = EventStore::open(directory.path(), 8 << 20).unwrap();
+    assert_eq!(store.room(&room.create.room()).unwrap().unwrap().outline, room.outline);
+    assert_eq!(std::fs::read_to_string(&marker).unwrap(), "1\n");
+}
+
+#[test]
 fn a_store_of_a_newer_format_is_refused_and_left_alone() {
     let directory = TempDir::new().unwrap();
     let (room, _) = filled(&EventStore::open(directory.path(), 8 << 20).unwrap(), 1, 3);
     let marker = directory.path().join("FORMAT");
-    std::fs::write(&marker, "2\n").unwrap();
+    std::fs::write(&marker, "3\n").unwrap();
     let newer = EventStore::open(directory.path(), 8 << 20);
-    assert!(matches!(newer, Err(StoreError::NewerFormat { found: 2, .. })), "{newer:?}");
-    std::fs::write(&marker, "1\n").unwrap();
+    assert!(matches!(newer, Err(StoreError::NewerFormat { found: 3, .. })), "{newer:?}");
+    std::fs::write(&marker, "2\n").unwrap();
     let store = EventStore::open(directory.path(), 8 << 20).unwrap();
     assert_eq!(store.room(&room.create.room()).unwrap().unwrap().outline, room.outline);
 }

@@ -377,7 +377,7 @@ impl Observer {
             }
         }
         // The maker's own log entry of what it acknowledged was told of by `said`.
-        if shown && !(origin == server && !new) {
+        if shown && (new || origin != server) {
             self.check(now, &Observation::Shown { server, event: number });
         }
     }
@@ -590,8 +590,8 @@ impl Observer {
             .fold((0, 0), |(copies, heard), spread| {
                 (copies + u64::from(spread.copies), heard + spread.heard.count() as u64)
             });
-        let heals = self.record.disturbances.iter().map(|disturbance| disturbance.healed_s);
-        let heal_s = heals.fold(Some(0.0), |longest: Option<f64>, healed| Some(longest?.max(healed?)));
+        let mut heals = self.record.disturbances.iter().map(|disturbance| disturbance.healed_s);
+        let heal_s = heals.try_fold(0.0, |longest: f64, healed| Some(longest.max(healed?)));
         let scenario = &self.plan.scenario;
         let mut about = crate::record::About {
             title: scenario.title.clone(),

@@ -520,7 +520,7 @@ impl From<Span> for String {
 impl fmt::Display for Span {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ms = self.0.as_millis() as u64;
-        let (name, unit) = UNITS.iter().rev().find(|(_, unit)| ms > 0 && ms % unit == 0).unwrap_or(&UNITS[1]);
+        let (name, unit) = UNITS.iter().rev().find(|(_, unit)| ms > 0 && ms.is_multiple_of(*unit)).unwrap_or(&UNITS[1]);
         write!(formatter, "{}{name}", ms / unit)
     }
 }

@@ -32,15 +32,16 @@ pub(in crate::network) struct EarlyGossip {
 
 impl EarlyGossip {
     /// Keeps a message. Gives it back where there is no room for it.
-    pub(in crate::network) fn keep(&mut self, peer: PeerId, early: Early) -> Result<(), Early> {
+    #[must_use]
+    pub(in crate::network) fn keep(&mut self, peer: PeerId, early: Early) -> Option<Early> {
         let of_peer = self.waiting.iter().filter(|(other, _)| *other == peer).count();
         let full = self.waiting.len() >= MESSAGES || self.bytes + early.bytes.len() > BYTES;
         if full || of_peer >= MESSAGES_OF_PEER {
-            return Err(early);
+            return Some(early);
         }
         self.bytes += early.bytes.len();
         self.waiting.push_back((peer, early));
-        Ok(())
+        None
     }
 
     /// Takes out what waits of a peer.
@@ -69,11 +70,11 @@ mod tests {
         let mut gossip = EarlyGossip::default();
         let [one, other] = [PeerId::random(), PeerId::random()];
         for _ in 0..MESSAGES_OF_PEER {
-            assert!(gossip.keep(one, early(one, 10)).is_ok());
+            assert!(gossip.keep(one, early(one, 10)).is_none());
         }
-        assert!(gossip.keep(one, early(one, 10)).is_err());
-        assert!(gossip.keep(other, early(other, BYTES)).is_err());
-        assert!(gossip.keep(other, early(other, 1000)).is_ok());
+        assert!(gossip.keep(one, early(one, 10)).is_some());
+        assert!(gossip.keep(other, early(other, BYTES)).is_some());
+        assert!(gossip.keep(other, early(other, 1000)).is_none());
         assert_eq!(gossip.take(&one).len(), MESSAGES_OF_PEER);
         assert!(gossip.take(&one).is_empty());
         assert_eq!((gossip.take(&other).len(), gossip.bytes), (1, 0));

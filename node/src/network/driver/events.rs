@@ -253,7 +253,7 @@ impl Driver {
                 let early = Early { room, bytes: message.data, token };
                 if !pending {
                     self.hand_over(peer, early, ready);
-                } else if let Err(early) = self.early.keep(peer, early) {
+                } else if let Some(early) = self.early.keep(peer, early) {
                     self.hand_over(peer, early, false);
                 }
             }

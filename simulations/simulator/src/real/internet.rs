@@ -124,7 +124,7 @@ impl Internet {
             from: (address(from), port),
         };
         state.open.push((from, to, Arc::downgrade(&there), Arc::downgrade(&back)));
-        if state.open.len() % 1024 == 0 {
+        if state.open.len().is_multiple_of(1024) {
             state.open.retain(|(.., there, back)| there.strong_count() + back.strong_count() > 0);
         }
         state.listeners.get_mut(&to)?.try_send(incoming).ok()?;
