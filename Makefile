@@ -37,11 +37,11 @@ verify: ## Check format, lints, docs and dependencies; changes nothing
 	cd $(SIMULATOR) && $(CARGO) fmt --all --check
 	cd $(SIMULATOR) && $(CARGO) clippy --release --all-targets --locked -- -D warnings
 	cd $(SIMULATOR) && RUSTDOCFLAGS="-D warnings" $(CARGO) doc --release --no-deps --locked --document-private-items
-	cd $(SIMULATOR) && $(CARGO) deny --locked --all-features check --config ../../deny.toml licenses sources bans
+	cd $(SIMULATOR) && $(CARGO) deny --locked --all-features --config ../../deny.toml check licenses sources bans
 
 audit: ## Check dependencies for known vulnerabilities (needs the internet)
 	$(CARGO) deny --locked check advisories
-	cd $(SIMULATOR) && $(CARGO) deny --locked check --config ../../deny.toml advisories
+	cd $(SIMULATOR) && $(CARGO) deny --locked --config ../../deny.toml check advisories
 
 fix: ## Format, and mend what the lints can mend
 	$(CARGO) fmt --all
