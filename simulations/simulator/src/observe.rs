@@ -137,7 +137,7 @@ struct Spread {
     by_gossip: u32,
     by_sync: u32,
     /// Delays of deliveries in microseconds.
-    delays: Vec<u32>,
+    delays: Vec<u64>,
 }
 
 /// A set of small numbers.
@@ -199,7 +199,7 @@ pub struct Observer {
     expected: u64,
     by_gossip: u64,
     said: u64,
-    all_delays: Vec<u32>,
+    all_delays: Vec<u64>,
     disturbances: Vec<Disturbance>,
     /// By room: honest member servers.
     audience: Vec<Vec<usize>>,
@@ -359,7 +359,7 @@ impl Observer {
             let inside =
                 self.late.get(&(room, server)).is_none_or(|since| since.is_some_and(|since| Some(since) <= said));
             if let Some(said) = said.filter(|_| inside) {
-                let delay = u32::try_from(now.saturating_sub(said).as_micros()).unwrap_or(u32::MAX);
+                let delay = now.saturating_sub(said).as_micros() as u64;
                 spread.delays.push(delay);
                 self.all_delays.push(delay);
                 self.delivered += 1;
@@ -672,13 +672,13 @@ fn size_class(servers: usize) -> &'static str {
 }
 
 /// The upper end of the bucket of a delay: buckets grow by a tenth.
-fn bucket(micros: u32) -> u64 {
-    let exponent = f64::from(micros.max(1)).ln() / 1.1_f64.ln();
+fn bucket(micros: u64) -> u64 {
+    let exponent = (micros.max(1) as f64).ln() / 1.1_f64.ln();
     1.1_f64.powf(exponent.ceil()).ceil() as u64
 }
 
 /// A quantile of sorted microseconds, in milliseconds; 0 for none.
-fn quantile(sorted: &[u32], share: f64) -> f64 {
+fn quantile(sorted: &[u64], share: f64) -> f64 {
     let at = ((sorted.len().saturating_sub(1)) as f64 * share).round() as usize;
-    sorted.get(at).map_or(0.0, |micros| f64::from(*micros) / 1_000.0)
+    sorted.get(at).map_or(0.0, |micros| *micros as f64 / 1_000.0)
 }
