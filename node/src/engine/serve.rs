@@ -3,6 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
 use std::sync::PoisonError;
+use std::time::Duration;
 
 use rocketmesh_protocol::event::OrderKey;
 use rocketmesh_protocol::have::HaveVector;
@@ -18,6 +19,8 @@ use crate::network::IncomingRequest;
 
 /// How many links of a chain are read at a time.
 const PAGE: usize = 256;
+/// How long after an answer the asking side is asked for what is missing here.
+const ASK_BACK: Duration = Duration::from_millis(500);
 /// The most ancestors that a fetch by id brings along; a larger gap is pulled instead.
 const MAX_ANCESTORS: usize = 1024;
 
@@ -48,7 +51,12 @@ pub(super) async fn serve(engine: Engine, incoming: IncomingRequest) {
         // Whoever asks may have what is missing here.
         let store = engine.store();
         if !unknown_heads(have, |id| store.contains(id).unwrap_or(true)).is_empty() {
-            sync::spawn_pull(engine.clone(), *room, peer, *sections);
+            // Not at once: two servers that refuse each other's events would ask each other without pause.
+            let (own, room, sections) = (engine.clone(), *room, *sections);
+            engine.background(async move {
+                tokio::time::sleep(ASK_BACK).await;
+                sync::spawn_pull(own, room, peer, sections);
+            });
         }
     }
     let _ = engine.network.respond(incoming, &response).await;
