@@ -101,6 +101,8 @@ pub(crate) enum AdminCommand {
     Policy(mesh::PolicyArgs),
     /// Show, make, join, leave and change rooms
     Rooms(rooms::RoomsArgs),
+    /// Check with a room's other servers that nothing is missing
+    VerifyRoom(rooms::VerifyRoomArgs),
     /// Say something in a room
     Send(rooms::SendArgs),
     /// React to a message

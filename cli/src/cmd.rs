@@ -7,6 +7,7 @@ mod events;
 mod id;
 mod peers;
 mod policy;
+mod proof;
 mod rooms;
 mod send;
 mod status;
@@ -41,6 +42,7 @@ pub(crate) async fn run(context: &Context, command: AdminCommand) -> Result<(), 
         AdminCommand::Unban(args) => peers::unban(context, &args).await,
         AdminCommand::Policy(args) => policy::run(context, args).await,
         AdminCommand::Rooms(args) => rooms::run(context, args).await,
+        AdminCommand::VerifyRoom(args) => proof::verify_room(context, &args).await,
         AdminCommand::Send(args) => send::send(context, args).await,
         AdminCommand::React(args) => send::react(context, args).await,
         AdminCommand::Redact(args) => send::redact(context, args).await,

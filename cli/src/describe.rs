@@ -109,7 +109,12 @@ fn on_behalf(event: &EventView) -> String {
 }
 
 fn body<'a>(event: &'a EventView, field: &str) -> &'a str {
-    let stand_in = if event.body_state == "missing" { "(not here yet)" } else { "(nothing)" };
+    let stand_in = match event.body_state.as_str() {
+        "missing" => "(not here yet)",
+        "erased" => "(taken back)",
+        "expired" => "(older than this node keeps)",
+        _ => "(nothing)",
+    };
     optional(event, field).unwrap_or(stand_in)
 }
 
@@ -147,6 +152,7 @@ pub(crate) fn example(id: &str, kind: &str) -> EventView {
         content: Value::Null,
         body: Value::Null,
         body_state: "none".to_owned(),
+        late: false,
         accepted: true,
         withheld: false,
         by_moderator: false,

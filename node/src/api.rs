@@ -6,6 +6,7 @@ mod error;
 mod events;
 mod extract;
 mod peers;
+mod proof;
 mod rooms;
 mod status;
 mod stream;
@@ -68,7 +69,7 @@ struct Api {
         status::health, status::node, status::config, status::metrics, status::backup, peers::list, peers::show,
         peers::connect, peers::ban, peers::unban, peers::policy, peers::set_policy, rooms::list, rooms::create,
         rooms::join, rooms::show, rooms::leave, rooms::members, events::list, events::post, events::show,
-        stream::room, stream::all,
+        stream::room, stream::all, proof::verify_room, proof::retention, proof::set_retention,
     ),
     security(("token" = []))
 )]
@@ -116,6 +117,8 @@ fn router(api: Api) -> Router {
         .route("/v1/rooms/{room}/members", get(rooms::members))
         .route("/v1/rooms/{room}/events", get(events::list).post(events::post))
         .route("/v1/rooms/{room}/stream", get(stream::room))
+        .route("/v1/rooms/{room}/verify", post(proof::verify_room))
+        .route("/v1/rooms/{room}/retention", get(proof::retention).put(proof::set_retention))
         .route("/v1/events/{event}", get(events::show))
         .route("/v1/stream", get(stream::all))
         .route_layer(middleware::from_fn_with_state(api.clone(), authorize));

@@ -19,10 +19,12 @@ mod held;
 mod intake;
 pub(crate) mod names;
 pub mod policy;
+mod retention;
 mod room;
 mod rooms;
 mod serve;
 mod sync;
+pub(crate) mod verify;
 
 pub use room::{PostError, Written};
 pub use rooms::JoinError;
@@ -32,7 +34,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use libp2p::identity::PeerId;
 use prometheus_client::metrics::counter::Counter;
-use rocketmesh_protocol::id::RoomId;
+use rocketmesh_protocol::id::{EventId, RoomId};
 use rocketmesh_protocol::identity::{Origin, ServerKey, ServerName};
 use rocketmesh_storage::{EventStore, LogPosition};
 use tokio::sync::{Semaphore, mpsc, watch};
@@ -92,6 +94,9 @@ pub(crate) struct Shared {
     /// Everything up to this position survives a loss of power.
     durable: watch::Sender<LogPosition>,
     pulling: Mutex<BTreeSet<(PeerId, RoomId)>>,
+    /// Bodies that were last asked of a peer, [`rocketmesh_protocol::limits::MAX_IDS_PER_REQUEST`] at most each; forgotten
+    /// when the peer introduces itself again.
+    asked_bodies: Mutex<BTreeMap<(PeerId, RoomId), BTreeSet<EventId>>>,
     /// When the engine began.
     started: Instant,
     /// Rooms in which this node has asked since its start for what it said there before.
@@ -157,6 +162,7 @@ impl Engine {
             rooms: Mutex::default(),
             followed: RwLock::default(),
             pulling: Mutex::default(),
+            asked_bodies: Mutex::default(),
             started: Instant::now(),
             found_own: Mutex::default(),
             pulls: Semaphore::new(PULLS),
@@ -167,6 +173,7 @@ impl Engine {
         tokio::spawn(intake::run(engine.clone(), events));
         tokio::spawn(sync::run(engine.clone()));
         tokio::spawn(sync::keep_company(engine.clone()));
+        tokio::spawn(retention::run(engine.clone()));
         Ok(engine)
     }
 

@@ -210,9 +210,7 @@ fn frayed(key: &ServerKey) -> (EventStore, RoomId) {
     said.into_iter().for_each(|event| take(&mut outline, event));
     let store = EventStore::in_memory(&MemoryDisk::new()).unwrap();
     let participation = Participation::Joined;
-    store
-        .put(&Batch { outline: &outline, participation, events: &events, changed: &[], hold: &[], release: &[] })
-        .unwrap();
+    store.put(&Batch { events: &events, ..Batch::of(&outline, participation) }).unwrap();
     (store, outline.room())
 }
 

@@ -207,6 +207,12 @@ impl Event {
         Ok(())
     }
 
+    /// The event as it stays once its body is erased: the same event, with the same id and a signature that verifies.
+    #[must_use]
+    pub fn without_body(&self) -> Event {
+        Event { body_block: None, ..self.clone() }
+    }
+
     /// Whether this edit or redaction reaches `target`: it names it, and says truly who wrote it. Whether its sender may is
     /// judged with the event itself, which is why it has to say so.
     pub fn reaches(&self, target: &Event) -> bool {

@@ -13,7 +13,7 @@ use rocketmesh_protocol::id::{EventId, RoomId};
 use rocketmesh_protocol::room::Outline;
 
 use crate::error::StoreError;
-use crate::store::{Batch, EventStore, LogKind, Participation, StoredEvent, Verdict};
+use crate::store::{Batch, EventStore, LogKind, Marks, Participation, StoredEvent, Verdict};
 
 const MAGIC: &[u8] = b"rocketmesh backup 1\n";
 /// No record is longer: an event is the largest.
@@ -96,6 +96,11 @@ pub fn write(store: &EventStore, identity: &[u8; 32], out: &mut dyn Write) -> Re
             };
             let verdict = verdicts.get(&entry.event).copied().unwrap_or(arrived);
             let record = Map::new().with("header", event.header_block()).with("verdict", u64::from(verdict.number()));
+            let marks = store.marks(&entry.event)?;
+            let record = match marks.bits() {
+                0 => record,
+                bits => record.with("marks", u64::from(bits)),
+            };
             out.record(record.with("body", event.body_block()))?;
             summary.events += 1;
         }
@@ -123,7 +128,7 @@ pub fn restore(
     input.magic()?;
     let mut identity = None;
     let mut participation: BTreeMap<RoomId, Participation> = BTreeMap::new();
-    let mut pending: BTreeMap<RoomId, (Outline, Vec<StoredEvent>)> = BTreeMap::new();
+    let mut pending: BTreeMap<RoomId, Pending> = BTreeMap::new();
     let mut summary = Summary::default();
     loop {
         let before = *input.hasher.finalize().as_bytes();
@@ -150,35 +155,49 @@ pub fn restore(
             let stored = read_stored(&map)?;
             let room = stored.event.room();
             let version = stored.event.header().version;
-            let (outline, events) = pending.entry(room).or_insert_with(|| (Outline::new(room, version), Vec::new()));
-            outline.add(&stored.event, stored.verdict != Verdict::Rejected);
-            events.push(stored);
+            let part = pending.entry(room).or_insert_with(|| Pending {
+                outline: Outline::new(room, version),
+                events: Vec::new(),
+                marked: Vec::new(),
+            });
+            part.outline.add(&stored.event, stored.verdict != Verdict::Rejected);
+            if let Some(bits) = map.get("marks").and_then(Value::as_u64) {
+                part.marked.push((stored.event.id(), Marks::from_bits(bits as u8)));
+            }
+            part.events.push(stored);
             summary.events += 1;
             if summary.events.is_multiple_of(PAGE as u64) {
-                for (outline, events) in pending.values_mut().filter(|(_, events)| !events.is_empty()) {
-                    flush(store, outline, events, &participation)?;
+                for part in pending.values_mut().filter(|part| !part.events.is_empty()) {
+                    flush(store, part, &participation)?;
                 }
                 progress(summary.events);
             }
         }
     }
-    for (outline, events) in pending.values_mut() {
-        flush(store, outline, events, &participation)?;
+    for part in pending.values_mut() {
+        flush(store, part, &participation)?;
     }
     store.sync()?;
     progress(summary.events);
     Ok((identity.ok_or(BackupError::Malformed("it holds no identity"))?, summary))
 }
 
+/// What was read of a room and is not written yet.
+struct Pending {
+    outline: Outline,
+    events: Vec<StoredEvent>,
+    marked: Vec<(EventId, Marks)>,
+}
+
 fn flush(
     store: &EventStore,
-    outline: &Outline,
-    events: &mut Vec<StoredEvent>,
+    part: &mut Pending,
     participation: &BTreeMap<RoomId, Participation>,
 ) -> Result<(), BackupError> {
-    let participation = participation.get(&outline.room()).copied().unwrap_or(Participation::Left);
-    store.put(&Batch { outline, participation, events, changed: &[], hold: &[], release: &[] })?;
-    events.clear();
+    let participation = participation.get(&part.outline.room()).copied().unwrap_or(Participation::Left);
+    store.put(&Batch { events: &part.events, marked: &part.marked, ..Batch::of(&part.outline, participation) })?;
+    part.events.clear();
+    part.marked.clear();
     Ok(())
 }
 

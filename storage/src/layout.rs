@@ -11,6 +11,9 @@
 //! | `l` | position | the local log |
 //! | `p` | room number, hash | a piece of a snapshot of the room's state |
 //! | `n` | room number | the snapshot: where it was taken, what was held then, the hashes of its pieces |
+//! | `x` | event id | what is noted of an event: body erased, body expired, came late |
+//! | `b` | room number, id | nothing: events whose bodies are missing and wanted |
+//! | `t` | room number, target, id | nothing: edits and redactions by what they name |
 //! | `s` | name | settings of the node |
 //!
 //! Rooms have short numbers so that a long index does not repeat 32 bytes in each key. Integers in keys are big-endian, so
@@ -37,6 +40,9 @@ pub(crate) const LOG: u8 = b'l';
 pub(crate) const SETTING: u8 = b's';
 pub(crate) const PIECE: u8 = b'p';
 pub(crate) const SNAPSHOT: u8 = b'n';
+pub(crate) const MARKS: u8 = b'x';
+pub(crate) const WANTED: u8 = b'b';
+pub(crate) const ALTERATION: u8 = b't';
 
 /// What is kept of a room beside its events and its have-vector.
 pub(crate) struct RoomRecord {
@@ -144,6 +150,8 @@ pub(crate) fn write_log(entry: &LogEntry) -> Vec<u8> {
         LogKind::Withheld => 3,
         LogKind::Restored => 4,
         LogKind::ArrivedWithheld => 5,
+        LogKind::AcceptedLate => 6,
+        LogKind::Erased => 7,
     };
     [&[kind], entry.room.hash().as_slice(), entry.event.hash()].concat()
 }
@@ -157,6 +165,8 @@ pub(crate) fn read_log(key: &[u8], record: &[u8]) -> Result<LogEntry, StoreError
             3 => LogKind::Withheld,
             4 => LogKind::Restored,
             5 => LogKind::ArrivedWithheld,
+            6 => LogKind::AcceptedLate,
+            7 => LogKind::Erased,
             _ => return None,
         };
         Some(LogEntry {

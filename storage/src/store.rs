@@ -1,6 +1,6 @@
 //! The event store: what a node keeps, by every order in which it is asked for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,6 +18,10 @@ use crate::disk::Disk;
 use crate::error::StoreError;
 use crate::layout::{self, RoomRecord};
 use crate::memory::MemoryDisk;
+
+mod bodies;
+
+pub use bodies::Marks;
 
 /// What the store on disk may keep in memory, unless the caller says otherwise.
 pub const DEFAULT_CACHE_BYTES: u64 = 64 * 1024 * 1024;
@@ -83,6 +87,10 @@ pub enum LogKind {
     Restored,
     /// The body of an event that is already in the log arrived.
     BodyArrived,
+    /// The event was accepted, long after it was said.
+    AcceptedLate,
+    /// The body of an event is gone: a redaction took it, or it is older than this node keeps bodies.
+    Erased,
 }
 
 /// One entry of the local log: the order in which this node came to know things, which is what consumers follow.
@@ -142,6 +150,18 @@ pub struct Batch<'a> {
     pub hold: &'a [HeldEvent],
     /// Events that wait no longer.
     pub release: &'a [EventId],
+    /// What is noted of events from now on, in place of what was. An event of neither this batch nor `stripped` whose body
+    /// is not marked as gone has its body asked for again.
+    pub marked: &'a [(EventId, Marks)],
+    /// Events that were decided on before, without the bodies that they lose now, with their verdicts after the step.
+    pub stripped: &'a [StoredEvent],
+}
+
+impl<'a> Batch<'a> {
+    /// A batch that changes nothing but the outline and whether this node takes part.
+    pub fn of(outline: &'a Outline, participation: Participation) -> Self {
+        Batch { outline, participation, events: &[], changed: &[], hold: &[], release: &[], marked: &[], stripped: &[] }
+    }
 }
 
 /// The event store. Cheap to clone; clones are the same store.
@@ -170,7 +190,7 @@ impl std::fmt::Debug for EventStore {
 impl LogKind {
     /// Whether this is the first that the log says of an event.
     pub const fn is_arrival(self) -> bool {
-        matches!(self, LogKind::Accepted | LogKind::Rejected | LogKind::ArrivedWithheld)
+        matches!(self, LogKind::Accepted | LogKind::AcceptedLate | LogKind::Rejected | LogKind::ArrivedWithheld)
     }
 }
 
@@ -246,9 +266,12 @@ impl EventStore {
         let number = known.unwrap_or(writer.next_room);
         let mut position = writer.next_position;
         let mut changes = Vec::with_capacity(batch.events.len() * 4 + batch.hold.len() + batch.release.len() + 4);
+        let late: BTreeSet<EventId> = batch.marked.iter().filter(|(_, marks)| marks.late).map(|(id, _)| *id).collect();
         for stored in batch.events {
             put_event(&mut changes, number, stored);
+            let late = late.contains(&stored.event.id());
             let kind = match stored.verdict {
+                Verdict::Accepted if late => LogKind::AcceptedLate,
                 Verdict::Accepted => LogKind::Accepted,
                 Verdict::Rejected => LogKind::Rejected,
                 Verdict::Withheld => LogKind::ArrivedWithheld,
@@ -260,6 +283,11 @@ impl EventStore {
             changes.push(event_change(stored));
             let kind = if stored.verdict == Verdict::Accepted { LogKind::Restored } else { LogKind::Withheld };
             put_log(&mut changes, LogEntry { position, kind, room, event: stored.event.id() });
+            position += 1;
+        }
+        Self::put_bodies(&mut changes, number, batch.events, batch.marked, batch.stripped);
+        for stored in batch.stripped {
+            put_log(&mut changes, LogEntry { position, kind: LogKind::Erased, room, event: stored.event.id() });
             position += 1;
         }
         let mut lanes: Vec<(Origin, Lane)> =
@@ -310,6 +338,10 @@ impl EventStore {
             event: stored.event.id(),
         };
         let mut changes = vec![event_change(stored)];
+        if let Some(number) = self.number(&entry.room) {
+            let wanted = layout::key(layout::WANTED, &[&number.to_be_bytes(), entry.event.hash()]);
+            changes.push(Change::Remove(wanted));
+        }
         put_log(&mut changes, entry);
         self.backend.apply(&changes)?;
         writer.next_position += 1;

@@ -147,6 +147,8 @@ fn a_rejected_event_is_kept_and_logged_and_stands_in_no_order() {
             changed: &[],
             hold: &[],
             release: &[],
+            marked: &[],
+            stripped: &[],
         };
         store.put(&batch).unwrap();
         assert_eq!(store.event(&event.id()).unwrap().unwrap().verdict, Verdict::Rejected);
@@ -195,6 +197,8 @@ fn held_events_stay_until_they_are_released() {
                 changed: &[],
                 hold,
                 release,
+                marked: &[],
+                stripped: &[],
             };
             store.put(&batch).unwrap();
         };
@@ -359,6 +363,8 @@ fn a_room_with_very_many_tips_and_forks_does_not_make_the_store_unreadable() {
                 changed: &[],
                 hold: &[],
                 release: &[],
+                marked: &[],
+                stripped: &[],
             };
             store.put(&batch).unwrap();
             store.sync().unwrap();

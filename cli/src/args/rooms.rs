@@ -1,5 +1,8 @@
 //! Options of the commands about rooms and what is said in them.
 
+use std::str::FromStr;
+use std::time::Duration;
+
 use clap::{Args, Subcommand};
 
 /// `rocketmesh rooms`
@@ -86,6 +89,8 @@ pub(crate) enum RoomsCommand {
         #[arg(long)]
         user: String,
     },
+    /// Show or set how long this node keeps what people wrote in a room
+    Retention(RetentionArgs),
     /// Let somebody in
     Invite(Moderation),
     /// Remove a member, who may come back
@@ -235,4 +240,79 @@ pub(crate) struct RedactArgs {
     /// Why
     #[arg(long, value_name = "TEXT")]
     pub(crate) reason: Option<String>,
+}
+
+/// `rocketmesh verify-room`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Asks every server that has a member in the room and is connected. What is
+missing here is fetched. Ends with 1 unless nothing is missing.
+
+Example:
+  rocketmesh verify-room general")]
+pub(crate) struct VerifyRoomArgs {
+    /// The room
+    pub(crate) room: String,
+}
+
+/// `rocketmesh rooms retention`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+What is older loses its text on this node, at once and from then on; that it was
+said, by whom and when stays, so that nothing seems missing. Other servers keep
+what they like.
+
+Examples:
+  rocketmesh rooms retention general
+  rocketmesh rooms retention general 90d
+  rocketmesh rooms retention general forever")]
+pub(crate) struct RetentionArgs {
+    /// The room
+    pub(crate) room: String,
+    /// How long: 90d, 12h, 30m, or forever
+    #[arg(value_name = "TIME")]
+    pub(crate) keep: Option<Keep>,
+}
+
+/// How long to keep something; none is for ever.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Keep(pub(crate) Option<Duration>);
+
+impl FromStr for Keep {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "forever" {
+            return Ok(Keep(None));
+        }
+        let wrong = || format!("`{text}` is no length of time: write 90d, 12h, 30m or forever");
+        let (number, unit) = text.split_at_checked(text.len().saturating_sub(1)).ok_or_else(wrong)?;
+        let seconds = match unit {
+            "d" => 86_400,
+            "h" => 3600,
+            "m" => 60,
+            "s" => 1,
+            _ => return Err(wrong()),
+        };
+        let number: u64 = number.parse().map_err(|_| wrong())?;
+        number
+            .checked_mul(seconds)
+            .filter(|seconds| *seconds > 0)
+            .map(|seconds| Keep(Some(Duration::from_secs(seconds))))
+            .ok_or_else(wrong)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_length_of_time_has_a_unit() {
+        assert_eq!("90d".parse(), Ok(Keep(Some(Duration::from_secs(90 * 86_400)))));
+        assert_eq!("forever".parse(), Ok(Keep(None)));
+        for wrong in ["", "d", "90", "90w", "0d", "-1d", "99999999999999999999d", "99999999999999999d", "é"] {
+            assert!(wrong.parse::<Keep>().is_err(), "{wrong}");
+        }
+    }
 }

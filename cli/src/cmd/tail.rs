@@ -141,8 +141,11 @@ impl Follower<'_> {
             let name = self.names.get(&event.room).map_or_else(|| short_id(&event.room), |name| format!("#{name}"));
             text.push_str(&format!("{} ", clean(&name)));
         }
-        if entry.change == "body_arrived" {
+        if entry.change == "body_arrived" || event.late && entry.change == "accepted" {
             text.push_str("[late] ");
+        }
+        if entry.change == "erased" {
+            text.push_str("[erased] ");
         }
         text.push_str(&line(event));
         text

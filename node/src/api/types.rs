@@ -448,8 +448,13 @@ pub struct EventView {
     /// What people wrote, as DAG-JSON; null while missing.
     #[schema(value_type = Object)]
     pub body: serde_json::Value,
-    /// `present`, `missing`, or `none` for events without one.
+    /// `present`; `missing`: it has not come yet; `erased`: a redaction took it; `expired`: it is older than this node keeps
+    /// bodies of the room; or `none` for events without one.
     pub body_state: String,
+    /// Whether it came more than five minutes after its author's clock said that it was made: not for users to be told of as
+    /// if it were new.
+    #[serde(default)]
+    pub late: bool,
     /// Whether it was allowed where it stands; a rejected one is kept for its descendants' sake.
     pub accepted: bool,
     /// Whether it is withheld: allowed, but somebody took the authority that it used away at the same time.
@@ -525,10 +530,64 @@ pub struct StreamQuery {
 pub struct StreamEntry {
     /// The position in the local log.
     pub position: u64,
-    /// `accepted`, `rejected`, `withheld`, `restored` or `body_arrived`.
+    /// `accepted`, `rejected`, `withheld`, `restored`, `body_arrived` or `erased`. Whether what was accepted is old, its event's
+    /// `late` says.
     pub change: String,
     /// The event.
     pub event: EventView,
+}
+
+/// What a comparison of a room with its other servers brought.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct RoomProof {
+    /// The room.
+    pub room: String,
+    /// Events of it that this node holds.
+    pub events: u64,
+    /// The digest of what it holds.
+    pub digest: String,
+    /// Whether every member server that could be asked holds exactly the same.
+    pub nothing_missing: bool,
+    /// Bodies that are missing here and neither erased nor expired, up to 1,000.
+    pub missing_bodies: u64,
+    /// The room's other servers.
+    pub servers: Vec<ServerProof>,
+}
+
+/// What one server of a room holds beside this one.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct ServerProof {
+    /// The server's id.
+    pub id: String,
+    /// Its name.
+    pub name: Option<String>,
+    /// `equal`, `differs`, `not_connected`, `not_held` (it does not hold the room, though it has a member there) or `silent`.
+    pub state: String,
+    /// Events that were fetched from it by this very comparison.
+    pub fetched: u64,
+    /// Events that it has and this node has not.
+    pub missing_here: u64,
+    /// Events that this node has and it has not.
+    pub missing_there: u64,
+    /// Why it did not answer.
+    pub reason: Option<String>,
+}
+
+/// How long bodies of a room are kept.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Retention {
+    /// Seconds; none is for ever.
+    pub seconds: Option<u64>,
+}
+
+/// How long bodies of a room are kept, and what that meant for those that are here.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct RetentionView {
+    /// Seconds; none is for ever.
+    pub seconds: Option<u64>,
+    /// Bodies that were dropped for it by this very request.
+    pub dropped: u64,
 }
 
 /// The effective configuration.

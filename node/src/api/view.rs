@@ -16,6 +16,7 @@ pub(super) fn event(stored: &StoredEvent, engine: &Engine) -> Result<EventView, 
     let names = &engine.names;
     let event = &stored.event;
     let (by_moderator, reaches) = alteration(event, engine)?;
+    let marks = engine.store.marks(&event.id())?;
     let header = event.header();
     let sender = event.sender();
     let body = event.body();
@@ -41,9 +42,12 @@ pub(super) fn event(stored: &StoredEvent, engine: &Engine) -> Result<EventView, 
         body_state: match (&header.body, &body) {
             (None, _) => "none",
             (Some(_), Some(_)) => "present",
+            (Some(_), None) if marks.erased => "erased",
+            (Some(_), None) if marks.expired => "expired",
             (Some(_), None) => "missing",
         }
         .to_owned(),
+        late: marks.late,
         body: body.map_or(Value::Null, |body| dag_json_map(body.fields())),
         accepted: stored.verdict != Verdict::Rejected,
         withheld: stored.verdict == Verdict::Withheld,
@@ -74,11 +78,12 @@ pub(super) const fn lane(lane: Lane) -> &'static str {
 /// The word for what an entry of the log says.
 pub(super) const fn change(kind: LogKind) -> &'static str {
     match kind {
-        LogKind::Accepted => "accepted",
+        LogKind::Accepted | LogKind::AcceptedLate => "accepted",
         LogKind::Rejected => "rejected",
         LogKind::ArrivedWithheld | LogKind::Withheld => "withheld",
         LogKind::Restored => "restored",
         LogKind::BodyArrived => "body_arrived",
+        LogKind::Erased => "erased",
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use libp2p::gossipsub::MessageAcceptance;
 use libp2p::identity::PeerId;
-use rocketmesh_protocol::event::Event;
+use rocketmesh_protocol::event::{Event, UnverifiedEvent};
 use rocketmesh_protocol::have::Sections;
 use rocketmesh_protocol::id::RoomId;
 use rocketmesh_protocol::wire::{GossipFrame, WireEvent};
@@ -28,6 +28,7 @@ pub(super) async fn run(engine: Engine, mut events: mpsc::Receiver<NetworkEvent>
         match event {
             NetworkEvent::PeerReady { peer, name } => {
                 engine.names.note(peer, name);
+                super::lock(&engine.asked_bodies).retain(|(asked, _), _| *asked != peer);
                 let excluded = !engine.policy.may_federate(&peer);
                 let _ = engine.network.exclude(vec![(peer, excluded)]).await;
                 if !excluded {
@@ -139,14 +140,22 @@ pub(crate) async fn open_all(engine: &Engine, room: RoomId, events: Vec<WireEven
     (sound, refused)
 }
 
+/// Whether the event is here without its body, and comes with it.
+fn brings_body(engine: &Engine, event: &UnverifiedEvent) -> bool {
+    if event.lacks_body() {
+        return false;
+    }
+    let here = engine.store().event(&event.id()).ok().flatten();
+    here.is_some_and(|here| here.event.header().body.is_some() && here.event.body_block().is_none())
+}
+
 fn open(engine: &Engine, room: RoomId, events: &[WireEvent]) -> (Vec<Event>, usize) {
     let mut refused = 0;
     let mut sound = Vec::with_capacity(events.len());
     for event in events {
         match event.decode() {
-            // Nothing is erased in this version, so whoever leaves a body out would only make it hard to get.
-            Ok(event) if event.room() != room || event.lacks_body() => refused += 1,
-            Ok(event) if engine.store().contains(&event.id()).unwrap_or(false) => {}
+            Ok(event) if event.room() != room => refused += 1,
+            Ok(event) if engine.store().contains(&event.id()).unwrap_or(false) && !brings_body(engine, &event) => {}
             Ok(event) => match event.verify() {
                 Ok(event) => sound.push(event),
                 Err(_) => refused += 1,

@@ -24,11 +24,14 @@ use rocketmesh_storage::{
 };
 use tokio::sync::{mpsc, oneshot};
 
+mod erasure;
+
 use super::graph::{Graph, Recent};
 use super::held::Held;
 use super::{Engine, add, sync};
 use crate::clock::random_16;
 use crate::network::{Count, GossipToken};
+use erasure::Bodies;
 
 /// Commands that may wait for a room. Users wait for room in it; gossip does not, and is repaired by sync.
 const COMMANDS: usize = 256;
@@ -104,6 +107,8 @@ pub(super) enum RoomCommand {
     State { done: oneshot::Sender<Option<(Arc<RoomState>, usize)>> },
     /// What events wait for.
     Wanted { done: oneshot::Sender<Vec<EventId>> },
+    /// Drop the bodies of these events, which are older than this node keeps bodies of the room.
+    Expire { events: Vec<EventId> },
     /// A repair has ended.
     Repaired,
     /// Time to join tips, if there are still too many.
@@ -190,6 +195,9 @@ struct RoomTask {
     fresh_bytes: usize,
     /// Written before, with another verdict than now.
     changed: BTreeMap<EventId, StoredEvent>,
+    bodies: Bodies,
+    /// Where the log says that a body arrived, in this burst.
+    filled: Option<LogPosition>,
     repairing: bool,
     /// Whether a merge is due at some time.
     merging: bool,
@@ -265,6 +273,8 @@ impl RoomTask {
             fresh: Vec::new(),
             fresh_bytes: 0,
             changed: BTreeMap::new(),
+            bodies: Bodies::default(),
+            filled: None,
             repairing: false,
             merging: false,
             lost: false,
@@ -303,7 +313,7 @@ impl RoomTask {
             RoomCommand::Participate(participation) => {
                 self.participation = participation;
                 let (outline, participation) = (&self.outline, self.participation);
-                let batch = Batch { outline, participation, events: &[], changed: &[], hold: &[], release: &[] };
+                let batch = Batch::of(outline, participation);
                 self.engine.store.put(&batch)?;
             }
             RoomCommand::State { done } => {
@@ -313,6 +323,7 @@ impl RoomTask {
             RoomCommand::Wanted { done } => {
                 let _ = done.send(self.held.wanted());
             }
+            RoomCommand::Expire { events } => self.expire(&events)?,
             RoomCommand::Repaired => self.repairing = false,
             RoomCommand::Merge => self.merge(owed),
         }
@@ -393,6 +404,7 @@ impl RoomTask {
         self.fresh.push(id);
         self.fresh_bytes += event.header_block().len() + event.body_block().map_or(0, <[u8]>::len);
         self.undecided.insert(id, StoredEvent { event, verdict });
+        self.mind_bodies(&id)?;
         self.reconsider(&changes)
     }
 
@@ -483,22 +495,22 @@ impl RoomTask {
     }
 
     fn review(&mut self, id: &EventId) -> Result<(), StoreError> {
-        let here = self.undecided.get(id).or_else(|| self.changed.get(id)).cloned();
-        let stored = match here {
-            Some(stored) => Some(stored),
-            None => self.engine.store.event(id)?,
-        };
+        let stored = self.stored(id)?;
         let Some(mut stored) = stored.filter(|stored| stored.verdict != Verdict::Rejected) else { return Ok(()) };
         self.reach(&stored.event)?;
         let verdict = self.verdict(&stored.event);
         if verdict != stored.verdict {
             stored.verdict = verdict;
+            if let Some(stripped) = self.bodies.stripped.get_mut(id) {
+                stripped.verdict = verdict;
+            }
             match self.undecided.get_mut(id) {
-                Some(unwritten) => *unwritten = stored,
+                Some(unwritten) => *unwritten = stored.clone(),
                 None => {
-                    self.changed.insert(*id, stored);
+                    self.changed.insert(*id, stored.clone());
                 }
             }
+            self.mind_changed_verdict(&stored)?;
         }
         Ok(())
     }
@@ -509,8 +521,12 @@ impl RoomTask {
         }
         match self.engine.store.event(&event.id())? {
             Some(stored) if stored.event.body_block().is_none() => {
+                if self.bodies.marked.contains_key(&event.id()) || self.engine.store.marks(&event.id())?.gone() {
+                    return Ok(());
+                }
                 let filled = StoredEvent { event: event.clone(), verdict: stored.verdict };
-                self.engine.store.put_body(&filled).map(drop)
+                self.filled = Some(self.engine.store.put_body(&filled)?);
+                Ok(())
             }
             _ => Ok(()),
         }
@@ -567,7 +583,12 @@ impl RoomTask {
     async fn write(&mut self, owed: &Owed) -> Result<BTreeMap<EventId, LogPosition>, Arc<StoreError>> {
         let fresh = std::mem::take(&mut self.fresh);
         self.fresh_bytes = 0;
-        if fresh.is_empty() && owed.hold.is_empty() && owed.release.is_empty() {
+        let bodies = std::mem::take(&mut self.bodies);
+        if let Some(position) = self.filled.take() {
+            self.engine.committer.sync().await?;
+            self.engine.mark_durable(position);
+        }
+        if fresh.is_empty() && owed.hold.is_empty() && owed.release.is_empty() && bodies.is_empty() {
             return Ok(BTreeMap::new());
         }
         let mut undecided = std::mem::take(&mut self.undecided);
@@ -575,6 +596,8 @@ impl RoomTask {
         // Set free by one thing that it waited for, and waiting for another.
         let release: Vec<EventId> = owed.release.iter().copied().filter(|id| !self.held.contains(id)).collect();
         let changed: Vec<StoredEvent> = std::mem::take(&mut self.changed).into_values().collect();
+        let marked: Vec<_> = bodies.marked.into_iter().collect();
+        let stripped: Vec<StoredEvent> = bodies.stripped.into_values().collect();
         let batch = Batch {
             outline: &self.outline,
             participation: self.participation,
@@ -582,19 +605,24 @@ impl RoomTask {
             changed: &changed,
             hold: &owed.hold,
             release: &release,
+            marked: &marked,
+            stripped: &stripped,
         };
         let last = self.engine.store.put(&batch).map_err(Arc::new)?;
+        if bodies.wanted_again {
+            sync::spread(self.engine.clone(), self.room);
+        }
         if let Err(error) = self.take_snapshot() {
             // The room is no worse off without one.
             tracing::warn!(room = %self.room, %error, "a snapshot of the state was not written");
         }
-        if events.is_empty() {
+        if events.is_empty() && stripped.is_empty() {
             return Ok(BTreeMap::new());
         }
         self.engine.committer.sync().await?;
         add(&self.engine.counters.flushes, 1);
         self.engine.mark_durable(last);
-        let first = last + 1 - (events.len() + changed.len()) as u64;
+        let first = last + 1 - (events.len() + changed.len() + stripped.len()) as u64;
         Ok(fresh.into_iter().zip(first..).collect())
     }
 
@@ -645,6 +673,7 @@ impl RoomTask {
         self.fresh.clear();
         self.fresh_bytes = 0;
         self.changed.clear();
+        self.bodies = Bodies::default();
         match RoomTask::load(self.engine.clone(), self.room, self.handle.clone()) {
             Ok(loaded) => *self = RoomTask { repairing: self.repairing, merging: self.merging, ..loaded },
             Err(error) => {

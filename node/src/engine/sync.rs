@@ -155,6 +155,9 @@ pub(super) async fn compare(engine: &Engine, peer: PeerId, rooms: Vec<RoomId>) {
                 for room in rooms.into_iter().filter(|room| digests.contains_key(room)) {
                     reconcile(engine.clone(), room, peer);
                 }
+                for room in digests.into_keys() {
+                    fetch_bodies(engine, room, peer).await;
+                }
             }
             outcome => {
                 tracing::debug!(%peer, ?outcome, "a comparison brought no answer");
@@ -269,6 +272,23 @@ pub(super) async fn pull(engine: &Engine, room: RoomId, peer: PeerId, sections: 
             }
         }
         return Ok(());
+    }
+}
+
+/// Asks a peer for bodies that are missing here. The same ones are asked of it once only: whoever has erased them, or keeps
+/// none so old, has nothing else to say a minute later.
+async fn fetch_bodies(engine: &Engine, room: RoomId, peer: PeerId) {
+    loop {
+        let Ok(wanted) = engine.store().wanted_bodies(&room, MAX_IDS_PER_REQUEST) else { return };
+        let asked: BTreeSet<EventId> = wanted.iter().copied().collect();
+        if wanted.is_empty() || lock(&engine.asked_bodies).insert((peer, room), asked.clone()).as_ref() == Some(&asked)
+        {
+            return;
+        }
+        if let Err(error) = fetch(engine, room, peer, wanted).await {
+            tracing::debug!(%room, %peer, %error, "a peer sent no bodies");
+            return;
+        }
     }
 }
 

@@ -17,6 +17,8 @@ use tempfile::TempDir;
 use tracing::{Level, Metadata};
 use tracing_subscriber::fmt::{MakeWriter, TestWriter};
 
+pub mod attacker;
+
 /// Nothing here takes this long unless it is broken; it only keeps a failing test from hanging.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -98,7 +100,16 @@ impl TestNode {
 
     /// A node on a directory that outlives it.
     pub async fn start_in(directory: &Path, name: &str, bootstrap: &[String]) -> Self {
-        let node = builder(directory, name, bootstrap).start().await.unwrap();
+        Self::start_in_with(directory, name, bootstrap, |builder| builder).await
+    }
+
+    pub async fn start_in_with(
+        directory: &Path,
+        name: &str,
+        bootstrap: &[String],
+        change: impl FnOnce(NodeBuilder) -> NodeBuilder,
+    ) -> Self {
+        let node = change(builder(directory, name, bootstrap)).start().await.unwrap();
         Self::around(node, name, Directory::Kept(directory.to_owned()))
     }
 
@@ -225,7 +236,12 @@ impl Directory2 {
 
 /// Waits until all hold the same room, and returns the digest.
 pub async fn converged(nodes: &[&TestNode], room: &str) -> String {
-    eventually("the servers hold the same room", || async {
+    converged_within(PATIENCE, nodes, room).await
+}
+
+/// As [`converged`], for what takes longer than anything else.
+pub async fn converged_within(patience: Duration, nodes: &[&TestNode], room: &str) -> String {
+    eventually_within(patience, "the servers hold the same room", || async {
         let mut digests = Vec::new();
         for node in nodes {
             digests.push(node.room(room).await.summary.digest);
@@ -237,11 +253,20 @@ pub async fn converged(nodes: &[&TestNode], room: &str) -> String {
 }
 
 /// Waits for a condition, never for a time.
-pub async fn eventually<F: Future<Output = bool>>(what: &str, mut condition: impl FnMut() -> F) {
+pub async fn eventually<F: Future<Output = bool>>(what: &str, condition: impl FnMut() -> F) {
+    eventually_within(PATIENCE, what, condition).await;
+}
+
+/// As [`eventually`], for what takes longer than anything else.
+pub async fn eventually_within<F: Future<Output = bool>>(
+    patience: Duration,
+    what: &str,
+    mut condition: impl FnMut() -> F,
+) {
     let wait = async {
         while !condition().await {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    assert!(tokio::time::timeout(PATIENCE, wait).await.is_ok(), "in vain: {what}");
+    assert!(tokio::time::timeout(patience, wait).await.is_ok(), "in vain: {what}");
 }

@@ -359,7 +359,7 @@ async fn million(binary: &Path, texts: &[String], events: u64, rows: &mut Rows) 
             if batch.len() == ANSWER || at == events {
                 let outline = &monologue.outline;
                 let participation = Participation::Joined;
-                store.put(&Batch { outline, participation, events: &batch, changed: &[], hold: &[], release: &[] })?;
+                store.put(&Batch { events: &batch, ..Batch::of(outline, participation) })?;
                 batch.clear();
                 bar.set_position(at);
             }

@@ -63,6 +63,8 @@ impl Room {
                 changed: &[],
                 hold: &[],
                 release: &[],
+                marked: &[],
+                stripped: &[],
             })
             .unwrap()
     }

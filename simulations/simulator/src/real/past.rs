@@ -113,6 +113,8 @@ impl Past {
             changed: &[],
             hold: &[],
             release: &[],
+            marked: &[],
+            stripped: &[],
         };
         store.put(&batch)?;
         if let Some((cut, state)) = self.resolver.snapshot() {

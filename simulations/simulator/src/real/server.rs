@@ -207,7 +207,7 @@ fn tell(
         let event = Arc::new(stored.event);
         let own = event.header().origin == origin && stage.plan.servers[server].hostile.is_none();
         stage.observe(|observer, now| {
-            if own && kind == LogKind::Accepted {
+            if own && matches!(kind, LogKind::Accepted | LogKind::AcceptedLate) {
                 observer.said(now, server, number, event);
             } else {
                 // Whoever made it has not told of it: a hostile server, or one that crashed after it had sent it.
@@ -216,10 +216,10 @@ fn tell(
         });
     }
     stage.observe(|observer, now| match kind {
-        LogKind::Accepted => observer.arrived(now, server, id, true),
+        LogKind::Accepted | LogKind::AcceptedLate => observer.arrived(now, server, id, true),
         LogKind::Rejected | LogKind::ArrivedWithheld => observer.arrived(now, server, id, false),
         LogKind::Withheld => observer.hidden(now, server, id),
         LogKind::Restored => observer.restored(now, server, id),
-        LogKind::BodyArrived => {}
+        LogKind::BodyArrived | LogKind::Erased => {}
     });
 }

@@ -1,0 +1,226 @@
+//! What is taken back is gone everywhere, what is too old is gone here, and the room still verifies.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod support;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rocketmesh_node::api::types::{EventView, RoomProof};
+use rocketmesh_node::clock::{Clock, SystemClock};
+use serde_json::{Value, json};
+use support::{TestNode, converged, eventually};
+
+const DAY_MS: u64 = 86_400_000;
+
+/// The system's clock, some time ahead.
+#[derive(Default)]
+struct Ahead(AtomicU64);
+
+impl Clock for Ahead {
+    fn now_ms(&self) -> u64 {
+        SystemClock.now_ms() + self.0.load(Ordering::Relaxed)
+    }
+}
+
+async fn act(node: &TestNode, room: &str, event: Value) -> String {
+    let posted: Value = node.post(&format!("/v1/rooms/{room}/events"), event).await;
+    posted["event"].as_str().unwrap().to_owned()
+}
+
+async fn event(node: &TestNode, id: &str) -> EventView {
+    node.get(&format!("/v1/events/{id}")).await
+}
+
+async fn body_state(node: &TestNode, id: &str) -> String {
+    let (status, event) = node.raw("GET", &format!("/v1/events/{id}"), None).await;
+    if status.is_success() { event["body_state"].as_str().unwrap().to_owned() } else { "unknown".to_owned() }
+}
+
+async fn all_are(nodes: &[&TestNode], id: &str, state: &str) {
+    eventually(&format!("the body of {id} is {state}"), || async {
+        for node in nodes {
+            if body_state(node, id).await != state {
+                return false;
+            }
+        }
+        true
+    })
+    .await;
+}
+
+async fn proof(node: &TestNode, room: &str) -> RoomProof {
+    node.post(&format!("/v1/rooms/{room}/verify"), json!({})).await
+}
+
+/// Keeps two servers apart, or lets them together again.
+async fn apart(one: &TestNode, other: &TestNode, apart: bool) {
+    for (node, other) in [(one, other), (other, one)] {
+        let method = if apart { "PUT" } else { "DELETE" };
+        let (status, answer) =
+            node.raw(method, &format!("/v1/peers/{}/ban", other.id()), apart.then(|| json!({}))).await;
+        assert!(status.is_success(), "{answer}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redaction_takes_the_text_and_its_edits_on_every_server_and_for_whoever_comes_later() {
+    let a = TestNode::start("a.example.org", &[]).await;
+    let hub = [a.address().await];
+    let b = TestNode::start("b.example.org", &hub).await;
+    b.introduced(&a).await;
+    let room = a.create("alice", "general").await.summary.id;
+    b.join(&room, "bob").await;
+    let said = a.say(&room, "alice", "a secret").await.event;
+    let edit = act(&a, &room, json!({"user": "alice", "kind": "edit", "target": said, "text": "another secret"})).await;
+    let other = a.say(&room, "alice", "no secret").await.event;
+    converged(&[&a, &b], &room).await;
+    assert_eq!(body_state(&b, &edit).await, "present");
+
+    act(&a, &room, json!({"user": "alice", "kind": "redact", "target": said})).await;
+    for id in [&said, &edit] {
+        all_are(&[&a, &b], id, "erased").await;
+    }
+    assert_eq!(event(&b, &said).await.body, Value::Null);
+    assert_eq!(body_state(&b, &other).await, "present");
+
+    // Neither text nor its edit comes with the room, and nothing is missing for it.
+    let c = TestNode::start("c.example.org", &hub).await;
+    c.introduced(&a).await;
+    c.join(&room, "carol").await;
+    let digest = converged(&[&a, &b, &c], &room).await;
+    for id in [&said, &edit] {
+        all_are(&[&c], id, "erased").await;
+    }
+    let proof = proof(&c, &room).await;
+    assert!(proof.nothing_missing && proof.missing_bodies == 0 && proof.digest == digest, "{proof:?}");
+    let raw = std::fs::read_dir(c.directory().join("store")).unwrap().filter_map(Result::ok);
+    for file in raw.filter(|file| file.path().is_file()) {
+        let bytes = std::fs::read(file.path()).unwrap();
+        let found = bytes.windows(b"a secret".len()).any(|window| window == b"a secret");
+        assert!(!found, "{} holds what was taken back before", file.path().display());
+    }
+    for node in [a, b, c] {
+        node.node.shutdown().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_edit_that_comes_after_the_redaction_brings_no_text_back() {
+    let a = TestNode::start("a.example.org", &[]).await;
+    let b = TestNode::start("b.example.org", &[a.address().await]).await;
+    b.introduced(&a).await;
+    let room = a.create("alice", "general").await.summary.id;
+    b.join(&room, "bob").await;
+    let member = format!("@bob:{}", b.id());
+    act(&a, &room, json!({"user": "alice", "kind": "room.role", "member": member, "role": "moderator"})).await;
+    let said = a.say(&room, "alice", "a secret").await.event;
+    converged(&[&a, &b], &room).await;
+
+    apart(&a, &b, true).await;
+    act(&a, &room, json!({"user": "alice", "kind": "redact", "target": said})).await;
+    let edit =
+        act(&b, &room, json!({"user": "bob", "kind": "edit", "target": said, "text": "the secret is out"})).await;
+    apart(&a, &b, false).await;
+    b.connect(&a).await;
+
+    converged(&[&a, &b], &room).await;
+    for id in [&said, &edit] {
+        all_are(&[&a, &b], id, "erased").await;
+    }
+    assert!(proof(&a, &room).await.nothing_missing);
+    for node in [a, b] {
+        node.node.shutdown().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_text_comes_back_where_its_redaction_turns_out_not_to_count() {
+    let a = TestNode::start("a.example.org", &[]).await;
+    let b = TestNode::start("b.example.org", &[a.address().await]).await;
+    b.introduced(&a).await;
+    let room = a.create("alice", "general").await.summary.id;
+    b.join(&room, "mallory").await;
+    let member = format!("@mallory:{}", b.id());
+    act(&a, &room, json!({"user": "alice", "kind": "room.role", "member": member, "role": "moderator"})).await;
+    let said = a.say(&room, "alice", "what happened").await.event;
+    converged(&[&a, &b], &room).await;
+
+    apart(&a, &b, true).await;
+    act(&a, &room, json!({"user": "alice", "kind": "room.role", "member": member, "role": "member"})).await;
+    act(&b, &room, json!({"user": "mallory", "kind": "redact", "target": said})).await;
+    all_are(&[&b], &said, "erased").await;
+    apart(&a, &b, false).await;
+    b.connect(&a).await;
+
+    converged(&[&a, &b], &room).await;
+    all_are(&[&a, &b], &said, "present").await;
+    assert_eq!(event(&b, &said).await.body["text"], "what happened");
+    for node in [a, b] {
+        node.node.shutdown().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_older_than_a_server_keeps_is_gone_there_and_only_there() {
+    let clock = Arc::new(Ahead::default());
+    let shared: Arc<dyn Clock> = clock.clone();
+    let a = TestNode::start_with("a.example.org", &[], |builder| builder.clock(shared)).await;
+    let b = TestNode::start("b.example.org", &[a.address().await]).await;
+    b.introduced(&a).await;
+    let room = a.create("alice", "general").await.summary.id;
+    b.join(&room, "bob").await;
+    let old = a.say(&room, "alice", "long ago").await.event;
+    let topic = act(&a, &room, json!({"user": "alice", "kind": "room.topic", "text": "history"})).await;
+    clock.0.store(40 * DAY_MS, Ordering::Relaxed);
+    let new = a.say(&room, "alice", "today").await.event;
+    converged(&[&a, &b], &room).await;
+
+    let path = format!("/v1/rooms/{room}/retention");
+    let (status, view) = a.raw("PUT", &path, Some(json!({"seconds": 30 * 86_400}))).await;
+    assert!(status.is_success() && view["dropped"] == 1, "{view}");
+    assert_eq!(body_state(&a, &old).await, "expired");
+    for (node, id) in [(&a, &topic), (&a, &new), (&b, &old)] {
+        assert_eq!(body_state(node, id).await, "present", "{id}");
+    }
+    // The comparison brings nothing back, and finds nothing missing.
+    let proof = proof(&a, &room).await;
+    assert!(proof.nothing_missing && proof.missing_bodies == 0, "{proof:?}");
+    assert_eq!(body_state(&a, &old).await, "expired");
+
+    // Whoever joins through the server that dropped it gets it from the one that did not.
+    let c = TestNode::start("c.example.org", &[a.address().await]).await;
+    c.introduced(&a).await;
+    c.join(&room, "carol").await;
+    c.connect(&b).await;
+    all_are(&[&c], &old, "present").await;
+    for node in [a, b, c] {
+        node.node.shutdown().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_was_away_for_a_month_misses_nothing_and_knows_what_is_old() {
+    let a = TestNode::start("a.example.org", &[]).await;
+    let hub = [a.address().await];
+    let b = TestNode::start("b.example.org", &hub).await;
+    b.introduced(&a).await;
+    let room = a.create("alice", "general").await.summary.id;
+    b.join(&room, "bob").await;
+    converged(&[&a, &b], &room).await;
+    let kept = b.stop().await;
+    let missed = a.say(&room, "alice", "you were away").await.event;
+
+    let clock = Arc::new(Ahead(AtomicU64::new(30 * DAY_MS)));
+    let shared: Arc<dyn Clock> = clock.clone();
+    let b = TestNode::start_in_with(kept.path(), "b.example.org", &hub, |builder| builder.clock(shared)).await;
+    b.introduced(&a).await;
+    converged(&[&a, &b], &room).await;
+    assert!(event(&b, &missed).await.late, "it was said a month ago");
+    let fresh = b.say(&room, "bob", "I am back").await.event;
+    assert!(!event(&b, &fresh).await.late);
+    assert!(proof(&b, &room).await.nothing_missing);
+    for node in [a, b] {
+        node.node.shutdown().await;
+    }
+}
