@@ -3,225 +3,21 @@
 
 mod support;
 
-use std::future::Future;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
-use futures::{AsyncReadExt, AsyncWriteExt, StreamExt};
-use libp2p::gossipsub::{self, IdentTopic, MessageAuthenticity, ValidationMode};
-use libp2p::multiaddr::Protocol;
-use libp2p::request_response::{self, Message, ProtocolSupport};
-use libp2p::swarm::{NetworkBehaviour, SwarmEvent};
-use libp2p::{Multiaddr, PeerId, StreamProtocol, Swarm, swarm};
-use prometheus_client::registry::Registry;
+use futures::StreamExt;
+use libp2p::Multiaddr;
+use libp2p::request_response::{self, Message};
+use libp2p::swarm::SwarmEvent;
 use rocketmesh_node::api::types::{Audience, NodeStatus, PeerView, Policy, RoomList};
-use rocketmesh_node::network::transport;
-use rocketmesh_protocol::codec::Map;
-use rocketmesh_protocol::event::{Body, Content, Draft, Event, Membership, Placement, RoomType, author};
+use rocketmesh_protocol::event::{Event, Placement};
 use rocketmesh_protocol::have::{HaveVector, Sections};
 use rocketmesh_protocol::id::{EventId, RoomId};
-use rocketmesh_protocol::identity::{ServerKey, UserId};
-use rocketmesh_protocol::room::Outline;
-use rocketmesh_protocol::wire::{
-    GossipFrame, HELLO_PROTOCOL, Hello, Refused, Request, Response, SYNC_PROTOCOL, WireEvent, topic,
-};
+use rocketmesh_protocol::identity::ServerKey;
+use rocketmesh_protocol::wire::{GossipFrame, Hello, Refused, Request, Response, WireEvent};
 use serde_json::json;
+use support::attacker::{Attacker, BehaviourEvent, honest, message_at, newcomer, own_room};
 use support::{LOGGED_ERRORS, TestNode, eventually};
-
-/// Sends bytes as they are.
-#[derive(Clone, Default)]
-struct Raw;
-
-impl request_response::Codec for Raw {
-    type Protocol = StreamProtocol;
-    type Request = Vec<u8>;
-    type Response = Vec<u8>;
-
-    async fn read_request<T: futures::AsyncRead + Unpin + Send>(
-        &mut self,
-        _: &StreamProtocol,
-        io: &mut T,
-    ) -> std::io::Result<Vec<u8>> {
-        read(io).await
-    }
-
-    async fn read_response<T: futures::AsyncRead + Unpin + Send>(
-        &mut self,
-        _: &StreamProtocol,
-        io: &mut T,
-    ) -> std::io::Result<Vec<u8>> {
-        read(io).await
-    }
-
-    async fn write_request<T: futures::AsyncWrite + Unpin + Send>(
-        &mut self,
-        _: &StreamProtocol,
-        io: &mut T,
-        bytes: Vec<u8>,
-    ) -> std::io::Result<()> {
-        write(io, &bytes).await
-    }
-
-    async fn write_response<T: futures::AsyncWrite + Unpin + Send>(
-        &mut self,
-        _: &StreamProtocol,
-        io: &mut T,
-        bytes: Vec<u8>,
-    ) -> std::io::Result<()> {
-        write(io, &bytes).await
-    }
-}
-
-async fn read(io: &mut (impl futures::AsyncRead + Unpin)) -> std::io::Result<Vec<u8>> {
-    let mut head = [0; 4];
-    io.read_exact(&mut head).await?;
-    let mut bytes = vec![0; u32::from_be_bytes(head) as usize];
-    io.read_exact(&mut bytes).await?;
-    Ok(bytes)
-}
-
-async fn write(io: &mut (impl futures::AsyncWrite + Unpin), bytes: &[u8]) -> std::io::Result<()> {
-    io.write_all(&(bytes.len() as u32).to_be_bytes()).await?;
-    io.write_all(bytes).await?;
-    io.close().await
-}
-
-#[derive(NetworkBehaviour)]
-struct Behaviour {
-    hello: request_response::Behaviour<Raw>,
-    sync: request_response::Behaviour<Raw>,
-    gossip: gossipsub::Behaviour,
-}
-
-/// A peer with a key of its own that speaks the protocols and keeps to nothing.
-struct Attacker {
-    key: ServerKey,
-    swarm: Swarm<Behaviour>,
-    victim: PeerId,
-    /// What it answers to requests.
-    answer: Vec<u8>,
-}
-
-impl Attacker {
-    async fn connect(victim: &TestNode, seed: u8, hello: Option<&Hello>) -> Self {
-        let key = ServerKey::from_seed(&[seed; 32]);
-        let requests = |name: &'static str| {
-            request_response::Behaviour::with_codec(
-                Raw,
-                [(StreamProtocol::new(name), ProtocolSupport::Full)],
-                request_response::Config::default().with_request_timeout(Duration::from_secs(5)),
-            )
-        };
-        let gossip = gossipsub::ConfigBuilder::default()
-            .validation_mode(ValidationMode::Anonymous)
-            .max_transmit_size(1 << 20)
-            .message_id_fn(|message| gossipsub::MessageId::from(blake3::hash(&message.data).as_bytes().as_slice()))
-            .build()
-            .unwrap();
-        let behaviour = Behaviour {
-            hello: requests(HELLO_PROTOCOL),
-            sync: requests(SYNC_PROTOCOL),
-            gossip: gossipsub::Behaviour::new(MessageAuthenticity::Anonymous, gossip).unwrap(),
-        };
-        let config = swarm::Config::with_tokio_executor().with_idle_connection_timeout(Duration::from_secs(60));
-        let keypair = transport::keypair(&key);
-        let mut swarm = Swarm::new(
-            transport::sockets(&key, &mut Registry::default()).unwrap(),
-            behaviour,
-            keypair.public().to_peer_id(),
-            config,
-        );
-        let address: Multiaddr = victim.address().await.parse().unwrap();
-        let Some(Protocol::P2p(peer)) = address.iter().last() else { panic!("{address}") };
-        swarm.dial(address).unwrap();
-        let mut attacker = Attacker { key, swarm, victim: peer, answer: Vec::new() };
-        attacker.until(|event| matches!(event, SwarmEvent::ConnectionEstablished { .. })).await;
-        if let Some(hello) = hello {
-            attacker.swarm.behaviour_mut().hello.send_request(&peer, hello.encode());
-            attacker
-                .until(|event| {
-                    matches!(
-                        event,
-                        SwarmEvent::Behaviour(BehaviourEvent::Hello(request_response::Event::Message {
-                            message: Message::Response { .. },
-                            ..
-                        }))
-                    )
-                })
-                .await;
-        }
-        attacker
-    }
-
-    /// Runs until something happens, and meanwhile answers every request with what was prepared.
-    async fn until(&mut self, mut done: impl FnMut(&SwarmEvent<BehaviourEvent>) -> bool) {
-        let wait = async {
-            loop {
-                let event = self.swarm.select_next_some().await;
-                let finished = done(&event);
-                if let SwarmEvent::Behaviour(BehaviourEvent::Sync(request_response::Event::Message {
-                    message: Message::Request { channel, .. },
-                    ..
-                })) = event
-                {
-                    let _ = self.swarm.behaviour_mut().sync.send_response(channel, self.answer.clone());
-                }
-                if finished {
-                    return;
-                }
-            }
-        };
-        tokio::time::timeout(support::PATIENCE, wait).await.expect("the node does not react");
-    }
-
-    /// Runs for as long as the condition takes to come true.
-    async fn while_waiting(&mut self, condition: impl Future<Output = ()>) {
-        tokio::select! {
-            () = condition => {}
-            () = self.until(|_| false) => {}
-        }
-    }
-
-    /// Sends a request as it is, and returns the answer or none if it failed.
-    async fn ask(&mut self, request: Vec<u8>) -> Option<Response> {
-        let victim = self.victim;
-        let sent = self.swarm.behaviour_mut().sync.send_request(&victim, request);
-        let mut answer = None;
-        self.until(|event| match event {
-            SwarmEvent::Behaviour(BehaviourEvent::Sync(request_response::Event::Message {
-                message: Message::Response { request_id, response },
-                ..
-            })) if *request_id == sent => {
-                answer = Response::decode(response).ok();
-                true
-            }
-            SwarmEvent::Behaviour(BehaviourEvent::Sync(request_response::Event::OutboundFailure {
-                request_id,
-                ..
-            })) => *request_id == sent,
-            _ => false,
-        })
-        .await;
-        answer
-    }
-
-    async fn follow(&mut self, room: &str) -> IdentTopic {
-        let topic = IdentTopic::new(topic(&room.parse::<RoomId>().unwrap()));
-        self.swarm.behaviour_mut().gossip.subscribe(&topic).unwrap();
-        let follows = |swarm: &Swarm<Behaviour>| {
-            swarm.behaviour().gossip.all_peers().any(|(_, topics)| topics.contains(&&topic.hash()))
-        };
-        // The node's subscription may have come before this one's.
-        while !follows(&self.swarm) {
-            self.until(|event| matches!(event, SwarmEvent::Behaviour(BehaviourEvent::Gossip(_)))).await;
-        }
-        topic
-    }
-}
-
-fn honest() -> Hello {
-    Hello::of_this_build(None)
-}
 
 fn chatter(key: &ServerKey, room: RoomId, frontier: EventId, text: &str) -> Event {
     let placement = Placement {
@@ -232,33 +28,7 @@ fn chatter(key: &ServerKey, room: RoomId, frontier: EventId, text: &str) -> Even
         state_frontier: vec![frontier],
         lamport: 1,
     };
-    let draft = Draft {
-        sender: Some("mallory".parse().unwrap()),
-        kind: "message".to_owned(),
-        state_key: None,
-        content: None,
-        body: Some(Body::new([1; 16], Map::new().with("text", text))),
-        time_ms: 0,
-    };
-    author(key, placement, draft).unwrap()
-}
-
-/// A room of the attacker's own.
-fn own_room(key: &ServerKey) -> (Outline, Event) {
-    let content = Content::Create { room_type: RoomType::Channel, with: Vec::new() };
-    let (kind, state_key) = content.kind_and_key();
-    let draft = Draft {
-        sender: Some("mallory".parse().unwrap()),
-        kind: kind.to_owned(),
-        state_key,
-        content: content.to_map(&[1; 16]),
-        body: Some(Body::new([1; 16], Map::new().with("name", "trap"))),
-        time_ms: 0,
-    };
-    let create = author(key, Placement::first(), draft).unwrap();
-    let mut outline = Outline::new(create.room(), create.header().version);
-    outline.add(&create, true);
-    (outline, create)
+    message_at(key, placement, "mallory", text)
 }
 
 /// What the node shows of the attacker.
@@ -391,7 +161,7 @@ async fn answers_that_are_garbage_or_not_what_was_asked_bring_nothing_into_the_s
         vec![0x80; 5 << 20],
     ];
     for answer in answers {
-        attacker.answer = answer;
+        attacker.always_answer(answer);
         let join = json!({"room": wanted, "user": "alice", "wait_s": 1});
         let mut refused = None;
         attacker
@@ -473,30 +243,6 @@ async fn a_policy_keeps_servers_out_that_are_not_listed() {
     assert_eq!(put(&policy).await.0, 200);
     assert!(matches!(stranger.ask(request).await, Some(Response::Events { .. })));
     quiet_log();
-}
-
-/// Joins a room of which only the create event is there.
-fn newcomer(key: &ServerKey, create: RoomId) -> Event {
-    let user = UserId { origin: key.origin(), localpart: "mallory".parse().unwrap() };
-    let content = Content::Member { user, change: Membership::Join, seen: Vec::new() };
-    let (kind, state_key) = content.kind_and_key();
-    let draft = Draft {
-        sender: Some("mallory".parse().unwrap()),
-        kind: kind.to_owned(),
-        state_key,
-        content: content.to_map(&[2; 16]),
-        body: None,
-        time_ms: 0,
-    };
-    let placement = Placement {
-        room: Some(create),
-        version: rocketmesh_protocol::event::RoomVersion::DRAFT,
-        self_parent: None,
-        parents: Vec::new(),
-        state_frontier: vec![create.into()],
-        lamport: 1,
-    };
-    author(key, placement, draft).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]

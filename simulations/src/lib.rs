@@ -3,13 +3,17 @@
 //! | module | what it is for |
 //! |---|---|
 //! | [`process`] | starts `rocketmesh run` in a directory of its own, asks its API, and ends it |
+//! | [`prepared`] | rooms that are made without a node, and full stores |
+//! | [`catch_up`] | catching up with gaps, joining large rooms |
 //! | [`chat`] | conversations: the one that is built in, and IRC logs |
 //! | [`measure`] | rates, percentiles, memory of a process |
 //!
 //! Two programs stand on it: `rocketmesh-demo` and `rocketmesh-bench`.
 
+pub mod catch_up;
 pub mod chat;
 pub mod measure;
+pub mod prepared;
 pub mod process;
 
 /// What these programs fail with: a sentence for whoever runs them.

@@ -23,10 +23,18 @@ pub fn ms(duration: Duration) -> String {
 /// # Errors
 /// If the system does not tell, as anywhere but on Linux.
 pub fn resident(pid: u32) -> Result<u64, Failure> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kib = line.and_then(|line| line.trim().strip_suffix(" kB")).and_then(|kib| kib.trim().parse::<u64>().ok());
-    Ok(kib.ok_or("the system does not tell a process's memory")? * 1024)
+    Ok(memory(pid, "VmRSS:").ok_or("the system does not tell a process's memory")?)
+}
+
+/// The most that a process has had resident so far, in bytes; none where the system does not tell.
+pub fn peak_resident(pid: u32) -> Option<u64> {
+    memory(pid, "VmHWM:")
+}
+
+fn memory(pid: u32, field: &str) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix(field))?;
+    Some(line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok()? * 1024)
 }
 
 /// Bytes in MiB with one decimal.

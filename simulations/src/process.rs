@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use futures::StreamExt;
 use reqwest::Method;
 use rocketmesh_node::api::types::{
-    CreateRoom, ErrorBody, JoinRoom, NodeStatus, PostEvent, Posted, RoomDetail, StreamEntry,
+    ConnectRequest, CreateRoom, ErrorBody, JoinRoom, NodeStatus, PeerView, PostEvent, Posted, RoomDetail, StreamEntry,
 };
 use rocketmesh_node::{address_file, token_file};
 use serde::Serialize;
@@ -183,6 +183,15 @@ impl Api {
         self.ask(Method::POST, &format!("/v1/rooms/{room}/events"), Some(&post)).await
     }
 
+    /// Connects to a server.
+    ///
+    /// # Errors
+    /// As [`Api::ask`].
+    pub async fn connect(&self, address: &str) -> Result<PeerView, Failure> {
+        let connect = ConnectRequest { address: address.to_owned() };
+        self.ask(Method::POST, "/v1/peers/connect", Some(&connect)).await
+    }
+
     /// A room.
     ///
     /// # Errors
@@ -196,9 +205,21 @@ impl Api {
     /// # Errors
     /// As [`Api::ask`].
     pub async fn sent(&self) -> Result<u64, Failure> {
+        self.carried("Outbound").await
+    }
+
+    /// Bytes that the node has received from other servers so far, before encryption.
+    ///
+    /// # Errors
+    /// As [`Api::ask`].
+    pub async fn received(&self) -> Result<u64, Failure> {
+        self.carried("Inbound").await
+    }
+
+    async fn carried(&self, direction: &str) -> Result<u64, Failure> {
         let text = self.client.get(format!("{}/metrics", self.base)).send().await?.error_for_status()?.text().await?;
-        let outbound = text.lines().filter(|line| line.starts_with("libp2p_bandwidth_bytes_total"));
-        let counts = outbound.filter(|line| line.contains("Outbound")).filter_map(|line| line.rsplit(' ').next());
+        let bandwidth = text.lines().filter(|line| line.starts_with("libp2p_bandwidth_bytes_total"));
+        let counts = bandwidth.filter(|line| line.contains(direction)).filter_map(|line| line.rsplit(' ').next());
         Ok(counts.map(str::parse::<u64>).sum::<Result<u64, _>>()?)
     }
 
@@ -245,11 +266,23 @@ impl Api {
 /// The condition's own, or that it did not come true.
 pub async fn until<F: Future<Output = Result<bool, Failure>>>(
     what: &str,
+    condition: impl FnMut() -> F,
+) -> Result<(), Failure> {
+    until_within(PATIENCE, what, condition).await
+}
+
+/// As [`until`], for what takes its time.
+///
+/// # Errors
+/// As [`until`].
+pub async fn until_within<F: Future<Output = Result<bool, Failure>>>(
+    patience: Duration,
+    what: &str,
     mut condition: impl FnMut() -> F,
 ) -> Result<(), Failure> {
     let begun = Instant::now();
     while !condition().await? {
-        if begun.elapsed() > PATIENCE {
+        if begun.elapsed() > patience {
             return Err(format!("in vain: {what}").into());
         }
         tokio::time::sleep(GLANCE).await;

@@ -9,18 +9,16 @@ use clap::{Parser, ValueEnum};
 use comfy_table::{ContentArrangement, Table, presets};
 use futures::stream::{self, StreamExt, TryStreamExt};
 use indicatif::{ProgressBar, ProgressStyle};
-use rocketmesh_node::{NodeBuilder, open_store};
-use rocketmesh_protocol::codec::Map;
-use rocketmesh_protocol::event::{Body, Content, Draft, Event, Lane, Placement, RoomType, author};
-use rocketmesh_protocol::id::EventId;
+use rocketmesh_node::NodeBuilder;
+use rocketmesh_protocol::event::Event;
 use rocketmesh_protocol::identity::ServerKey;
-use rocketmesh_protocol::room::Outline;
 use rocketmesh_protocol::wire::WireEvent;
+use rocketmesh_simulations::catch_up::{Row, catch_up};
 use rocketmesh_simulations::chat::Chat;
 use rocketmesh_simulations::measure::{mib, ms, percentile, resident};
+use rocketmesh_simulations::prepared::{Filling, PreparedRoom};
 use rocketmesh_simulations::process::{Process, three, until};
 use rocketmesh_simulations::{Failure, finish};
-use rocketmesh_storage::{Batch, Participation, StoredEvent, Verdict};
 use tokio::sync::Semaphore;
 
 /// Events that are taken in for the throughput figure.
@@ -59,6 +57,8 @@ enum Part {
     Ingest,
     /// Three nodes: latency, and the highest rate.
     Three,
+    /// Two nodes: catching up with gaps, joining large rooms.
+    CatchUp,
     /// Memory and start-up with a large store.
     Million,
 }
@@ -68,7 +68,7 @@ async fn main() -> ExitCode {
     finish("benchmark", bench(Args::parse()).await)
 }
 
-type Rows = Vec<[String; 2]>;
+type Rows = Vec<Row>;
 
 async fn bench(args: Args) -> Result<(), Failure> {
     let chat = match &args.chat {
@@ -84,6 +84,9 @@ async fn bench(args: Args) -> Result<(), Failure> {
     if wanted(Part::Three) {
         three_nodes(&args.rocketmesh, &texts, &mut rows).await?;
     }
+    if wanted(Part::CatchUp) {
+        rows.extend(catch_up(&args.rocketmesh, &texts).await?);
+    }
     if wanted(Part::Million) {
         million(&args.rocketmesh, &texts, args.events, &mut rows).await?;
     }
@@ -97,50 +100,9 @@ async fn bench(args: Args) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A room whose owner says `texts`, again and again.
-struct Monologue {
-    key: ServerKey,
-    outline: Outline,
-    said: u64,
-}
-
-impl Monologue {
-    fn begin() -> Result<(Self, Event), Failure> {
-        let key = ServerKey::from_seed(&[7; 32]);
-        let content = Content::Create { room_type: RoomType::Channel, with: Vec::new() };
-        let (kind, state_key) = content.kind_and_key();
-        let draft = Draft {
-            sender: Some("alice".parse()?),
-            kind: kind.to_owned(),
-            state_key,
-            content: content.to_map(&[7; 16]),
-            body: Some(Body::new([7; 16], Map::new().with("name", "general"))),
-            time_ms: 0,
-        };
-        let create = author(&key, Placement::first(), draft)?;
-        let mut outline = Outline::new(create.room(), create.header().version);
-        outline.add(&create, true);
-        Ok((Monologue { key, outline, said: 0 }, create))
-    }
-
-    fn say(&mut self, text: &str) -> Result<Event, Failure> {
-        self.said += 1;
-        let mut salt = [0; 16];
-        salt[..8].copy_from_slice(&self.said.to_be_bytes());
-        let draft = Draft {
-            sender: Some("alice".parse()?),
-            kind: "message".to_owned(),
-            state_key: None,
-            content: None,
-            body: Some(Body::new(salt, Map::new().with("text", text))),
-            time_ms: self.said,
-        };
-        let unknown = |id: &EventId| Err::<u64, Failure>(format!("{id} is no tip").into());
-        let placement = self.outline.placement(self.key.origin(), Lane::Timeline, unknown)?;
-        let event = author(&self.key, placement, draft)?;
-        self.outline.add(&event, true);
-        Ok(event)
-    }
+/// The server whose user does the talking where one user does.
+fn owner() -> ServerKey {
+    ServerKey::from_seed(&[7; 32])
 }
 
 fn per_second(count: usize, time: Duration) -> f64 {
@@ -150,12 +112,12 @@ fn per_second(count: usize, time: Duration) -> f64 {
 /// Events per second through one node, from wire bytes to flushed store, beside bare signature checks on one core.
 async fn ingest(texts: &[String], rows: &mut Rows) -> Result<(), Failure> {
     eprintln!("Taking {INGESTED} events from wire bytes to flushed store.");
-    let (mut monologue, create) = Monologue::begin()?;
+    let (mut prepared, create) = PreparedRoom::begin(owner())?;
     let room = create.room();
     let mut wire = vec![WireEvent::of(&create)];
     let mut bodies = 0;
     for at in 1..INGESTED {
-        let event = monologue.say(&texts[at % texts.len()])?;
+        let event = prepared.say(&texts[at % texts.len()])?;
         bodies += event.body_block().map_or(0, <[u8]>::len);
         wire.push(WireEvent::of(&event));
     }
@@ -346,26 +308,16 @@ async fn million(binary: &Path, texts: &[String], events: u64, rows: &mut Rows) 
         ProgressStyle::with_template("{bar:40} {pos}/{len} events, {eta} to go")
             .unwrap_or_else(|_| ProgressStyle::default_bar()),
     );
-    let (mut monologue, create) = Monologue::begin()?;
+    let (mut prepared, create) = PreparedRoom::begin(owner())?;
     let room = create.room().to_string();
-    {
-        let store = open_store(directory.path(), 64)?;
-        let mut batch = vec![StoredEvent { event: create, verdict: Verdict::Accepted }];
-        for at in 1..=events {
-            if at < events {
-                let event = monologue.say(&texts[at as usize % texts.len()])?;
-                batch.push(StoredEvent { event, verdict: Verdict::Accepted });
-            }
-            if batch.len() == ANSWER || at == events {
-                let outline = &monologue.outline;
-                let participation = Participation::Joined;
-                store.put(&Batch { events: &batch, ..Batch::of(outline, participation) })?;
-                batch.clear();
-                bar.set_position(at);
-            }
-        }
-        store.sync()?;
+    let mut filling = Filling::open(directory.path(), None)?;
+    filling.put(prepared.outline(), create)?;
+    for at in 1..events {
+        let event = prepared.say(&texts[at as usize % texts.len()])?;
+        filling.put(prepared.outline(), event)?;
+        bar.set_position(at);
     }
+    filling.finish(prepared.outline())?;
     bar.finish_and_clear();
     let disk = directory_size(directory.path())?;
     let node = Process::start(binary, directory.path(), "large.example.org", &[]).await?;
