@@ -124,6 +124,9 @@ impl From<JoinError> for ApiError {
         match error {
             JoinError::Post(error) => error.into(),
             JoinError::NotFound { .. } => ApiError::missing("unknown_room", error.to_string()),
+            JoinError::Unfinished { .. } => {
+                ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "join_unfinished", error.to_string())
+            }
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Making, joining and leaving rooms.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -19,8 +19,10 @@ use super::room::{Authored, PostError, RoomCommand, Written};
 use super::sync::{self, PullError};
 use crate::clock::random_16;
 
-/// How long one server may take to hand over a room's first part before the next is asked beside it.
+/// How long one server that is asked for a room may bring nothing before the next is asked.
 const NEXT_HOLDER: Duration = Duration::from_secs(5);
+/// How long after a server did not hand over a room it is asked again.
+const ASK_AGAIN: Duration = Duration::from_secs(2);
 
 /// How long the first word in a room waits for somebody who knows what this server has said before, and how often it looks.
 const OWN_CHAIN_WAIT: Duration = Duration::from_secs(3);
@@ -44,6 +46,14 @@ pub enum JoinError {
         asked: usize,
         /// How many servers the DHT named.
         named: usize,
+    },
+    /// A part of the room is here, and kept.
+    #[error("{events} events of the room came in {waited_s} s, and there are more; join again to go on from there")]
+    Unfinished {
+        /// How long was waited.
+        waited_s: u64,
+        /// Events of the room that are here.
+        events: u64,
     },
     /// The join itself was not allowed or not written.
     #[error(transparent)]
@@ -241,28 +251,61 @@ impl Engine {
         self.state(room).await.is_ok_and(|(state, _)| state.has_member(self.origin))
     }
 
+    /// Fetches a room from one server. Returns whether the room is here, whole as far as that server has it, and whether the
+    /// server brought anything; one that stalls keeps what it brought, and the next one goes on from there.
+    async fn obtain_from(&self, room: RoomId, peer: PeerId) -> Result<(bool, bool), JoinError> {
+        let before = self.held_events(&room)?;
+        let whole = match tokio::time::timeout(NEXT_HOLDER, sync::pull(self, room, peer, Sections::ALL)).await {
+            Ok(Ok(())) => self.holds(&room)?,
+            Ok(Err(PullError::Post(error))) => return Err(error.into()),
+            outcome => {
+                tracing::debug!(%room, %peer, ?outcome, "a server did not hand over the room");
+                false
+            }
+        };
+        Ok((whole, self.held_events(&room)? > before))
+    }
+
+    fn held_events(&self, room: &RoomId) -> Result<u64, PostError> {
+        let entry = self.store().room(room).map_err(|error| PostError::Store(Arc::new(error)))?;
+        Ok(entry.map_or(0, |entry| entry.outline.events()))
+    }
+
     /// Fetches a room: asks every connected server, and whoever the DHT names, until one hands it over.
     async fn obtain(&self, room: RoomId, wait: Duration) -> Result<(), JoinError> {
         let deadline = Instant::now() + wait;
         let closed = |_| PostError::Closed;
         // Whoever is connected is asked first; the DHT takes seconds.
         let mut providers: Option<tokio::sync::mpsc::Receiver<PeerId>> = None;
-        let mut asked: BTreeSet<PeerId> = BTreeSet::new();
+        // By peer: from when on it may be asked again. A holder may be busy, or start anew, while somebody joins.
+        let mut asked: BTreeMap<PeerId, Instant> = BTreeMap::new();
         let mut named = 0;
         loop {
+            let now = Instant::now();
             let mut candidates: Vec<PeerId> = self.network.ready().await.map_err(closed)?;
-            candidates.retain(|peer| !asked.contains(peer) && self.policy.may_federate(peer));
+            candidates
+                .retain(|peer| asked.get(peer).is_none_or(|again| *again <= now) && self.policy.may_federate(peer));
+            let mut brought = false;
             for peer in candidates {
-                asked.insert(peer);
-                let pull = tokio::time::timeout(NEXT_HOLDER, sync::pull(self, room, peer, Sections::ALL));
-                match pull.await {
-                    Ok(Ok(())) if self.holds(&room)? => return Ok(()),
-                    Ok(Err(PullError::Post(error))) => return Err(error.into()),
-                    // A holder that stalls keeps what it brought; the next one goes on from there.
-                    outcome => tracing::debug!(%room, %peer, ?outcome, "a server did not hand over the room"),
+                let (whole, some) = self.obtain_from(room, peer).await?;
+                if whole {
+                    return Ok(());
+                }
+                // Whoever brings something goes on once the others had their turn.
+                asked.insert(peer, Instant::now() + if some { Duration::ZERO } else { ASK_AGAIN });
+                brought |= some;
+                if Instant::now() >= deadline {
+                    break;
                 }
             }
             let now = Instant::now();
+            if now < deadline && brought {
+                continue;
+            }
+            let events = self.held_events(&room)?;
+            if now >= deadline && events > 0 {
+                return Err(JoinError::Unfinished { waited_s: wait.as_secs(), events });
+            }
             if now >= deadline {
                 return Err(JoinError::NotFound { waited_s: wait.as_secs(), asked: asked.len(), named });
             }
