@@ -76,6 +76,8 @@ pub(crate) enum Command {
     Admin(AdminCommand),
     /// Make a data directory from a backup
     Restore(RestoreArgs),
+    /// Check the store of a node that does not run, and mend it
+    Doctor(DoctorArgs),
     /// Print completions for a shell
     Completions(CompletionsArgs),
 }
@@ -190,6 +192,24 @@ pub(crate) struct RestoreArgs {
     #[arg(value_hint = ValueHint::FilePath)]
     pub(crate) file: PathBuf,
     /// The directory to make: `--data-dir` or the default; filled by `main`.
+    #[arg(skip)]
+    pub(crate) data_dir: PathBuf,
+}
+
+/// `rocketmesh doctor`
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "\
+No node may run on the directory meanwhile. Every event's signature is checked,
+and everything that follows from the events. Without --repair nothing changes.
+Ends with 0 where nothing is wrong, or everything was repaired.
+
+Example:
+  rocketmesh doctor --data-dir /var/lib/rocketmesh --repair")]
+pub(crate) struct DoctorArgs {
+    /// Write anew what can be derived from the events, such as indexes and counts
+    #[arg(long)]
+    pub(crate) repair: bool,
+    /// The node's directory: `--data-dir` or the default; filled by `main`.
     #[arg(skip)]
     pub(crate) data_dir: PathBuf,
 }

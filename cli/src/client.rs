@@ -5,8 +5,8 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
-use reqwest::{Method, RequestBuilder, Response, Url, redirect};
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
+use reqwest::{Body, Method, RequestBuilder, Response, Url, redirect};
 use rocketmesh_node::api::types::{ErrorBody, ErrorDetail};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -142,6 +142,19 @@ impl Client {
             Ok(sent) => accepted(sent.map_err(|error| self.sending(&error))?).await,
             Err(_) => Err(Failure::Lost(format!("the node did not answer within {} s", silence.as_secs()))),
         }
+    }
+
+    /// Hands over a body of any length, for which the caller watches the time.
+    pub(crate) async fn upload(
+        &self,
+        path: &[&str],
+        content_type: &'static str,
+        body: Body,
+    ) -> Result<Answer, Failure> {
+        let request = self.request(Method::POST, path)?.header(CONTENT_TYPE, content_type).body(body);
+        let sent = request.send().await.map_err(|error| self.sending(&error))?;
+        let text = accepted(sent).await?.text().await.map_err(|error| lost(&error))?;
+        Ok(Answer(text))
     }
 
     fn request(&self, method: Method, path: &[&str]) -> Result<RequestBuilder, Failure> {

@@ -1,8 +1,10 @@
 //! The commands that speak to a running node, one file each.
 
 mod backup;
+mod car;
 pub(crate) mod completions;
 mod config;
+mod download;
 mod events;
 mod id;
 mod peers;

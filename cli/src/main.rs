@@ -1,7 +1,7 @@
 //! The `rocketmesh` command: runs a node, and speaks to a running one over its API.
 //!
 //! ```text
-//!  args ──► main ──► run, restore            on this machine
+//!  args ──► main ──► run, restore, doctor    on this machine
 //!                └─► cmd ──► client ──► the running node's API
 //!                      └───► output         tables for people, JSON for scripts
 //! ```
@@ -10,6 +10,7 @@ mod args;
 mod client;
 mod cmd;
 mod describe;
+mod doctor;
 mod dot;
 mod failure;
 mod output;
@@ -57,6 +58,10 @@ fn dispatch(cli: Cli, output: Output, data_dir_typed: bool) -> Result<(), Failur
         Command::Restore(mut args) => {
             args.data_dir = globals.data_dir();
             restore::restore(args)
+        }
+        Command::Doctor(mut args) => {
+            args.data_dir = globals.data_dir();
+            doctor::doctor(&args, &output)
         }
         Command::Completions(args) => cmd::completions::run(&output, &args),
         Command::Admin(command) => {

@@ -246,6 +246,35 @@ fn a_backup_of_a_running_node_becomes_the_same_server_with_the_same_rooms() {
 }
 
 #[test]
+fn a_room_goes_in_a_file_to_a_server_that_never_met_its_own() {
+    let home = TempDir::new().unwrap();
+    let oslo = Server::start(&home.path().join("oslo"), "oslo.example.org", &[]);
+    let room = oslo.does(&["rooms", "create", "general", "--user", "alice"]);
+    oslo.does(&["send", "general", "--user", "alice", "Kept"]);
+    let path = home.path().join("general.car");
+    let file = path.to_str().unwrap();
+    assert!(oslo.does(&["rooms", "export", "general", file]).contains("general.car"));
+    assert_eq!(oslo.fails(&["rooms", "export", "general", file]).1, "file_exists");
+    let again = oslo.json(&["rooms", "export", &room, file, "--force"]);
+    assert_eq!(again["bytes"], fs::metadata(&path).unwrap().len());
+    assert!(!home.path().join("general.car.part").exists());
+    assert_eq!(oslo.fails(&["rooms", "export", "nowhere", &format!("{file}.2")]).0, 4);
+
+    let bergen = Server::start(&home.path().join("bergen"), "bergen.example.org", &[]);
+    let told = bergen.does(&["rooms", "import", file]);
+    assert!(told.contains("2 new") && told.contains(&format!("rooms join {room} --user NAME")), "{told}");
+    let imported = bergen.json(&["rooms", "import", file]);
+    assert_eq!((&imported["events"], &imported["new"], &imported["joined"]), (&2.into(), &0.into(), &false.into()));
+    assert!(bergen.does(&["events", "list", &room]).contains("Kept"));
+    let digest = |server: &Server| server.json(&["rooms", "show", &room])["digest"].clone();
+    assert_eq!(digest(&bergen), digest(&oslo));
+    fs::write(&path, "no such file").unwrap();
+    let (exit, code, sentence) = bergen.fails(&["rooms", "import", file]);
+    assert_eq!((exit, code.as_str()), (1, "malformed_car"), "{sentence}");
+    assert_eq!(bergen.fails(&["rooms", "import", home.path().to_str().unwrap()]).1, "io");
+}
+
+#[test]
 fn what_fails_says_what_to_do_and_ends_with_the_documented_exit_code() {
     let home = TempDir::new().unwrap();
     let nobody = Server { child: None, directory: home.path().join("nobody") };
@@ -291,4 +320,29 @@ fn completions_are_there_for_every_shell_and_help_for_every_command() {
         assert!(help.lines().any(|line| line.trim_start().starts_with(command)), "{command} is not in: {help}");
         assert!(ask(nowhere, &[command, "--help"]).status.success(), "{command}");
     }
+}
+
+#[test]
+fn the_store_of_a_stopped_node_is_checked_and_that_of_a_running_one_is_not() {
+    let home = TempDir::new().unwrap();
+    let directory = home.path().join("oslo");
+    let oslo = Server::start(&directory, "oslo.example.org", &[]);
+    oslo.does(&["rooms", "create", "general", "--user", "alice"]);
+    oslo.does(&["send", "general", "--user", "alice", "Hello"]);
+    let (exit, code, sentence) = oslo.fails(&["doctor"]);
+    assert_eq!((exit, code.as_str()), (1, "node_running"), "{sentence}");
+    assert_eq!(oslo.stop(), Some(0));
+
+    let stopped = Server { child: None, directory };
+    assert!(stopped.does(&["doctor"]).ends_with("in 1 room: nothing wrong"));
+    let report = stopped.json(&["doctor", "--repair"]);
+    assert_eq!((&report["rooms"], &report["found"]), (&1.into(), &0.into()));
+    fs::write(stopped.directory.join("store").join("FORMAT"), "none").unwrap();
+    let (exit, code, sentence) = stopped.fails(&["doctor"]);
+    assert_eq!((exit, code.as_str()), (1, "store_damaged"), "{sentence}");
+    assert!(sentence.contains("restore a backup"), "{sentence}");
+
+    let empty = Server { child: None, directory: home.path().join("empty") };
+    assert_eq!(empty.fails(&["doctor"]).1, "no_store");
+    assert!(!empty.directory.exists(), "a check makes no store");
 }

@@ -2,6 +2,7 @@
 //!
 //! What it says stands in [`types`]; the OpenAPI document is made from the same code and served at `/v1/openapi.json`.
 
+mod car;
 mod error;
 mod events;
 mod extract;
@@ -10,6 +11,7 @@ mod proof;
 mod rooms;
 mod status;
 mod stream;
+mod transfer;
 pub mod types;
 mod view;
 
@@ -39,6 +41,8 @@ use crate::engine::Engine;
 pub(crate) const MAX_BODY_BYTES: usize = 512 * 1024;
 /// The most live streams at once.
 pub(crate) const MAX_STREAMS: usize = 256;
+/// The most exports and imports of rooms at once: each has a thread.
+const MAX_TRANSFERS: usize = 4;
 
 /// What the API is made of.
 pub(crate) struct ApiParts {
@@ -60,6 +64,7 @@ struct Api {
     started: Instant,
     registry: Arc<Registry>,
     streams: Arc<Semaphore>,
+    transfers: Arc<Semaphore>,
 }
 
 #[derive(OpenApi)]
@@ -69,7 +74,8 @@ struct Api {
         status::health, status::node, status::config, status::metrics, status::backup, peers::list, peers::show,
         peers::connect, peers::ban, peers::unban, peers::policy, peers::set_policy, rooms::list, rooms::create,
         rooms::join, rooms::show, rooms::leave, rooms::members, events::list, events::post, events::show,
-        stream::room, stream::all, proof::verify_room, proof::retention, proof::set_retention,
+        stream::room, stream::all, proof::verify_room, proof::retention, proof::set_retention, car::export,
+        car::import,
     ),
     security(("token" = []))
 )]
@@ -88,7 +94,8 @@ pub(crate) async fn serve(listener: TcpListener, parts: ApiParts, mut down: watc
     let ApiParts { engine, name, config, token, started, registry } = parts;
     let streams = Arc::new(Semaphore::new(MAX_STREAMS));
     let registry = Arc::new(registry);
-    let api = Api { engine, name, config: config.into(), token: token.into(), started, registry, streams };
+    let transfers = Arc::new(Semaphore::new(MAX_TRANSFERS));
+    let api = Api { engine, name, config: config.into(), token: token.into(), started, registry, streams, transfers };
     // Small answers must not wait for the other side's delayed acknowledgement.
     let listener = listener.tap_io(|stream| {
         let _ = stream.set_nodelay(true);
@@ -112,7 +119,9 @@ fn router(api: Api) -> Router {
         .route("/v1/policy", get(peers::policy).put(peers::set_policy))
         .route("/v1/rooms", get(rooms::list).post(rooms::create))
         .route("/v1/rooms/join", post(rooms::join))
+        .route("/v1/rooms/import", post(car::import))
         .route("/v1/rooms/{room}", get(rooms::show))
+        .route("/v1/rooms/{room}/export", get(car::export))
         .route("/v1/rooms/{room}/leave", post(rooms::leave))
         .route("/v1/rooms/{room}/members", get(rooms::members))
         .route("/v1/rooms/{room}/events", get(events::list).post(events::post))

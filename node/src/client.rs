@@ -149,7 +149,7 @@ impl Client {
     /// # Errors
     /// [`PostError`].
     pub async fn ingest(&self, room: RoomId, events: Vec<WireEvent>) -> Result<usize, PostError> {
-        self.engine.ingest_wire(room, events).await
+        Ok(self.engine.ingest_wire(room, events).await?.new)
     }
 
     /// The events of a room that are shown, in room order.

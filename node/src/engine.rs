@@ -16,6 +16,7 @@
 mod commit;
 mod graph;
 mod held;
+pub(crate) mod import;
 mod intake;
 pub(crate) mod names;
 pub mod policy;
@@ -46,7 +47,7 @@ use crate::tuning::Tuning;
 use commit::Committer;
 use names::NameBook;
 use policy::PolicyBook;
-use room::RoomHandle;
+use room::{Ingested, RoomHandle};
 
 /// Pulls that may be under way at once: each holds one response of up to 4 MiB.
 const PULLS: usize = 8;
@@ -198,9 +199,10 @@ impl Engine {
         &self,
         room: RoomId,
         events: Vec<rocketmesh_protocol::wire::WireEvent>,
-    ) -> Result<usize, PostError> {
-        let (events, _) = intake::open_all(self, room, events).await;
-        Ok(self.room(room).ingest(events, None).await?.new)
+    ) -> Result<Ingested, PostError> {
+        let (events, unsound) = intake::open_all(self, room, events).await;
+        let ingested = self.room(room).ingest(events, None).await?;
+        Ok(Ingested { refused: ingested.refused + unsound, ..ingested })
     }
 
     /// Waits, for a moment, until every task has let go of the store, and closes it.

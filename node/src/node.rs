@@ -294,7 +294,7 @@ impl Node {
         room: rocketmesh_protocol::id::RoomId,
         events: Vec<rocketmesh_protocol::wire::WireEvent>,
     ) -> Result<usize, crate::engine::PostError> {
-        self.engine.ingest_wire(room, events).await
+        Ok(self.engine.ingest_wire(room, events).await?.new)
     }
 
     /// Stops the node. What was acknowledged is on disk already.

@@ -104,6 +104,11 @@ impl UnverifiedEvent {
         self.0.header.body.is_some() && self.0.body_block.is_none()
     }
 
+    /// How the header names its body; none if it names none.
+    pub fn body_ref(&self) -> Option<BodyRef> {
+        self.0.header.body
+    }
+
     /// Checks the signature.
     ///
     /// # Errors

@@ -63,6 +63,19 @@ pub(crate) fn key(prefix: u8, parts: &[&[u8]]) -> Vec<u8> {
     key
 }
 
+pub(crate) fn room_key(room: &RoomId) -> Vec<u8> {
+    key(ROOM, &[room.hash()])
+}
+
+pub(crate) fn event_key(id: &EventId) -> Vec<u8> {
+    key(EVENT, &[id.hash()])
+}
+
+/// What comes before a room's entries in an index.
+pub(crate) fn room_prefix(prefix: u8, room: u32) -> Vec<u8> {
+    key(prefix, &[&room.to_be_bytes()])
+}
+
 pub(crate) fn order_key(room: u32, order: &OrderKey) -> Vec<u8> {
     let parts: [&[u8]; 4] =
         [&room.to_be_bytes(), &order.lamport.to_be_bytes(), order.origin.as_bytes(), order.id.hash()];
@@ -84,6 +97,14 @@ pub(crate) fn chain_key(room: u32, origin: Origin, lane: Lane, seq: u64, id: Opt
 
 pub(crate) fn held_key(room: u32, id: &EventId) -> Vec<u8> {
     key(HELD, &[&room.to_be_bytes(), id.hash()])
+}
+
+pub(crate) fn wanted_key(room: u32, id: &EventId) -> Vec<u8> {
+    key(WANTED, &[&room.to_be_bytes(), id.hash()])
+}
+
+pub(crate) fn alteration_key(room: u32, target: &EventId, id: &EventId) -> Vec<u8> {
+    key(ALTERATION, &[&room.to_be_bytes(), target.hash(), id.hash()])
 }
 
 pub(crate) fn log_key(position: u64) -> Vec<u8> {
@@ -125,14 +146,16 @@ pub(crate) fn write_event(header: &[u8], body: Option<&[u8]>, verdict: Verdict) 
     record
 }
 
+/// The verdict, the header block, and the body block if it is here.
+pub(crate) fn split_event(record: &[u8]) -> Option<(Verdict, &[u8], Option<&[u8]>)> {
+    let verdict = Verdict::from_number(u64::from(*record.first()?))?;
+    let len = u32::from_be_bytes(array(record, 1)?) as usize;
+    let (header, body) = record.get(5..)?.split_at_checked(len)?;
+    Some((verdict, header, Some(body).filter(|body| !body.is_empty())))
+}
+
 pub(crate) fn read_event(id: &EventId, record: &[u8]) -> Result<StoredEvent, StoreError> {
-    let split = || {
-        let verdict = Verdict::from_number(u64::from(*record.first()?))?;
-        let len = u32::from_be_bytes(array(record, 1)?) as usize;
-        let (header, body) = record.get(5..)?.split_at_checked(len)?;
-        Some((verdict, header, Some(body).filter(|body| !body.is_empty())))
-    };
-    let (verdict, header, body) = split().ok_or_else(|| damaged(&format!("event {id}")))?;
+    let (verdict, header, body) = split_event(record).ok_or_else(|| damaged(&format!("event {id}")))?;
     let event = UnverifiedEvent::decode(header, body)
         .map_err(|error| StoreError::Damaged(format!("event {id}: {error}")))?
         .trust();

@@ -8,13 +8,16 @@
 //!
 //! A batch is visible at once and durable after the next [`EventStore::sync`]; what is told to anybody waits for that. One
 //! sync serves every batch written before it, so many events share the price of one flush. [`backup`] writes a whole store
-//! while it is in use, and reads it back into an empty one.
+//! while it is in use, and reads it back into an empty one; [`check`] looks through one that is not in use, and mends it.
+//! [`car`] writes one room as any IPLD tool reads it.
 //!
 //! The layout is the same on both media ([`EventStore::open`] and [`EventStore::in_memory`]); `tests/conformance.rs` runs one
 //! suite over both.
 
 mod backend;
 pub mod backup;
+pub mod car;
+pub mod check;
 mod disk;
 mod error;
 mod layout;

@@ -71,6 +71,22 @@ impl MemoryDisk {
         MemoryDisk { contents: Arc::new(Mutex::new(contents)), flush_takes: self.flush_takes }
     }
 
+    /// Every row as it is, for tests of what notices damage.
+    #[doc(hidden)]
+    pub fn rows(&self) -> BTreeMap<Vec<u8>, Vec<u8>> {
+        self.lock().entries.clone()
+    }
+
+    /// Sets or removes a row behind the store's back, as a failing medium does, for tests of what notices damage.
+    #[doc(hidden)]
+    pub fn damage(&self, key: &[u8], value: Option<&[u8]>) {
+        let mut contents = self.lock();
+        match value {
+            Some(value) => contents.entries.insert(key.to_vec(), value.to_vec()),
+            None => contents.entries.remove(key),
+        };
+    }
+
     fn lock(&self) -> MutexGuard<'_, Contents> {
         self.contents.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -22,6 +22,7 @@ use crate::memory::MemoryDisk;
 mod bodies;
 
 pub use bodies::Marks;
+pub(crate) use bodies::altered;
 
 /// What the store on disk may keep in memory, unless the caller says otherwise.
 pub const DEFAULT_CACHE_BYTES: u64 = 64 * 1024 * 1024;
@@ -647,6 +648,28 @@ impl EventStore {
 
     fn number(&self, room: &RoomId) -> Option<u32> {
         self.numbers.read().unwrap_or_else(PoisonError::into_inner).get(room).copied()
+    }
+
+    /// The medium, for a check of every row on it.
+    pub(crate) fn backend(&self) -> &dyn Backend {
+        &*self.backend
+    }
+
+    /// The node's own number of each room.
+    pub(crate) fn room_numbers(&self) -> BTreeMap<RoomId, u32> {
+        self.numbers.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Writes rows that a check derived again, as one batch, and takes note of the rooms whose records are among them.
+    pub(crate) fn rewrite(&self, changes: &[Change], rooms: &[(RoomId, u32)]) -> Result<(), StoreError> {
+        self.check()?;
+        let mut writer = self.lock_writer();
+        self.backend.apply(changes)?;
+        for (room, number) in rooms {
+            writer.next_room = writer.next_room.max(number.saturating_add(1));
+            self.numbers.write().unwrap_or_else(PoisonError::into_inner).insert(*room, *number);
+        }
+        Ok(())
     }
 
     fn lock_writer(&self) -> MutexGuard<'_, Writer> {

@@ -1,9 +1,10 @@
 //! Options of the commands about rooms and what is said in them.
 
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueHint};
 
 /// `rocketmesh rooms`
 #[derive(Debug, Args)]
@@ -91,6 +92,10 @@ pub(crate) enum RoomsCommand {
     },
     /// Show or set how long this node keeps what people wrote in a room
     Retention(RetentionArgs),
+    /// Save a room to a file that other servers and IPLD tools read
+    Export(ExportArgs),
+    /// Take in a room from such a file
+    Import(ImportArgs),
     /// Let somebody in
     Invite(Moderation),
     /// Remove a member, who may come back
@@ -272,6 +277,40 @@ pub(crate) struct RetentionArgs {
     /// How long: 90d, 12h, 30m, or forever
     #[arg(value_name = "TIME")]
     pub(crate) keep: Option<Keep>,
+}
+
+/// `rocketmesh rooms export`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Writes a CAR of version 1 with every event that this node holds of the room, and
+the texts that are here. No key is in it. Whoever has the file can read it.
+
+Example:
+  rocketmesh rooms export general general.car")]
+pub(crate) struct ExportArgs {
+    /// The room
+    pub(crate) room: String,
+    /// The file to write; it appears when the room is whole
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub(crate) file: PathBuf,
+    /// Replace the file if there is one
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
+/// `rocketmesh rooms import`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Every event is checked as if another server had sent it. The room's history can
+be read then; to take part in it, join it:
+  rocketmesh rooms join ID --user NAME
+
+Example:
+  rocketmesh rooms import general.car")]
+pub(crate) struct ImportArgs {
+    /// The file, a CAR of version 1 with one room
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub(crate) file: PathBuf,
 }
 
 /// How long to keep something; none is for ever.

@@ -10,7 +10,7 @@ use rocketmesh_protocol::event::{Membership, kind};
 
 use crate::args::rooms::{Moderation, RoomsArgs, RoomsCommand, Setting};
 use crate::client::Client;
-use crate::cmd::{Context, proof, room_id, send};
+use crate::cmd::{Context, car, proof, room_id, send};
 use crate::failure::Failure;
 use crate::output::{Fields, table};
 use crate::text::{count, excerpt, short_id};
@@ -64,6 +64,8 @@ pub(super) async fn run(context: &Context, args: RoomsArgs) -> Result<(), Failur
             send::post(context, &room, event).await
         }
         RoomsCommand::Retention(args) => proof::retention(context, args).await,
+        RoomsCommand::Export(args) => car::export(context, &args).await,
+        RoomsCommand::Import(args) => car::import(context, &args).await,
         RoomsCommand::Invite(it) => membership(context, it, Membership::Invite).await,
         RoomsCommand::Kick(it) => membership(context, it, Membership::Kick).await,
         RoomsCommand::Ban(it) => membership(context, it, Membership::Ban).await,

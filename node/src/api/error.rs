@@ -11,6 +11,7 @@ use rocketmesh_protocol::identity::NameError;
 use rocketmesh_storage::StoreError;
 
 use crate::api::types::{ErrorBody, ErrorDetail};
+use crate::engine::import::ImportError;
 use crate::engine::names::ResolveError;
 use crate::engine::{JoinError, PostError};
 use crate::network::{AddressError, NetworkClosed};
@@ -115,6 +116,18 @@ impl From<PostError> for ApiError {
             PostError::UnknownRoom(_) => ApiError::missing("unknown_room", error.to_string()),
             PostError::Store(error) => error.into(),
             PostError::Closed => ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "shutting_down", error.to_string()),
+        }
+    }
+}
+
+impl From<ImportError> for ApiError {
+    fn from(error: ImportError) -> Self {
+        let text = error.to_string();
+        match error {
+            ImportError::Unsound(_) => ApiError::bad("malformed_car", text),
+            ImportError::NoRoom(refusal) => ApiError::new(StatusCode::FORBIDDEN, refusal.code(), text),
+            ImportError::NoBeginning(_) => ApiError::bad("no_create_event", text),
+            ImportError::Store(error) => error.into(),
         }
     }
 }

@@ -1,9 +1,6 @@
 //! The node itself: status, health, configuration, metrics, backup.
 
-use std::io::{self, Write};
-
 use axum::Json;
-use axum::body::Body;
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
@@ -11,15 +8,10 @@ use prometheus_client::encoding::text::{encode, encode_registry};
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use rocketmesh_storage::backup;
-use tokio::sync::mpsc;
 
-use crate::api::Api;
 use crate::api::error::ApiError;
 use crate::api::types::{ConfigView, Health, NodeStatus, Problem};
-
-/// Bytes of a backup that are handed over at a time, and how many such pieces may wait for the client.
-const PIECE: usize = 256 * 1024;
-const PIECES: usize = 8;
+use crate::api::{Api, transfer};
 
 /// Whether the node is well. Needs no token.
 #[utoipa::path(get, path = "/v1/health", tag = "node", security(()), responses((status = 200, body = Health)))]
@@ -132,43 +124,8 @@ pub(super) async fn metrics(State(api): State<Api>) -> Result<Response, ApiError
 #[utoipa::path(post, path = "/v1/backup", tag = "node",
     responses((status = 200, content_type = "application/octet-stream")))]
 pub(super) async fn backup(State(api): State<Api>) -> Response {
-    let (sender, receiver) = mpsc::channel::<io::Result<Vec<u8>>>(PIECES);
     let engine = api.engine.clone();
-    tokio::task::spawn_blocking(move || {
-        let mut pieces = Pieces { sender, piece: Vec::with_capacity(PIECE) };
-        if let Err(error) = backup::write(&engine.store, &engine.key.seed(), &mut pieces) {
-            tracing::warn!(%error, "a backup ended early");
-            // Ends the stream in the middle, so that the client cannot take it for a whole one.
-            let _ = pieces.sender.blocking_send(Err(io::Error::other("the backup ended early")));
-        }
-    });
-    let stream = futures::stream::unfold(receiver, |mut receiver| async {
-        let piece = receiver.recv().await?;
-        Some((piece, receiver))
-    });
-    ([(CONTENT_TYPE, "application/octet-stream")], Body::from_stream(stream)).into_response()
-}
-
-/// Writes into a bounded channel and waits for the client.
-struct Pieces {
-    sender: mpsc::Sender<io::Result<Vec<u8>>>,
-    piece: Vec<u8>,
-}
-
-impl Write for Pieces {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.piece.extend_from_slice(bytes);
-        if self.piece.len() >= PIECE {
-            self.flush()?;
-        }
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        let piece = std::mem::take(&mut self.piece);
-        if piece.is_empty() {
-            return Ok(());
-        }
-        self.sender.blocking_send(Ok(piece)).map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))
-    }
+    transfer::answer("application/octet-stream", "a backup", move |out| {
+        backup::write(&engine.store, &engine.key.seed(), out).map(drop)
+    })
 }

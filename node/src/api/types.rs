@@ -590,6 +590,23 @@ pub struct RetentionView {
     pub dropped: u64,
 }
 
+/// What was taken in of a room's file.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct ImportedRoom {
+    /// The room.
+    pub room: String,
+    /// Events in the file.
+    pub events: u64,
+    /// Events that this node did not hold before, and does now, rejected ones included.
+    pub new: u64,
+    /// Events that no server may send: of another form than an event has, signed by somebody else, or out of place.
+    pub refused: u64,
+    /// Events of the room that wait for others: more than before the import if the file is not whole, or not in order.
+    pub waiting: u64,
+    /// Whether this node takes part in the room; importing does not change that.
+    pub joined: bool,
+}
+
 /// The effective configuration.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct ConfigView {

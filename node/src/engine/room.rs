@@ -86,9 +86,9 @@ pub struct Written {
 
 /// What became of a delivery.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Ingested {
-    pub(super) new: usize,
-    pub(super) refused: usize,
+pub(crate) struct Ingested {
+    pub(crate) new: usize,
+    pub(crate) refused: usize,
 }
 
 pub(super) enum RoomCommand {

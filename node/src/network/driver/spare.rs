@@ -14,7 +14,7 @@ use super::Driver;
 use crate::network::peers::FoundBy;
 
 /// How long a connection is left alone: a look-up in the DHT or a comparison of rooms may be under way.
-const YOUNG: Duration = Duration::from_secs(10);
+const YOUNG: Duration = Duration::from_secs(20);
 
 impl Driver {
     /// Closes connections above what may be spare, the youngest first: what has lasted is likelier to last.

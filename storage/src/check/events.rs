@@ -1,0 +1,343 @@
+//! The events themselves: each is hashed and its signature verified, what it refers to must be there, and so must its
+//! entries in the log and in the indexes.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+
+use rocketmesh_protocol::event::{Event, EventError, Header, Lane};
+use rocketmesh_protocol::have::LaneHave;
+use rocketmesh_protocol::id::{EventId, RoomId};
+use rocketmesh_protocol::identity::Origin;
+
+use super::mending::{ENTRIES, Pages, RECORDS};
+use super::{Checker, FindingKind, NamedBy, Stop, id_at};
+use crate::backend::after_prefix;
+use crate::error::StoreError;
+use crate::layout::{self, RoomRecord};
+use crate::store::{LogEntry, LogKind, LogPosition, Marks, Participation, Verdict, altered};
+
+/// How many arrivals are in memory at a time: about 25 MB.
+const ARRIVALS_AT_A_TIME: u64 = 1 << 18;
+/// How many beginnings an id can have, by its first two bytes.
+const BEGINNINGS: u32 = 1 << 16;
+
+/// What the log says of an event: its room, and what became of the event last.
+struct Arrival {
+    room: RoomId,
+    verdict: Verdict,
+}
+
+type Arrivals = BTreeMap<EventId, Arrival>;
+
+impl Checker<'_> {
+    /// Looks at the log and at every event's record.
+    pub(super) fn look_at_events(&mut self) -> Result<(), Stop> {
+        for share in Share::all(self.mending.log_end() / ARRIVALS_AT_A_TIME + 1) {
+            let mut arrivals = self.arrivals(&share)?;
+            let mut pages = share.pages();
+            while let Some(page) = pages.read(&self.mending)? {
+                for (key, record) in page {
+                    self.look_at_event(&key, &record, &mut arrivals)?;
+                }
+            }
+            for (id, arrival) in arrivals {
+                self.lose(id, Some(arrival.room), NamedBy::Log)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What the log says of the events of a share. The log itself is looked at along with the first.
+    fn arrivals(&mut self, share: &Share) -> Result<Arrivals, Stop> {
+        let mut arrivals = Arrivals::new();
+        let mut next = 1;
+        let mut pages = Pages::below(&[layout::LOG], ENTRIES);
+        while let Some(page) = pages.read(&self.mending)? {
+            for (key, record) in page {
+                let entry = layout::read_log(&key, &record).ok();
+                if share.is_first() {
+                    next = self.look_at_position(next, &key, entry.is_some());
+                }
+                if let Some(entry) = entry.filter(|entry| share.contains(&entry.event)) {
+                    self.note_entry(&mut arrivals, &entry);
+                }
+            }
+        }
+        Ok(arrivals)
+    }
+
+    /// Holds an entry of the log against the position that it should have, and returns that of the next.
+    fn look_at_position(&mut self, next: LogPosition, key: &[u8], readable: bool) -> LogPosition {
+        self.report.log_entries += 1;
+        let position = key.get(1..).and_then(|bytes| bytes.try_into().ok()).map_or(next, u64::from_be_bytes);
+        if position > next {
+            let last = position - 1;
+            let gap = if last == next {
+                format!("position {next} is missing")
+            } else {
+                format!("positions {next} to {last} are missing")
+            };
+            self.note_irreplaceable(FindingKind::Log, None, None, gap);
+        }
+        if !readable {
+            self.note_irreplaceable(FindingKind::Log, None, None, format!("position {position} cannot be read"));
+        }
+        position.max(next).saturating_add(1)
+    }
+
+    fn note_entry(&mut self, arrivals: &mut Arrivals, entry: &LogEntry) {
+        let verdict = match entry.kind {
+            LogKind::Accepted | LogKind::AcceptedLate | LogKind::Restored => Verdict::Accepted,
+            LogKind::Rejected => Verdict::Rejected,
+            LogKind::ArrivedWithheld | LogKind::Withheld => Verdict::Withheld,
+            LogKind::BodyArrived | LogKind::Erased => return,
+        };
+        if !entry.kind.is_arrival() {
+            if let Some(arrival) = arrivals.get_mut(&entry.event) {
+                arrival.verdict = verdict;
+            }
+        } else if arrivals.insert(entry.event, Arrival { room: entry.room, verdict }).is_some() {
+            let what = format!("the log says once more at position {} that it came", entry.position);
+            self.note_irreplaceable(FindingKind::Log, Some(entry.room), Some(entry.event), what);
+        }
+    }
+
+    fn look_at_event(&mut self, key: &[u8], record: &[u8], arrivals: &mut Arrivals) -> Result<(), Stop> {
+        self.step();
+        self.report.events += 1;
+        let Some(id) = id_at(key, 1) else {
+            self.note_irreplaceable(FindingKind::UnreadableEvent, None, None, "a record stands under what is no id");
+            return Ok(());
+        };
+        let arrival = arrivals.remove(&id);
+        let Opened { event, verdict, damaged_body } = match open(&id, record) {
+            Ok(opened) => opened,
+            Err((kind, what)) => {
+                let room = arrival.map(|arrival| arrival.room);
+                self.note_irreplaceable(kind, room, Some(id), what);
+                return self.damage(id, room);
+            }
+        };
+        let room = event.room();
+        self.report.bodies += u64::from(event.body_block().is_some());
+        match arrival {
+            None => {
+                let what = "the log does not say that it came";
+                self.note_irreplaceable(FindingKind::Log, Some(room), Some(id), what);
+            }
+            Some(arrival) if arrival.room != room => {
+                let what = "the log says that it came in another room";
+                self.note_irreplaceable(FindingKind::Log, Some(room), Some(id), what);
+            }
+            Some(arrival) if arrival.verdict != verdict => {
+                let what = format!("its record says {}, the log {}", word(verdict), word(arrival.verdict));
+                self.note_irreplaceable(FindingKind::Verdict, Some(room), Some(id), what);
+                return self.damage(id, Some(room));
+            }
+            Some(_) => {}
+        }
+        let number = match self.rooms.get(&room).copied() {
+            Some(number) => number,
+            None => match self.renew_room(room)? {
+                Some(number) => number,
+                None => return Ok(()),
+            },
+        };
+        if let Some(error) = damaged_body {
+            self.drop_body(number, &event, verdict, &error)?;
+        }
+        self.look_at_entries(number, &event, verdict)?;
+        self.look_at_references(number, &event)
+    }
+
+    /// Makes a record for a room that has none, if its first event is here. Whether this node took part cannot be
+    /// known; that it left harms nobody.
+    fn renew_room(&mut self, room: RoomId) -> Result<Option<u32>, Stop> {
+        if self.rootless.contains(&room) {
+            return Ok(None);
+        }
+        let first = EventId::from(room);
+        let record = self.mending.get(&layout::event_key(&first))?;
+        let created = record
+            .and_then(|record| open(&first, &record).ok())
+            .filter(|opened| opened.event.header().room.is_none() && opened.verdict != Verdict::Rejected);
+        let Some(Opened { event, .. }) = created else {
+            let what = "there are events of it, and neither its record nor its first event";
+            self.note_irreplaceable(FindingKind::Orphan, Some(room), None, what);
+            self.rootless.insert(room);
+            return Ok(None);
+        };
+        let what = "its record is missing; a repair makes it one that this node has left, so join it again then";
+        self.note_derivable(FindingKind::Room, Some(room), None, what);
+        let number = self.rooms.values().max().map_or(0, |number| number.saturating_add(1));
+        let record = RoomRecord {
+            number,
+            version: event.header().version,
+            participation: Participation::Left,
+            events: 0,
+            timeline_tips: BTreeMap::new(),
+            state_tips: BTreeMap::new(),
+        };
+        self.report.rooms += 1;
+        self.rooms.insert(room, number);
+        self.renewed.insert(room);
+        self.mending.add_room(room, number);
+        self.mending.set(layout::room_key(&room), layout::write_room(&record))?;
+        Ok(Some(number))
+    }
+
+    /// The event goes on without its body, and the body is wanted, unless it was to go anyway.
+    fn drop_body(&mut self, number: u32, event: &Event, verdict: Verdict, error: &EventError) -> Result<(), Stop> {
+        let id = event.id();
+        let gone = self.marks(&id)?.gone();
+        let then = if gone { "and was to be gone" } else { "and other servers are asked for it once it is dropped" };
+        let what = format!("its body is damaged ({error}), {then}");
+        self.note_derivable(FindingKind::Body, Some(event.room()), Some(id), what);
+        self.mending.set(layout::event_key(&id), layout::write_event(event.header_block(), None, verdict))?;
+        if !gone {
+            self.mending.set(layout::wanted_key(number, &id), Vec::new())?;
+        }
+        Ok(())
+    }
+
+    fn look_at_entries(&mut self, number: u32, event: &Event, verdict: Verdict) -> Result<(), Stop> {
+        let (id, header) = (event.id(), event.header());
+        let chain = layout::chain_key(number, header.origin, header.lane, header.seq, Some(&id));
+        self.ensure(chain, FindingKind::ChainIndex, event, "its server's chain lacks it")?;
+        if verdict != Verdict::Rejected {
+            let order = layout::order_key(number, &event.order());
+            self.ensure(order, FindingKind::OrderIndex, event, "the room's order lacks it")?;
+        }
+        if let Some(target) = altered(event) {
+            let alteration = layout::alteration_key(number, &target, &id);
+            self.ensure(alteration, FindingKind::BodyIndex, event, "the index of edits and redactions lacks it")?;
+        }
+        if self.wants_body(event)? {
+            let wanted = layout::wanted_key(number, &id);
+            self.ensure(wanted, FindingKind::BodyIndex, event, "its body is missing and not asked for")?;
+        }
+        Ok(())
+    }
+
+    fn ensure(&mut self, key: Vec<u8>, kind: FindingKind, event: &Event, what: &str) -> Result<(), Stop> {
+        if self.mending.contains(&key)? {
+            return Ok(());
+        }
+        self.note_derivable(kind, Some(event.room()), Some(event.id()), what);
+        self.mending.set(key, Vec::new())
+    }
+
+    fn look_at_references(&mut self, number: u32, event: &Event) -> Result<(), Stop> {
+        let header = event.header();
+        for id in header.references() {
+            if !self.lost.contains_key(id) && self.mending.contains(&layout::event_key(id))? {
+                continue;
+            }
+            if header.self_parent != Some(*id) || !self.is_lowest(number, header)? {
+                self.lose(*id, Some(event.room()), NamedBy::Event(event.id()))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether nothing is held of the chain before this event.
+    fn is_lowest(&self, number: u32, header: &Header) -> Result<bool, StoreError> {
+        let lane = self.stored_lane(number, header.origin, header.lane)?;
+        Ok(lane.is_some_and(|lane| lane.lowest == header.seq))
+    }
+
+    /// What the have-vector says of a lane, if it can be read.
+    pub(super) fn stored_lane(&self, number: u32, origin: Origin, lane: Lane) -> Result<Option<LaneHave>, StoreError> {
+        let record = self.mending.get(&layout::lane_prefix(layout::HAVE, number, origin, lane))?;
+        Ok(record.and_then(|record| layout::read_lane(&record).ok()))
+    }
+
+    /// Whether the event's body is to be asked for.
+    pub(super) fn wants_body(&self, event: &Event) -> Result<bool, StoreError> {
+        let missing = event.header().body.is_some() && event.body_block().is_none();
+        Ok(missing && !self.marks(&event.id())?.gone())
+    }
+
+    fn marks(&self, id: &EventId) -> Result<Marks, StoreError> {
+        let bits = self.mending.get(&layout::key(layout::MARKS, &[id.hash()]))?;
+        Ok(bits.and_then(|bits| bits.first().copied()).map_or(Marks::default(), Marks::from_bits))
+    }
+}
+
+/// An event as its record has it, verified, without a body that is not its own.
+struct Opened {
+    event: Event,
+    verdict: Verdict,
+    damaged_body: Option<EventError>,
+}
+
+fn open(id: &EventId, record: &[u8]) -> Result<Opened, (FindingKind, String)> {
+    let Some((verdict, header, body)) = layout::split_event(record) else {
+        return Err((FindingKind::UnreadableEvent, "its record cannot be read".to_owned()));
+    };
+    if EventId::of_block(header) != *id {
+        return Err((FindingKind::WrongHash, "its header is not the one that its id names".to_owned()));
+    }
+    let mut event = Event::open(header, None).map_err(|error| match error {
+        EventError::Signature => (FindingKind::BadSignature, error.to_string()),
+        _ => (FindingKind::UnreadableEvent, error.to_string()),
+    })?;
+    let damaged_body = body.and_then(|block| event.attach_body(block).err());
+    Ok(Opened { event, verdict, damaged_body })
+}
+
+const fn word(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Rejected => "rejected",
+        Verdict::Accepted => "accepted",
+        Verdict::Withheld => "withheld",
+    }
+}
+
+/// A share of all ids, by their first two bytes, which are evenly spread since ids are hashes.
+struct Share {
+    from: u32,
+    to: u32,
+}
+
+impl Share {
+    fn all(shares: u64) -> impl Iterator<Item = Share> {
+        let shares = shares.min(u64::from(BEGINNINGS)) as u32;
+        let begin = move |share: u32| (u64::from(BEGINNINGS) * u64::from(share) / u64::from(shares)) as u32;
+        (0..shares).map(move |share| Share { from: begin(share), to: begin(share + 1) })
+    }
+
+    fn is_first(&self) -> bool {
+        self.from == 0
+    }
+
+    fn contains(&self, id: &EventId) -> bool {
+        let [first, second, ..] = *id.hash();
+        (self.from..self.to).contains(&u32::from(u16::from_be_bytes([first, second])))
+    }
+
+    /// The records of the share's events.
+    fn pages(&self) -> Pages {
+        let key = |beginning: u32| layout::key(layout::EVENT, &[&(beginning as u16).to_be_bytes()]);
+        let from = if self.is_first() { vec![layout::EVENT] } else { key(self.from) };
+        let to = if self.to == BEGINNINGS { after_prefix(&[layout::EVENT]) } else { Bound::Excluded(key(self.to)) };
+        Pages::between(Bound::Included(from), to, RECORDS)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_hold_every_id_once() {
+        for shares in [1, 2, 3, 1000, u64::MAX] {
+            let all: Vec<Share> = Share::all(shares).collect();
+            assert!(all.first().is_some_and(Share::is_first) && all.last().is_some_and(|last| last.to == BEGINNINGS));
+            assert!(all.windows(2).all(|pair| pair[0].to == pair[1].from), "{shares}");
+            assert!(all.iter().skip(1).all(|share| !share.is_first()), "{shares}");
+            let id = EventId::from_hash([0xab; 32]);
+            assert_eq!(all.iter().filter(|share| share.contains(&id)).count(), 1, "{shares}");
+        }
+    }
+}
