@@ -75,6 +75,8 @@ pub struct ApiSection {
 pub struct StoreSection {
     /// What the store may keep in memory, in MiB; 8 or more.
     pub cache_mib: u64,
+    /// What is to stay free on the store's disk, in MiB. With less, nothing new is accepted, and what is there is still shown.
+    pub reserve_mib: u64,
 }
 
 /// The log.
@@ -101,7 +103,7 @@ impl Config {
                 max_connections: NetworkLimits::default().max_connections,
             },
             api: ApiSection { listen: format!("127.0.0.1:{}", port + 1) },
-            store: StoreSection { cache_mib: 64 },
+            store: StoreSection { cache_mib: 64, reserve_mib: 64 },
             log: LogSection { level: "info".to_owned() },
         }
     }

@@ -178,7 +178,10 @@ impl NodeBuilder {
         // The store first: its lock keeps a second process from the key file and the token too.
         let store = match self.store {
             Some(store) => store,
-            None => open_store(&data_dir, config.store.cache_mib)?,
+            None => {
+                let reserve = config.store.reserve_mib.saturating_mul(1024 * 1024);
+                open_store(&data_dir, config.store.cache_mib)?.with_reserve(reserve)
+            }
         };
         let key = match self.key {
             Some(key) => key,

@@ -67,6 +67,11 @@ pub(crate) trait Backend: Send + Sync {
         Duration::ZERO
     }
 
+    /// Bytes that are free on the medium; none where there is no telling.
+    fn free(&self) -> Option<u64> {
+        None
+    }
+
     /// Bytes taken on the medium.
     fn size(&self) -> Result<u64, StoreError>;
 }

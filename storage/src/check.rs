@@ -14,7 +14,9 @@
 
 mod events;
 mod leftovers;
+mod log;
 mod mending;
+mod report;
 mod rooms;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,8 +28,8 @@ use crate::layout;
 use crate::store::EventStore;
 use mending::Mending;
 
-/// The most findings that a report lists. It counts all of them.
-pub const MAX_FINDINGS: usize = 1000;
+pub use report::{Finding, FindingKind, MAX_FINDINGS, Report};
+
 /// Damaged and missing events that are remembered, about a hundred bytes each. With more, the store is beyond repair.
 const MOST_LOST: usize = 100_000;
 /// How often a check reads an event: by itself, in its chain, and in the room's order.
@@ -42,91 +44,6 @@ pub enum Mode {
     Check,
     /// Report it, and write anew what follows from the events.
     Repair,
-}
-
-/// What is wrong somewhere.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[non_exhaustive]
-pub enum FindingKind {
-    /// An event's record cannot be read.
-    UnreadableEvent,
-    /// An event's header is not the one that its id names.
-    WrongHash,
-    /// An event's signature does not verify.
-    BadSignature,
-    /// An event's body is not the one that its header names.
-    Body,
-    /// Record and log say different things about what became of an event.
-    Verdict,
-    /// The log, a chain or a have-vector names an event that is not there.
-    MissingEvent,
-    /// An event refers to one that is not there and that nothing else names.
-    MissingParent,
-    /// An event follows one in its chain that is not the one before it.
-    Sequence,
-    /// A chain lacks an event, or names one that does not belong there.
-    ChainIndex,
-    /// The room's order lacks an event, or names one that does not belong there.
-    OrderIndex,
-    /// The same, of the indexes of wanted bodies and of edits and redactions.
-    BodyIndex,
-    /// A have-vector does not say what is held.
-    HaveVector,
-    /// The tips of a room are not the events that no other refers to.
-    Tips,
-    /// A room's record counts other events than there are.
-    Count,
-    /// A room's record is missing, or two rooms have one number.
-    Room,
-    /// The local log has a gap, cannot be read somewhere, or says too much or too little about an event's arrival.
-    Log,
-    /// A held event cannot be used.
-    Held,
-    /// A snapshot cannot be used.
-    Snapshot,
-    /// Something belongs to nothing.
-    Orphan,
-}
-
-/// One thing that is wrong.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Finding {
-    /// What.
-    pub kind: FindingKind,
-    /// The room, where that is known.
-    pub room: Option<RoomId>,
-    /// The event, where it is about one.
-    pub event: Option<EventId>,
-    /// The same in words.
-    pub what: String,
-    /// Whether it was mended.
-    pub repaired: bool,
-    /// Whether [`Mode::Repair`] can mend it. What to do otherwise: see [`FindingKind::remedy`].
-    pub derivable: bool,
-}
-
-/// What a check came to.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Report {
-    /// Rooms.
-    pub rooms: u64,
-    /// Records of events, damaged ones included.
-    pub events: u64,
-    /// Bodies that are here and sound.
-    pub bodies: u64,
-    /// Entries of the local log.
-    pub log_entries: u64,
-    /// What is wrong, in the order in which it was found: the first [`MAX_FINDINGS`].
-    pub findings: Vec<Finding>,
-    /// How many findings there are, listed or not.
-    pub found: u64,
-    /// How many of them [`Mode::Repair`] can mend.
-    pub derivable: u64,
-    /// How many of them were mended.
-    pub repaired: u64,
-    /// Whether so much is wrong that the rest was not looked at. A repair may get further than a check, since it need
-    /// not keep its corrections in memory.
-    pub unfinished: bool,
 }
 
 /// Looks through a whole store, and with [`Mode::Repair`] mends what follows from the events. Nobody else may write to
@@ -160,54 +77,6 @@ pub fn check(store: &EventStore, mode: Mode, mut progress: impl FnMut(u64, u64))
     checker.mending.finish()?;
     (checker.progress)(checker.read, checker.read);
     Ok(checker.report)
-}
-
-impl FindingKind {
-    /// The stable word for programs.
-    pub const fn word(self) -> &'static str {
-        match self {
-            FindingKind::UnreadableEvent => "unreadable-event",
-            FindingKind::WrongHash => "wrong-hash",
-            FindingKind::BadSignature => "bad-signature",
-            FindingKind::Body => "body",
-            FindingKind::Verdict => "verdict",
-            FindingKind::MissingEvent => "missing-event",
-            FindingKind::MissingParent => "missing-parent",
-            FindingKind::Sequence => "sequence",
-            FindingKind::ChainIndex => "chain-index",
-            FindingKind::OrderIndex => "order-index",
-            FindingKind::BodyIndex => "body-index",
-            FindingKind::HaveVector => "have-vector",
-            FindingKind::Tips => "tips",
-            FindingKind::Count => "count",
-            FindingKind::Room => "room",
-            FindingKind::Log => "log",
-            FindingKind::Held => "held",
-            FindingKind::Snapshot => "snapshot",
-            FindingKind::Orphan => "orphan",
-        }
-    }
-
-    /// What to do about a finding of this kind that is not derivable.
-    pub const fn remedy(self) -> &'static str {
-        match self {
-            FindingKind::Log => {
-                "what the log lost cannot be known: whoever follows it misses that, and a backup made now may lack \
-                 events; restore an earlier backup into an empty directory"
-            }
-            _ => {
-                "restore a backup into an empty directory, and sync brings what came since; without one, move the \
-                 store's directory away and join the rooms again, which loses what only this server had"
-            }
-        }
-    }
-}
-
-impl Report {
-    /// Whether nothing is wrong, or nothing any more.
-    pub const fn is_sound(&self) -> bool {
-        self.found == self.repaired && !self.unfinished
-    }
 }
 
 /// Why a check goes no further.
@@ -256,10 +125,10 @@ impl<'a> Checker<'a> {
     fn new(store: &'a EventStore, mode: Mode, progress: &'a mut dyn FnMut(u64, u64)) -> Result<Self, StoreError> {
         let mending = Mending::new(store, mode);
         let rooms = store.room_numbers();
-        let mut events = 0;
+        let mut events: u64 = 0;
         for room in rooms.keys() {
             if let Some(record) = mending.get(&layout::room_key(room))? {
-                events += layout::read_room(&record)?.events;
+                events = events.saturating_add(layout::read_room(&record)?.events);
             }
         }
         Ok(Checker {
@@ -281,12 +150,8 @@ impl<'a> Checker<'a> {
     fn run(&mut self) -> Result<(), Stop> {
         let numbers: BTreeSet<u32> = self.rooms.values().copied().collect();
         if numbers.len() < self.rooms.len() {
-            self.note_irreplaceable(
-                FindingKind::Room,
-                None,
-                None,
-                "two rooms have one number, so that their indexes are mixed",
-            );
+            let what = "two rooms have one number, so that their indexes are mixed";
+            self.note_irreplaceable(FindingKind::Room, None, None, what);
             return Err(Stop::Enough);
         }
         self.look_at_events()?;
@@ -305,7 +170,7 @@ impl<'a> Checker<'a> {
         // That the record is new says it all.
         if room.is_none_or(|room| !self.renewed.contains(&room)) {
             let repaired = self.mode == Mode::Repair;
-            self.found(Finding { kind, room, event, what: what.into(), repaired, derivable: true });
+            self.report.add(Finding { kind, room, event, what: what.into(), repaired, derivable: true });
         }
     }
 
@@ -317,16 +182,7 @@ impl<'a> Checker<'a> {
         event: Option<EventId>,
         what: impl Into<String>,
     ) {
-        self.found(Finding { kind, room, event, what: what.into(), repaired: false, derivable: false });
-    }
-
-    fn found(&mut self, finding: Finding) {
-        self.report.found += 1;
-        self.report.derivable += u64::from(finding.derivable);
-        self.report.repaired += u64::from(finding.repaired);
-        if self.report.findings.len() < MAX_FINDINGS {
-            self.report.findings.push(finding);
-        }
+        self.report.add(Finding { kind, room, event, what: what.into(), repaired: false, derivable: false });
     }
 
     /// Remembers an event whose record cannot be relied on.

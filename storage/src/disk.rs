@@ -42,6 +42,7 @@ pub(crate) struct Disk {
     /// may split a page, and so write.
     writing: RwLock<()>,
     unsynced: AtomicUsize,
+    directory: PathBuf,
     /// Held for as long as the store is open.
     _lock: File,
 }
@@ -68,6 +69,7 @@ impl Disk {
             synced_blobs: Mutex::default(),
             writing: RwLock::default(),
             unsynced: AtomicUsize::new(0),
+            directory: directory.clone(),
             _lock: lock,
         };
         File::open(directory.join("conf"))?.sync_all()?;
@@ -230,6 +232,12 @@ impl Backend for Disk {
 
     fn sync_blocks(&self) -> bool {
         true
+    }
+
+    #[cfg(unix)]
+    fn free(&self) -> Option<u64> {
+        let space = rustix::fs::statvfs(&self.directory).ok()?;
+        Some(space.f_bavail.saturating_mul(space.f_frsize))
     }
 
     fn size(&self) -> Result<u64, StoreError> {

@@ -36,6 +36,18 @@ pub enum StoreError {
         "an earlier flush to disk failed, so that nothing more is accepted; look at the disk and start the node again"
     )]
     Broken,
+    /// The disk is nearly full. What is there can still be read, and writing goes on by itself once there is space.
+    #[error(
+        "the disk is nearly full: {} MiB are free, and {} MiB are kept free (store.reserve_mib); free some space",
+        .free / (1024 * 1024),
+        .reserve / (1024 * 1024)
+    )]
+    Full {
+        /// Bytes that are free.
+        free: u64,
+        /// Bytes that are to stay free.
+        reserve: u64,
+    },
     /// Reading or writing failed.
     #[error("the store cannot be read or written: {0}")]
     Io(#[from] std::io::Error),

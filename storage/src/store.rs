@@ -175,6 +175,8 @@ pub struct EventStore {
     /// Set once a flush failed. The system may have dropped what it could not write, so that a later success would prove
     /// nothing: only opening the store anew tells what is there.
     broken: Arc<AtomicBool>,
+    /// Bytes of the medium that are to stay free.
+    reserve: u64,
 }
 
 struct Writer {
@@ -251,6 +253,7 @@ impl EventStore {
             writer: Arc::new(Mutex::new(Writer { next_position, next_room })),
             numbers: Arc::new(RwLock::new(numbers)),
             broken: Arc::default(),
+            reserve: 0,
         })
     }
 
@@ -261,6 +264,7 @@ impl EventStore {
     /// [`StoreError`]; nothing was written then.
     pub fn put(&self, batch: &Batch<'_>) -> Result<LogPosition, StoreError> {
         self.check()?;
+        self.check_space()?;
         let room = batch.outline.room();
         let mut writer = self.lock_writer();
         let known = self.number(&room);
@@ -331,6 +335,7 @@ impl EventStore {
     /// [`StoreError`]; nothing was written then.
     pub fn put_body(&self, stored: &StoredEvent) -> Result<LogPosition, StoreError> {
         self.check()?;
+        self.check_space()?;
         let mut writer = self.lock_writer();
         let entry = LogEntry {
             position: writer.next_position,
@@ -357,6 +362,24 @@ impl EventStore {
     pub fn sync(&self) -> Result<(), StoreError> {
         self.check()?;
         self.backend.sync().inspect_err(|_| self.broken.store(true, Ordering::SeqCst))
+    }
+
+    /// The store as one that takes no event once fewer bytes than that are free on its disk. A disk that fills up in the
+    /// middle of a write leaves a store that cannot even be read until it is opened anew.
+    #[must_use]
+    pub fn with_reserve(self, bytes: u64) -> Self {
+        EventStore { reserve: bytes, ..self }
+    }
+
+    /// Whether there is space for more events.
+    ///
+    /// # Errors
+    /// [`StoreError::Full`].
+    pub fn check_space(&self) -> Result<(), StoreError> {
+        match self.backend.free() {
+            Some(free) if free < self.reserve => Err(StoreError::Full { free, reserve: self.reserve }),
+            _ => Ok(()),
+        }
     }
 
     fn check(&self) -> Result<(), StoreError> {
@@ -430,6 +453,7 @@ impl EventStore {
     /// [`StoreError`]; nothing was written then.
     pub fn put_snapshot(&self, room: &RoomId, snapshot: &Snapshot) -> Result<(), StoreError> {
         self.check()?;
+        self.check_space()?;
         let Some(number) = self.number(room) else { return Ok(()) };
         let number = number.to_be_bytes();
         let key = layout::key(layout::SNAPSHOT, &[&number]);

@@ -83,16 +83,15 @@ impl From<NetworkClosed> for ApiError {
 
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
-        ApiError::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "store_failed",
-            format!("{error}; look at the node's log and at the free space of its disk"),
-        )
+        Arc::new(error).into()
     }
 }
 
 impl From<Arc<StoreError>> for ApiError {
     fn from(error: Arc<StoreError>) -> Self {
+        if matches!(*error, StoreError::Full { .. }) {
+            return ApiError::new(StatusCode::INSUFFICIENT_STORAGE, "store_full", error.to_string());
+        }
         ApiError::new(
             StatusCode::SERVICE_UNAVAILABLE,
             "store_failed",

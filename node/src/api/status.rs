@@ -34,6 +34,9 @@ async fn examine(api: &Api) -> Result<Health, ApiError> {
             ),
         );
     }
+    if let Err(error) = api.engine.store.check_space() {
+        report("store_full", format!("{error}; until then nothing new is accepted, and what is here is still shown"));
+    }
     for entry in network.bootstrap.iter().filter(|entry| entry.state == "unreachable") {
         let error = entry.last_error.as_deref().unwrap_or("no answer");
         report(

@@ -89,6 +89,10 @@ fn take_gossip(engine: &Engine, peer: PeerId, room: RoomId, bytes: &[u8], token:
     if !engine.policy.may_federate(&peer) || !engine.policy.may_bring_event(&peer, Instant::now()) {
         return Taken::Not;
     }
+    // What finds no space now is fetched once there is some.
+    if engine.store().check_space().is_err() {
+        return Taken::Not;
+    }
     if event.lacks_body() {
         return Taken::Bad("an event without its body".to_owned());
     }

@@ -178,6 +178,8 @@ struct Owed {
     hold: Vec<HeldEvent>,
     release: Vec<EventId>,
     repair_from: Option<PeerId>,
+    /// Whether this node takes part from now on, or no longer.
+    participation: bool,
 }
 
 struct RoomTask {
@@ -256,7 +258,9 @@ impl RoomTask {
         let snapshot_at = resolver.len();
         let mut held = Held::default();
         for waiting in engine.store.held(&room)? {
-            if let Ok(event) = waiting.event.decode().map(UnverifiedEvent::trust) {
+            // Its record says nothing about where it came from, so that damage to it would pass for what a server said.
+            let event = waiting.event.decode().and_then(UnverifiedEvent::verify);
+            if let Some(event) = event.ok().filter(|event| event.id() == waiting.id) {
                 held.insert(event, waiting.missing, None);
             }
         }
@@ -311,10 +315,9 @@ impl RoomTask {
                 }
             },
             RoomCommand::Participate(participation) => {
+                // Written with the rest of the burst: the outline counts events already that are not written yet.
                 self.participation = participation;
-                let (outline, participation) = (&self.outline, self.participation);
-                let batch = Batch::of(outline, participation);
-                self.engine.store.put(&batch)?;
+                owed.participation = true;
             }
             RoomCommand::State { done } => {
                 let state = self.resolver.current().cloned().map(Arc::new);
@@ -526,6 +529,9 @@ impl RoomTask {
                 }
                 let filled = StoredEvent { event: event.clone(), verdict: stored.verdict };
                 self.filled = Some(self.engine.store.put_body(&filled)?);
+                if let Some(changed) = self.changed.get_mut(&event.id()) {
+                    changed.event = event.clone();
+                }
                 Ok(())
             }
             _ => Ok(()),
@@ -588,7 +594,8 @@ impl RoomTask {
             self.engine.committer.sync().await?;
             self.engine.mark_durable(position);
         }
-        if fresh.is_empty() && owed.hold.is_empty() && owed.release.is_empty() && bodies.is_empty() {
+        let held = !owed.hold.is_empty() || !owed.release.is_empty();
+        if fresh.is_empty() && !held && bodies.is_empty() && !owed.participation {
             return Ok(BTreeMap::new());
         }
         let mut undecided = std::mem::take(&mut self.undecided);
@@ -660,7 +667,10 @@ impl RoomTask {
 
     /// The burst is lost: everybody is told so, and the room is read from the store again.
     fn fail(&mut self, owed: Owed, error: &Arc<StoreError>) {
-        add(&self.engine.counters.store_errors, 1);
+        // A full disk is a state that passes, and the node's health shows it for as long as it lasts.
+        if !matches!(**error, StoreError::Full { .. }) {
+            add(&self.engine.counters.store_errors, 1);
+        }
         tracing::warn!(room = %self.room, %error, "events were not written");
         for (done, _) in owed.ingested {
             let _ = done.send(Err(Arc::clone(error)));

@@ -242,6 +242,7 @@ pub(super) fn repair(engine: Engine, task: RoomHandle, room: RoomId, peer: PeerI
 
 /// Pulls a room from a peer until the peer has nothing more. One pull for a room and peer at a time.
 pub(super) async fn pull(engine: &Engine, room: RoomId, peer: PeerId, sections: Sections) -> Result<(), PullError> {
+    engine.store().check_space().map_err(|error| PostError::Store(std::sync::Arc::new(error)))?;
     let _turn = Turn::take(engine, room, peer).ok_or(PullError::UnderWay)?;
     let _permit = engine.pulls.acquire().await.map_err(|_| PostError::Closed)?;
     let mut fruitless = 0;
