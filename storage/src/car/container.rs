@@ -15,7 +15,7 @@ const CID_V0_PREFIX: [u8; 2] = [0x12, 0x20];
 /// The codec and the hash that a CID of version 0 stands for: dag-pb and sha2-256.
 const CID_V0_KIND: (u64, u64) = (0x70, 0x12);
 
-/// The most roots in a header that is written here: 41 bytes each, so that it stays below [`MAX_HEADER`].
+/// The most roots in a header that is written here: 41 bytes each, so that it stays below what a reader takes for one.
 pub const MAX_ROOTS: usize = 1024;
 /// The longest header that is read. It would hold about 1,600 roots.
 const MAX_HEADER: usize = 64 * 1024;
