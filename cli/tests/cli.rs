@@ -142,6 +142,13 @@ fn an_administrator_finds_a_way_from_the_first_start_to_a_room_on_two_servers() 
         let shown = [&oslo, &bergen].map(|server| server.json(&["rooms", "show", &room]));
         shown[0]["digest"] == shown[1]["digest"] && shown[1]["name"] == "lobby"
     });
+    until("the text is gone", || oslo.does(&["events", "show", &hello]).contains("erased"));
+    assert!(!oslo.does(&["events", "list", "lobby"]).contains("Hello from Bergen"));
+    let proof = oslo.does(&["verify-room", "lobby"]);
+    assert!(proof.contains("nothing missing") && proof.contains("bergen.example.org"), "{proof}");
+    assert!(oslo.does(&["rooms", "retention", "lobby"]).contains("for ever"));
+    assert!(oslo.does(&["rooms", "retention", "lobby", "90d"]).contains("kept for 90 days"));
+    assert_eq!(oslo.json(&["rooms", "retention", "lobby"])["seconds"], 90 * 86_400);
     let members = oslo.does(&["rooms", "members", "lobby"]);
     assert!(members.contains("alice") && members.contains("moderator"), "{members}");
     let graph = oslo.does(&["events", "graph", "lobby"]);

@@ -95,9 +95,8 @@ pub(crate) struct Shared {
     /// Everything up to this position survives a loss of power.
     durable: watch::Sender<LogPosition>,
     pulling: Mutex<BTreeSet<(PeerId, RoomId)>>,
-    /// Bodies that were last asked of a peer, [`rocketmesh_protocol::limits::MAX_IDS_PER_REQUEST`] at most each; forgotten
-    /// when the peer introduces itself again.
-    asked_bodies: Mutex<BTreeMap<(PeerId, RoomId), BTreeSet<EventId>>>,
+    /// The last of the missing bodies of a room that a peer was asked for.
+    asked_bodies: Mutex<BTreeMap<(PeerId, RoomId), EventId>>,
     /// When the engine began.
     started: Instant,
     /// Rooms in which this node has asked since its start for what it said there before.

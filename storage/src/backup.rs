@@ -101,7 +101,8 @@ pub fn write(store: &EventStore, identity: &[u8; 32], out: &mut dyn Write) -> Re
                 0 => record,
                 bits => record.with("marks", u64::from(bits)),
             };
-            out.record(record.with("body", event.body_block()))?;
+            // A body may have gone since the event was read.
+            out.record(record.with("body", event.body_block().filter(|_| !marks.gone())))?;
             summary.events += 1;
         }
     }

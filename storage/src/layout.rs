@@ -13,7 +13,7 @@
 //! | `n` | room number | the snapshot: where it was taken, what was held then, the hashes of its pieces |
 //! | `x` | event id | what is noted of an event: body erased, body expired, came late |
 //! | `b` | room number, id | nothing: events whose bodies are missing and wanted |
-//! | `t` | room number, target, id | nothing: edits and redactions by what they name |
+//! | `t` | room number, target, kind, hash of the claimed author, id | nothing: allowed edits and redactions by what they name |
 //! | `s` | name | settings of the node |
 //!
 //! Rooms have short numbers so that a long index does not repeat 32 bytes in each key. Integers in keys are big-endian, so
@@ -101,10 +101,6 @@ pub(crate) fn held_key(room: u32, id: &EventId) -> Vec<u8> {
 
 pub(crate) fn wanted_key(room: u32, id: &EventId) -> Vec<u8> {
     key(WANTED, &[&room.to_be_bytes(), id.hash()])
-}
-
-pub(crate) fn alteration_key(room: u32, target: &EventId, id: &EventId) -> Vec<u8> {
-    key(ALTERATION, &[&room.to_be_bytes(), target.hash(), id.hash()])
 }
 
 pub(crate) fn log_key(position: u64) -> Vec<u8> {

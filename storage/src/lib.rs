@@ -27,6 +27,6 @@ mod store;
 pub use error::StoreError;
 pub use memory::MemoryDisk;
 pub use store::{
-    Batch, ChainStart, DEFAULT_CACHE_BYTES, EventStore, HeldEvent, LogEntry, LogKind, LogPosition, Marks,
+    Alteration, Batch, ChainStart, DEFAULT_CACHE_BYTES, EventStore, HeldEvent, LogEntry, LogKind, LogPosition, Marks,
     Participation, RoomEntry, Snapshot, StoredEvent, Verdict,
 };

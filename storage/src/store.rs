@@ -21,8 +21,8 @@ use crate::memory::MemoryDisk;
 
 mod bodies;
 
-pub use bodies::Marks;
-pub(crate) use bodies::altered;
+pub(crate) use bodies::{ALTERATION_PREFIX, alteration_key};
+pub use bodies::{Alteration, Marks};
 
 /// What the store on disk may keep in memory, unless the caller says otherwise.
 pub const DEFAULT_CACHE_BYTES: u64 = 64 * 1024 * 1024;
@@ -264,7 +264,10 @@ impl EventStore {
     /// [`StoreError`]; nothing was written then.
     pub fn put(&self, batch: &Batch<'_>) -> Result<LogPosition, StoreError> {
         self.check()?;
-        self.check_space()?;
+        // What takes bodies away is how space comes back.
+        if !batch.events.is_empty() || !batch.hold.is_empty() {
+            self.check_space()?;
+        }
         let room = batch.outline.room();
         let mut writer = self.lock_writer();
         let known = self.number(&room);

@@ -321,7 +321,7 @@ fn a_damaged_body_goes_and_is_asked_for() {
     assert_eq!(report.findings[0].event, Some(id));
     let event = store.event(&id).unwrap().unwrap().event;
     assert!(event.header().body.is_some() && event.body_block().is_none());
-    assert!(store.wanted_bodies(&event.room(), 9).unwrap().contains(&id));
+    assert!(store.wanted_bodies(&event.room(), None, 9).unwrap().contains(&id));
     assert_eq!(examine(&disk, Mode::Check).found, 0);
 }
 

@@ -49,7 +49,7 @@ pub(super) async fn verify_room(State(api): State<Api>, Path(room): Path<String>
         .collect();
     // After the comparison, which may have brought something.
     let entry = rooms::require(engine, &room)?;
-    let missing_bodies = engine.store.wanted_bodies(&room, COUNTED)?.len() as u64;
+    let missing_bodies = engine.store.wanted_bodies(&room, None, COUNTED)?.len() as u64;
     let asked = servers.iter().filter(|server| server.state != "not_connected");
     Ok(Json(RoomProof {
         room: room.to_string(),

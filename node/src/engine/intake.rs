@@ -28,7 +28,6 @@ pub(super) async fn run(engine: Engine, mut events: mpsc::Receiver<NetworkEvent>
         match event {
             NetworkEvent::PeerReady { peer, name } => {
                 engine.names.note(peer, name);
-                super::lock(&engine.asked_bodies).retain(|(asked, _), _| *asked != peer);
                 let excluded = !engine.policy.may_federate(&peer);
                 let _ = engine.network.exclude(vec![(peer, excluded)]).await;
                 if !excluded {
@@ -96,7 +95,7 @@ fn take_gossip(engine: &Engine, peer: PeerId, room: RoomId, bytes: &[u8], token:
     if event.lacks_body() {
         return Taken::Bad("an event without its body".to_owned());
     }
-    if engine.store().contains(&event.id()).unwrap_or(false) {
+    if engine.store().contains(&event.id()).unwrap_or(false) && !brings_body(engine, &event) {
         return Taken::Not;
     }
     match event.verify() {

@@ -519,7 +519,14 @@ impl RoomTask {
     }
 
     fn fill_body(&mut self, event: &Event) -> Result<(), StoreError> {
-        if event.body_block().is_none() || self.undecided.contains_key(&event.id()) {
+        if event.body_block().is_none() {
+            return Ok(());
+        }
+        if let Some(unwritten) = self.undecided.get_mut(&event.id()) {
+            let gone = self.bodies.marked.get(&event.id()).is_some_and(|marks| marks.gone());
+            if !gone && unwritten.event.body_block().is_none() {
+                unwritten.event = event.clone();
+            }
             return Ok(());
         }
         match self.engine.store.event(&event.id())? {

@@ -299,9 +299,6 @@ impl Engine {
                 }
             }
             let now = Instant::now();
-            if now < deadline && brought {
-                continue;
-            }
             let events = self.held_events(&room)?;
             if now >= deadline && events > 0 {
                 return Err(JoinError::Unfinished { waited_s: wait.as_secs(), events });
@@ -309,7 +306,8 @@ impl Engine {
             if now >= deadline {
                 return Err(JoinError::NotFound { waited_s: wait.as_secs(), asked: asked.len(), named });
             }
-            let pause = (now + Duration::from_secs(1)).min(deadline);
+            // Whoever brings something is asked on at once; a look into the DHT all the same.
+            let pause = if brought { now } else { (now + Duration::from_secs(1)).min(deadline) };
             let found = match &mut providers {
                 Some(search) => tokio::time::timeout_at(pause, search.recv()).await,
                 None => Ok(None),

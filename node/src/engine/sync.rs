@@ -27,6 +27,11 @@ const FIRST_SEARCH: Duration = Duration::from_secs(5);
 const LAST_SEARCH: Duration = Duration::from_secs(80);
 /// How many bytes of an answer go into a room at a time.
 const PART_BYTES: usize = 512 * 1024;
+/// Bodies that a peer is asked for at first, and how many times for more in one go.
+const FIRST_BODIES: usize = 64;
+const BODY_PAGES: usize = 256;
+/// Peers and rooms of which is known how far they were asked.
+const MOST_ASKED: usize = 4096;
 /// Rounds of one pull that brought nothing new before it is given up.
 const FRUITLESS_ROUNDS: usize = 2;
 /// How long an event may wait for what it stands on before that is asked for.
@@ -276,20 +281,41 @@ pub(super) async fn pull(engine: &Engine, room: RoomId, peer: PeerId, sections: 
     }
 }
 
-/// Asks a peer for bodies that are missing here. The same ones are asked of it once only: whoever has erased them, or keeps
-/// none so old, has nothing else to say a minute later.
+/// Asks a peer for bodies that are missing here: a few each time, going round all of them, so that those that everybody has
+/// dropped keep no others from being asked for; and more as long as it brings some.
 async fn fetch_bodies(engine: &Engine, room: RoomId, peer: PeerId) {
-    loop {
-        let Ok(wanted) = engine.store().wanted_bodies(&room, MAX_IDS_PER_REQUEST) else { return };
-        let asked: BTreeSet<EventId> = wanted.iter().copied().collect();
-        if wanted.is_empty() || lock(&engine.asked_bodies).insert((peer, room), asked.clone()).as_ref() == Some(&asked)
+    let mut page = FIRST_BODIES;
+    for _ in 0..BODY_PAGES {
+        let after = lock(&engine.asked_bodies).get(&(peer, room)).copied();
+        let Ok(wanted) = engine.store().wanted_bodies(&room, after.as_ref(), page) else { return };
         {
+            let mut asked = lock(&engine.asked_bodies);
+            match wanted.last().filter(|_| wanted.len() == page) {
+                Some(last) => {
+                    if asked.len() >= MOST_ASKED {
+                        asked.clear();
+                    }
+                    asked.insert((peer, room), *last);
+                }
+                None => drop(asked.remove(&(peer, room))),
+            }
+        }
+        if wanted.is_empty() {
             return;
         }
-        if let Err(error) = fetch(engine, room, peer, wanted).await {
+        let asked_for = wanted.len();
+        if let Err(error) = fetch(engine, room, peer, wanted.clone()).await {
             tracing::debug!(%room, %peer, %error, "a peer sent no bodies");
             return;
         }
+        let filled = |id: &EventId| {
+            let stored = engine.store().event(id).ok().flatten();
+            stored.is_some_and(|stored| stored.event.body_block().is_some())
+        };
+        if asked_for < page || !wanted.iter().any(filled) {
+            return;
+        }
+        page = MAX_IDS_PER_REQUEST;
     }
 }
 

@@ -119,8 +119,9 @@ fn ahead(a: &HaveVector, b: &HaveVector) -> u64 {
             let below = theirs.lowest.saturating_sub(ours.lowest);
             let above = ours.highest().0.saturating_sub(theirs.highest().0);
             let branches = ours.heads.iter().filter(|head| head.0 <= theirs.highest().0);
-            below + above + branches.filter(|head| ours.forked() && !theirs.heads.contains(head)).count() as u64
+            let branches = branches.filter(|head| ours.forked() && !theirs.heads.contains(head)).count();
+            below.saturating_add(above).saturating_add(branches as u64)
         }
     });
-    missing.sum()
+    missing.fold(0, u64::saturating_add)
 }

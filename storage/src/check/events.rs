@@ -12,7 +12,7 @@ use super::log::Arrivals;
 use super::{Checker, FindingKind, NamedBy, Stop, id_at};
 use crate::error::StoreError;
 use crate::layout::{self, RoomRecord};
-use crate::store::{Marks, Participation, Verdict, altered};
+use crate::store::{Marks, Participation, StoredEvent, Verdict, alteration_key};
 
 impl Checker<'_> {
     /// Looks at the log and at every event's record.
@@ -124,7 +124,7 @@ impl Checker<'_> {
         let what = format!("its body is damaged ({error}), {then}");
         self.note_derivable(FindingKind::Body, Some(event.room()), Some(id), what);
         self.mending.set(layout::event_key(&id), layout::write_event(event.header_block(), None, verdict))?;
-        if !gone {
+        if !gone && verdict != Verdict::Rejected {
             self.mending.set(layout::wanted_key(number, &id), Vec::new())?;
         }
         Ok(())
@@ -138,11 +138,11 @@ impl Checker<'_> {
             let order = layout::order_key(number, &event.order());
             self.ensure(order, FindingKind::OrderIndex, event, "the room's order lacks it")?;
         }
-        if let Some(target) = altered(event) {
-            let alteration = layout::alteration_key(number, &target, &id);
+        let stored = StoredEvent { event: event.clone(), verdict };
+        if let Some(alteration) = alteration_key(number, &stored) {
             self.ensure(alteration, FindingKind::BodyIndex, event, "the index of edits and redactions lacks it")?;
         }
-        if self.wants_body(event)? {
+        if verdict != Verdict::Rejected && self.wants_body(event)? {
             let wanted = layout::wanted_key(number, &id);
             self.ensure(wanted, FindingKind::BodyIndex, event, "its body is missing and not asked for")?;
         }

@@ -12,7 +12,7 @@ use super::{Checker, FindingKind, Stop, id_at};
 use crate::backend::{Entry, after_prefix};
 use crate::error::StoreError;
 use crate::layout;
-use crate::store::altered;
+use crate::store::{ALTERATION_PREFIX, Verdict, alteration_key};
 
 /// Everything that is kept under the number of a room.
 const BY_ROOM: [(u8, &str); 8] = [
@@ -123,7 +123,10 @@ impl Checker<'_> {
             for (key, _) in page {
                 let id = id_at(&key, ROOM_PREFIX);
                 let belongs = match self.named_at(id)? {
-                    Named::Sound(stored) => stored.event.room() == room && self.wants_body(&stored.event)?,
+                    Named::Sound(stored) => {
+                        let counts = stored.event.room() == room && stored.verdict != Verdict::Rejected;
+                        counts && self.wants_body(&stored.event)?
+                    }
                     Named::Unclear => true,
                     Named::Absent => false,
                 };
@@ -145,11 +148,10 @@ impl Checker<'_> {
         let mut pages = Pages::below(&layout::room_prefix(layout::ALTERATION, number), ENTRIES);
         while let Some(page) = pages.read(&self.mending)? {
             for (key, _) in page {
-                let id = id_at(&key, ROOM_PREFIX + ID);
+                let id = id_at(&key, ALTERATION_PREFIX);
                 let belongs = match self.named_at(id)? {
                     Named::Sound(stored) => {
-                        let target = altered(&stored.event).filter(|_| stored.event.room() == room);
-                        target.is_some_and(|target| layout::alteration_key(number, &target, &stored.event.id()) == key)
+                        stored.event.room() == room && alteration_key(number, &stored).as_ref() == Some(&key)
                     }
                     Named::Unclear => true,
                     Named::Absent => false,

@@ -4,12 +4,14 @@
 //! three leave the event itself in the graph, which verifies without it.
 
 use std::collections::BTreeSet;
+use std::ops::Bound;
 
 use rocketmesh_protocol::event::{Content, Event};
 use rocketmesh_protocol::id::{EventId, RoomId};
+use rocketmesh_protocol::identity::UserId;
 
-use super::{EventStore, StoredEvent, event_change};
-use crate::backend::{Change, Scan};
+use super::{EventStore, StoredEvent, Verdict, event_change};
+use crate::backend::{Change, Entry, Scan};
 use crate::error::StoreError;
 use crate::layout;
 
@@ -41,12 +43,45 @@ impl Marks {
     }
 }
 
-/// The event that an edit or a redaction is about.
-pub(crate) fn altered(event: &Event) -> Option<EventId> {
-    match event.content() {
-        Ok(Content::Edit { target, .. } | Content::Redact { target, .. }) => Some(target),
-        _ => None,
-    }
+/// Whether an alteration takes its target's body or replaces its text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Alteration {
+    /// A redaction.
+    Redaction,
+    /// An edit.
+    Edit,
+}
+
+/// What an edit or a redaction is about, what it is, and the user of whom it says that they wrote its target. Only one that
+/// says so truly reaches it, and only its author and moderators may say so: nobody else's can crowd these out.
+fn altered(event: &Event) -> Option<(EventId, Alteration, UserId)> {
+    let (target, what, author) = match event.content() {
+        Ok(Content::Edit { target, author }) => (target, Alteration::Edit, author),
+        Ok(Content::Redact { target, author }) => (target, Alteration::Redaction, author),
+        _ => return None,
+    };
+    Some((target, what, author.or_else(|| event.sender())?))
+}
+
+/// How many bytes of a listed alteration's key stand before its id.
+pub(crate) const ALTERATION_PREFIX: usize = 1 + 4 + 32 + 1 + 16;
+
+/// Where an edit or a redaction is listed. What was not allowed alters nothing and is not.
+pub(crate) fn alteration_key(room: u32, stored: &StoredEvent) -> Option<Vec<u8>> {
+    let (target, what, author) = altered(&stored.event).filter(|_| stored.verdict != Verdict::Rejected)?;
+    let mut key = alteration_prefix(room, &target, what, &author);
+    key.extend_from_slice(stored.event.id().hash());
+    Some(key)
+}
+
+/// Where alterations of one kind by one claimed author are listed.
+fn alteration_prefix(room: u32, target: &EventId, what: Alteration, author: &UserId) -> Vec<u8> {
+    let kind = match what {
+        Alteration::Redaction => [0],
+        Alteration::Edit => [1],
+    };
+    let author = blake3::hash(author.to_string().as_bytes());
+    layout::key(layout::ALTERATION, &[&room.to_be_bytes(), target.hash(), &kind, &author.as_bytes()[..16]])
 }
 
 impl EventStore {
@@ -59,30 +94,40 @@ impl EventStore {
         Ok(bits.and_then(|bits| bits.first().copied()).map_or(Marks::default(), Marks::from_bits))
     }
 
-    /// Edits and redactions in the room that name this event, whether they reach it or not, ascending by id: at most `limit`.
+    /// Allowed edits or redactions in the room that name this event and `author` as who wrote it, ascending by id.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn alterations(&self, room: &RoomId, target: &EventId, limit: usize) -> Result<Vec<EventId>, StoreError> {
+    pub fn alterations(
+        &self,
+        room: &RoomId,
+        target: &EventId,
+        what: Alteration,
+        author: &UserId,
+    ) -> Result<Vec<EventId>, StoreError> {
         let Some(number) = self.number(room) else { return Ok(Vec::new()) };
-        let prefix = layout::key(layout::ALTERATION, &[&number.to_be_bytes(), target.hash()]);
-        self.ids_behind(&Scan::prefix(&prefix, limit), prefix.len())
+        let prefix = alteration_prefix(number, target, what, author);
+        let keys = super::scan_all(&*self.backend, &prefix)?;
+        ids_behind(&keys, prefix.len())
     }
 
-    /// Events of the room whose bodies are missing and wanted, ascending by id: at most `limit`.
+    /// Events of the room whose bodies are missing and wanted, ascending by id, from just after `after`: at most `limit`.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn wanted_bodies(&self, room: &RoomId, limit: usize) -> Result<Vec<EventId>, StoreError> {
+    pub fn wanted_bodies(
+        &self,
+        room: &RoomId,
+        after: Option<&EventId>,
+        limit: usize,
+    ) -> Result<Vec<EventId>, StoreError> {
         let Some(number) = self.number(room) else { return Ok(Vec::new()) };
         let prefix = layout::key(layout::WANTED, &[&number.to_be_bytes()]);
-        self.ids_behind(&Scan::prefix(&prefix, limit), prefix.len())
-    }
-
-    fn ids_behind(&self, scan: &Scan, at: usize) -> Result<Vec<EventId>, StoreError> {
-        let entries = self.backend.scan(scan)?;
-        let id = |key: &[u8]| Some(EventId::from_hash(key.get(at..)?.try_into().ok()?));
-        entries.iter().map(|(key, _)| id(key).ok_or_else(|| layout::damaged("an index of bodies"))).collect()
+        let mut scan = Scan::prefix(&prefix, limit);
+        if let Some(after) = after {
+            scan.from = Bound::Excluded([prefix.as_slice(), after.hash()].concat());
+        }
+        ids_behind(&self.backend.scan(&scan)?, prefix.len())
     }
 
     /// What a batch changes about bodies.
@@ -96,11 +141,9 @@ impl EventStore {
         let wanted = |id: &EventId| layout::key(layout::WANTED, &[&room.to_be_bytes(), id.hash()]);
         for stored in events {
             let event = &stored.event;
-            if let Some(target) = altered(event) {
-                let key = layout::key(layout::ALTERATION, &[&room.to_be_bytes(), target.hash(), event.id().hash()]);
-                changes.push(Change::Set(key, Vec::new()));
-            }
-            if event.header().body.is_some() && event.body_block().is_none() {
+            changes.extend(alteration_key(room, stored).map(|key| Change::Set(key, Vec::new())));
+            // Nobody is to see the text of what was not allowed.
+            if stored.verdict != Verdict::Rejected && event.header().body.is_some() && event.body_block().is_none() {
                 changes.push(Change::Set(wanted(&event.id()), Vec::new()));
             }
         }
@@ -120,4 +163,9 @@ impl EventStore {
             }
         }
     }
+}
+
+fn ids_behind(entries: &[Entry], at: usize) -> Result<Vec<EventId>, StoreError> {
+    let id = |key: &[u8]| Some(EventId::from_hash(key.get(at..)?.try_into().ok()?));
+    entries.iter().map(|(key, _)| id(key).ok_or_else(|| layout::damaged("an index of bodies"))).collect()
 }

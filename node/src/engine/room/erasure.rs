@@ -8,12 +8,10 @@ use std::collections::BTreeMap;
 
 use rocketmesh_protocol::event::{Content, Event, Lane};
 use rocketmesh_protocol::id::EventId;
-use rocketmesh_storage::{Marks, StoreError, StoredEvent, Verdict};
+use rocketmesh_storage::{Alteration, Marks, StoreError, StoredEvent, Verdict};
 
 use super::RoomTask;
 
-/// The most edits and redactions of one event that are looked at. With more, those with the lowest ids count.
-const MAX_ALTERATIONS: usize = 4096;
 /// How long after it was said an event counts as late, in milliseconds. For people: it decides nothing but a mark.
 const LATE_AFTER_MS: u64 = 5 * 60 * 1000;
 
@@ -47,7 +45,12 @@ impl RoomTask {
         if let Some(target) = target(event) {
             self.bodies.altering.entry(target).or_default().push(*id);
         }
-        if event.header().body.is_some() && self.is_redacted(event)? {
+        if self.is_reached(event)? {
+            // Its edits came before it, and nobody could tell then that they reach it.
+            for id in self.with_edits(event)? {
+                self.strip(&id, |marks| marks.erased = true)?;
+            }
+        } else if self.edits_what_is_redacted(event)? {
             self.strip(id, |marks| marks.erased = true)?;
         }
         if stored.verdict == Verdict::Accepted { self.take_bodies(event) } else { Ok(()) }
@@ -82,68 +85,86 @@ impl RoomTask {
     }
 
     fn take_bodies(&mut self, redaction: &Event) -> Result<(), StoreError> {
-        for id in self.reached(redaction)? {
+        let Some(message) = self.reached(redaction)? else { return Ok(()) };
+        // What comes after a redaction is erased as it comes.
+        if self.marks(&message.id())?.erased {
+            return Ok(());
+        }
+        for id in self.with_edits(&message)? {
             self.strip(&id, |marks| marks.erased = true)?;
         }
         Ok(())
     }
 
     fn give_back_bodies(&mut self, redaction: &Event) -> Result<(), StoreError> {
-        for id in self.reached(redaction)? {
+        let Some(message) = self.reached(redaction)? else { return Ok(()) };
+        if self.is_reached(&message)? {
+            return Ok(());
+        }
+        for id in self.with_edits(&message)? {
             let Some(stored) = self.stored(&id)? else { continue };
             let mut marks = self.marks(&id)?;
-            if marks.erased && !self.is_redacted(&stored.event)? {
-                marks.erased = false;
-                self.bodies.marked.insert(id, marks);
-                self.bodies.wanted_again |= !marks.gone();
+            if !marks.erased || self.is_reached(&stored.event)? {
+                continue;
             }
+            marks.erased = false;
+            if self.bodies.stripped.remove(&id).is_some() {
+                // The store still has the body.
+                self.bodies.marked.remove(&id);
+                if let (Some(changed), Some(whole)) = (self.changed.get_mut(&id), self.engine.store.event(&id)?) {
+                    changed.event = whole.event;
+                }
+                continue;
+            }
+            self.bodies.marked.insert(id, marks);
+            self.bodies.wanted_again |= !marks.gone();
         }
         Ok(())
     }
 
-    /// What a redaction takes the bodies of, where it is here: its target and the edits of that. Nothing for other events.
-    fn reached(&self, redaction: &Event) -> Result<Vec<EventId>, StoreError> {
-        let Ok(Content::Redact { target, .. }) = redaction.content() else { return Ok(Vec::new()) };
-        let Some(message) = self.stored(&target)?.filter(|message| redaction.reaches(&message.event)) else {
-            return Ok(Vec::new());
-        };
-        let mut reached = vec![target];
-        for id in self.alterations(&target)? {
-            let edit = self.stored(&id)?.filter(|edit| is_edit(&edit.event) && edit.event.reaches(&message.event));
-            reached.extend(edit.map(|_| id));
-        }
-        Ok(reached)
+    /// The message that a redaction reaches, where it is here. None for other events.
+    fn reached(&self, redaction: &Event) -> Result<Option<Event>, StoreError> {
+        let Ok(Content::Redact { target, .. }) = redaction.content() else { return Ok(None) };
+        let message = self.stored(&target)?.map(|stored| stored.event);
+        Ok(message.filter(|message| redaction.reaches(message)))
     }
 
-    /// Whether a redaction that counts reaches the event, or the message that it edits.
-    fn is_redacted(&self, event: &Event) -> Result<bool, StoreError> {
-        if self.is_reached(event)? {
-            return Ok(true);
-        }
-        if !is_edit(event) {
-            return Ok(false);
-        }
-        let Some(target) = target(event) else { return Ok(false) };
+    /// A message and the edits that reach it.
+    fn with_edits(&self, message: &Event) -> Result<Vec<EventId>, StoreError> {
+        let mut ids = self.alterations(message, Alteration::Edit)?;
+        ids.push(message.id());
+        Ok(ids)
+    }
+
+    fn edits_what_is_redacted(&self, event: &Event) -> Result<bool, StoreError> {
+        let Some(target) = target(event).filter(|_| is_edit(event)) else { return Ok(false) };
         match self.stored(&target)?.filter(|message| event.reaches(&message.event)) {
             Some(message) => self.is_reached(&message.event),
             None => Ok(false),
         }
     }
 
+    /// Whether a redaction that counts reaches the event.
     fn is_reached(&self, event: &Event) -> Result<bool, StoreError> {
-        for id in self.alterations(&event.id())? {
-            let redaction = self.stored(&id)?.filter(|stored| stored.verdict == Verdict::Accepted);
-            let reaches = |stored: StoredEvent| !is_edit(&stored.event) && stored.event.reaches(event);
-            if redaction.is_some_and(reaches) {
+        for id in self.alterations(event, Alteration::Redaction)? {
+            if self.stored(&id)?.is_some_and(|stored| stored.verdict == Verdict::Accepted) {
                 return Ok(true);
             }
         }
         Ok(false)
     }
 
-    fn alterations(&self, id: &EventId) -> Result<Vec<EventId>, StoreError> {
-        let mut found = self.engine.store.alterations(&self.room, id, MAX_ALTERATIONS)?;
-        found.extend(self.bodies.altering.get(id).into_iter().flatten());
+    /// Edits or redactions that reach the event, whether they count or not.
+    fn alterations(&self, event: &Event, what: Alteration) -> Result<Vec<EventId>, StoreError> {
+        let Some(author) = event.sender() else { return Ok(Vec::new()) };
+        let mut found = self.engine.store.alterations(&self.room, &event.id(), what, &author)?;
+        for id in self.bodies.altering.get(&event.id()).into_iter().flatten() {
+            let here = self.undecided.get(id).filter(|stored| stored.verdict != Verdict::Rejected);
+            let fits = |stored: &StoredEvent| {
+                is_edit(&stored.event) == (what == Alteration::Edit) && stored.event.reaches(event)
+            };
+            found.extend(here.filter(|stored| fits(stored)).map(|_| *id));
+        }
         Ok(found)
     }
 
@@ -161,7 +182,7 @@ impl RoomTask {
         let before = self.marks(id)?;
         let mut marks = before;
         note(&mut marks);
-        if marks == before {
+        if marks == before && stored.event.body_block().is_none() {
             return Ok(());
         }
         self.bodies.marked.insert(*id, marks);
