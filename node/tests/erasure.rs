@@ -8,7 +8,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use rocketmesh_node::api::types::{EventView, RoomProof};
 use rocketmesh_node::clock::{Clock, SystemClock};
+use rocketmesh_protocol::codec::Map;
+use rocketmesh_protocol::event::{Body, Content, Draft, Event, Membership, Placement, Role, RoomVersion, author};
+use rocketmesh_protocol::id::RoomId;
+use rocketmesh_protocol::identity::{ServerKey, UserId};
+use rocketmesh_protocol::wire::WireEvent;
+use rocketmesh_storage::Verdict;
 use serde_json::{Value, json};
+use support::attacker::own_room;
 use support::{TestNode, converged, eventually};
 
 const DAY_MS: u64 = 86_400_000;
@@ -112,6 +119,7 @@ async fn an_edit_that_comes_after_the_redaction_brings_no_text_back() {
     b.introduced(&a).await;
     let room = a.create("alice", "general").await.summary.id;
     b.join(&room, "bob").await;
+    converged(&[&a, &b], &room).await;
     let member = format!("@bob:{}", b.id());
     act(&a, &room, json!({"user": "alice", "kind": "room.role", "member": member, "role": "moderator"})).await;
     let said = a.say(&room, "alice", "a secret").await.event;
@@ -141,6 +149,7 @@ async fn a_text_comes_back_where_its_redaction_turns_out_not_to_count() {
     b.introduced(&a).await;
     let room = a.create("alice", "general").await.summary.id;
     b.join(&room, "mallory").await;
+    converged(&[&a, &b], &room).await;
     let member = format!("@mallory:{}", b.id());
     act(&a, &room, json!({"user": "alice", "kind": "room.role", "member": member, "role": "moderator"})).await;
     let said = a.say(&room, "alice", "what happened").await.event;
@@ -223,4 +232,85 @@ async fn a_server_that_was_away_for_a_month_misses_nothing_and_knows_what_is_old
     for node in [a, b] {
         node.node.shutdown().await;
     }
+}
+
+/// An event of a server's user that stands on these state events and on nothing that was said.
+fn standing_on(
+    key: &ServerKey,
+    user: &str,
+    content: &Content,
+    text: Option<&str>,
+    room: RoomId,
+    on: &[&Event],
+) -> Event {
+    let (kind, state_key) = content.kind_and_key();
+    let draft = Draft {
+        sender: Some(user.parse().unwrap()),
+        kind: kind.to_owned(),
+        state_key,
+        content: content.to_map(&[2; 16]),
+        body: text.map(|text| Body::new([1; 16], Map::new().with("text", text))),
+        time_ms: 0,
+    };
+    let own = on.iter().find(|event| event.header().origin == key.origin() && draft.state_key.is_some());
+    let placement = Placement {
+        room: Some(room),
+        version: RoomVersion::DRAFT,
+        self_parent: own.map(|event| (event.id(), event.header().seq)),
+        parents: Vec::new(),
+        state_frontier: on.iter().map(|event| event.id()).collect(),
+        lamport: on.iter().map(|event| event.header().lamport).max().unwrap() + 1,
+    };
+    author(key, placement, draft).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_text_its_edit_and_its_redaction_come_to_the_same_in_any_order() {
+    let node = TestNode::start("a.example.org", &[]).await;
+    let orders = [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]];
+    for (number, order) in orders.into_iter().enumerate() {
+        for together in [true, false] {
+            let seed = |part: u8| ServerKey::from_seed(&[part * 20 + 2 * number as u8 + u8::from(together); 32]);
+            let (writer, editor, remover) = (seed(3), seed(4), seed(5));
+            let (_, create) = own_room(&writer);
+            let room = create.room();
+            let owner = UserId { origin: writer.origin(), localpart: "mallory".parse().unwrap() };
+            let mut state = vec![create];
+            for (key, user) in [(&editor, "eve"), (&remover, "rob")] {
+                let member = UserId { origin: key.origin(), localpart: user.parse().unwrap() };
+                let join = Content::Member { user: member.clone(), change: Membership::Join, seen: Vec::new() };
+                let join = standing_on(key, user, &join, None, room, &[state.last().unwrap()]);
+                let role = Content::Role { user: member, role: Role::Moderator, seen: Vec::new() };
+                // The writer's chain of state goes on from its last event.
+                let last = state.iter().rfind(|event| event.header().origin == writer.origin()).unwrap().clone();
+                let role = standing_on(&writer, "mallory", &role, None, room, &[&last, &join]);
+                state.extend([join, role]);
+            }
+            let tip = state.last().unwrap().clone();
+            let said =
+                standing_on(&writer, "mallory", &Content::Message { thread: None }, Some("a secret"), room, &[&tip]);
+            let edit = Content::Edit { target: said.id(), author: Some(owner.clone()) };
+            let edit = standing_on(&editor, "eve", &edit, Some("the secret"), room, &[&tip]);
+            let redaction = Content::Redact { target: said.id(), author: Some(owner) };
+            let redaction = standing_on(&remover, "rob", &redaction, None, room, &[&tip]);
+
+            let client = node.node.client();
+            let all = state.len();
+            assert_eq!(client.ingest(room, state.iter().map(WireEvent::of).collect()).await.unwrap(), all);
+            let events = [&said, &edit, &redaction];
+            let wire: Vec<WireEvent> = order.iter().map(|at| WireEvent::of(events[*at])).collect();
+            let parts: Vec<Vec<WireEvent>> =
+                if together { vec![wire] } else { wire.into_iter().map(|event| vec![event]).collect() };
+            for part in parts {
+                let expected = part.len();
+                assert_eq!(client.ingest(room, part).await.unwrap(), expected);
+            }
+            for event in events {
+                let stored = client.event(&event.id()).unwrap().unwrap();
+                assert_eq!(stored.verdict, Verdict::Accepted, "{order:?}");
+                assert!(stored.event.body_block().is_none(), "{order:?}, together: {together}");
+            }
+        }
+    }
+    node.node.shutdown().await;
 }
