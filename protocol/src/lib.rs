@@ -33,6 +33,7 @@
 //! Time and randomness are arguments, maps are ordered, and whatever a peer sends ends in a typed error or a decided
 //! consequence. The specification is `docs/protocol.md`; recorded vectors for other implementations are in `vectors/`.
 
+pub mod access;
 pub mod authority;
 pub mod codec;
 pub mod event;

@@ -42,6 +42,12 @@ pub const RESPONSE_EVENT_BUDGET: usize = 2 * 1024 * 1024;
 /// The most event ids in one request.
 pub const MAX_IDS_PER_REQUEST: usize = 512;
 
+/// The most events that one server hands to another unasked in one request. They are what was just said; more is pulled.
+pub const MAX_EVENTS_PER_TELL: usize = 64;
+
+/// How many bytes of events such a request carries at most, so that it stays below [`MAX_REQUEST_BYTES`].
+pub const TELL_EVENT_BUDGET: usize = 768 * 1024;
+
 /// The most events in one response.
 pub const MAX_EVENTS_PER_RESPONSE: usize = 4096;
 

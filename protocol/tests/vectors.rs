@@ -578,6 +578,8 @@ fn requests(recorder: &Recorder) -> Vec<(&'static str, Request)> {
         ("pull with something", Request::Pull { room, sections: Sections::ALL, have: have.clone() }),
         ("pull some sections", Request::Pull { room, sections, have: have.within(sections) }),
         ("fetch", Request::Fetch { room, ids, have }),
+        ("tell", Request::Tell { room, events: vec![WireEvent::of(recorder.event("message"))] }),
+        ("tell nothing", Request::Tell { room, events: Vec::new() }),
     ]
 }
 
@@ -601,6 +603,10 @@ fn request_json(request: &Request) -> Json {
         Request::Fetch { room, ids, have } => {
             json!({ "ask": "fetch", "room": room.to_string(), "ids": texts(ids), "have": have_json(have) })
         }
+        Request::Tell { room, events } => {
+            let events: Vec<Json> = events.iter().map(wire_event_json).collect();
+            json!({ "ask": "tell", "room": room.to_string(), "events": events })
+        }
     }
 }
 
@@ -614,6 +620,7 @@ fn responses(recorder: &Recorder) -> Vec<(&'static str, Response)> {
         ("two events and more to come", Response::Events { events, have, more: true }),
         ("no events", Response::Events { events: Vec::new(), have: HaveVector::new(), more: false }),
         ("unknown room", Response::Refused(Refused::UnknownRoom)),
+        ("not admitted", Response::Refused(Refused::NotAdmitted)),
         ("too many", Response::Refused(Refused::TooMany)),
         ("policy", Response::Refused(Refused::Policy)),
         ("not introduced", Response::Refused(Refused::NotIntroduced)),
@@ -630,14 +637,16 @@ fn response_json(response: &Response) -> Json {
             json!({ "sections": digests.iter().map(hex::encode).collect::<Vec<_>>() })
         }
         Response::Events { events, have, more } => {
-            let event = |event: &WireEvent| {
-                let body = event.body.as_ref().map(hex::encode);
-                json!({ "header_block": hex::encode(&event.header), "body_block": body })
-            };
-            json!({ "events": events.iter().map(event).collect::<Vec<_>>(), "have": have_json(have), "more": more })
+            let events: Vec<Json> = events.iter().map(wire_event_json).collect();
+            json!({ "events": events, "have": have_json(have), "more": more })
         }
         Response::Refused(refused) => json!({ "refused": refused.word() }),
     }
+}
+
+fn wire_event_json(event: &WireEvent) -> Json {
+    let body = event.body.as_ref().map(hex::encode);
+    json!({ "header_block": hex::encode(&event.header), "body_block": body })
 }
 
 fn hellos() -> Vec<(&'static str, Hello)> {
@@ -908,6 +917,7 @@ fn request_from_json(entry: &Json) -> Request {
             let ids = list(&entry["ids"], |id| text(id).parse::<EventId>().unwrap());
             Request::Fetch { room: room(), ids, have: have_from_json(&entry["have"]) }
         }
+        "tell" => Request::Tell { room: room(), events: list(&entry["events"], wire_event_from_json) },
         other => panic!("a request that asks {other}"),
     }
 }
@@ -921,16 +931,25 @@ fn response_from_json(entry: &Json) -> Response {
         return Response::Sections { digests: Box::new(digests.try_into().unwrap()) };
     }
     if let Some(word) = entry.get("refused") {
-        let all = [Refused::UnknownRoom, Refused::TooMany, Refused::Policy, Refused::NotIntroduced, Refused::Other];
+        let all = [
+            Refused::UnknownRoom,
+            Refused::NotAdmitted,
+            Refused::TooMany,
+            Refused::Policy,
+            Refused::NotIntroduced,
+            Refused::Other,
+        ];
         return Response::Refused(all.into_iter().find(|refused| refused.word() == text(word)).unwrap());
     }
-    let event =
-        |event: &Json| WireEvent { header: unhex(&event["header_block"]), body: optional(&event["body_block"], unhex) };
     Response::Events {
-        events: list(&entry["events"], event),
+        events: list(&entry["events"], wire_event_from_json),
         have: have_from_json(&entry["have"]),
         more: entry["more"].as_bool().unwrap(),
     }
+}
+
+fn wire_event_from_json(entry: &Json) -> WireEvent {
+    WireEvent { header: unhex(&entry["header_block"]), body: optional(&entry["body_block"], unhex) }
 }
 
 fn hello_from_json(entry: &Json) -> Hello {

@@ -15,8 +15,8 @@ use rocketmesh_protocol::have::{HaveError, HaveVector, LaneHave, Sections};
 use rocketmesh_protocol::id::{EventId, RoomId};
 use rocketmesh_protocol::identity::{Origin, ServerName};
 use rocketmesh_protocol::limits::{
-    MAX_EVENTS_PER_RESPONSE, MAX_GOSSIP_BYTES, MAX_IDS_PER_REQUEST, MAX_NUMBER, MAX_ORIGINS, MAX_REQUEST_BYTES,
-    MAX_RESPONSE_BYTES, MAX_ROOMS_PER_REQUEST,
+    MAX_EVENTS_PER_RESPONSE, MAX_EVENTS_PER_TELL, MAX_GOSSIP_BYTES, MAX_IDS_PER_REQUEST, MAX_NUMBER, MAX_ORIGINS,
+    MAX_REQUEST_BYTES, MAX_RESPONSE_BYTES, MAX_ROOMS_PER_REQUEST,
 };
 use rocketmesh_protocol::sync::{ChainRange, lacking, unknown_heads};
 use rocketmesh_protocol::wire::{
@@ -26,8 +26,14 @@ use support::room::{TestRoom, World, any_steps};
 use support::values::{any_damage, damaged, small_map};
 use support::{Server, config};
 
-const REFUSALS: [Refused; 5] =
-    [Refused::UnknownRoom, Refused::TooMany, Refused::Policy, Refused::NotIntroduced, Refused::Other];
+const REFUSALS: [Refused; 6] = [
+    Refused::UnknownRoom,
+    Refused::NotAdmitted,
+    Refused::TooMany,
+    Refused::Policy,
+    Refused::NotIntroduced,
+    Refused::Other,
+];
 
 /// What a hello says by itself; `ext` holds everything else.
 const HELLO_KEYS: [&str; 4] = ["wire", "rooms", "name", "agent"];
@@ -87,6 +93,7 @@ fn any_request() -> impl Strategy<Value = Request> {
             Request::Pull { room, sections, have }
         }),
         (any_room(), vec(any_id(), 0..8), any_have()).prop_map(|(room, ids, have)| Request::Fetch { room, ids, have }),
+        (any_room(), vec(any_wire_event(), 0..6)).prop_map(|(room, events)| Request::Tell { room, events }),
     ]
 }
 
@@ -454,6 +461,11 @@ fn lists_end_at_their_limits() {
         Request::decode(&request.encode()).is_ok()
     };
     assert!(fetch(MAX_IDS_PER_REQUEST) && !fetch(MAX_IDS_PER_REQUEST + 1));
+    let tell = |count: usize| {
+        let events = vec![WireEvent { header: Vec::new(), body: None }; count];
+        Request::decode(&Request::Tell { room, events }.encode()).is_ok()
+    };
+    assert!(tell(MAX_EVENTS_PER_TELL) && !tell(MAX_EVENTS_PER_TELL + 1));
     let differing = |count: usize| {
         let response = Response::Differing { rooms: (0..count).map(|number| id(number).into()).collect() };
         Response::decode(&response.encode()).is_ok()

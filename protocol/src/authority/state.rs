@@ -303,6 +303,11 @@ impl RoomState {
         self.members(None).filter(|(_, membership)| *membership != Membership::Join)
     }
 
+    /// What became of each user of the server with whom the room has to do, joined or not.
+    pub fn memberships_of(&self, origin: Origin) -> impl Iterator<Item = Membership> {
+        self.members(Some(origin)).filter_map(|(user, _)| self.membership(&user))
+    }
+
     /// Whether the server has a joined user.
     pub fn has_member(&self, origin: Origin) -> bool {
         self.joined_of(origin).next().is_some()

@@ -7,7 +7,8 @@ use crate::event::{Event, EventError, UnverifiedEvent, encode_own};
 use crate::have::{HaveVector, SECTION_DIGEST_BYTES, SECTIONS, SectionDigests, Sections};
 use crate::id::{EventId, RoomId};
 use crate::limits::{
-    MAX_EVENTS_PER_RESPONSE, MAX_IDS_PER_REQUEST, MAX_REQUEST_BYTES, MAX_RESPONSE_BYTES, MAX_ROOMS_PER_REQUEST,
+    MAX_EVENTS_PER_RESPONSE, MAX_EVENTS_PER_TELL, MAX_IDS_PER_REQUEST, MAX_REQUEST_BYTES, MAX_RESPONSE_BYTES,
+    MAX_ROOMS_PER_REQUEST,
 };
 use crate::wire::{WireError, shape};
 
@@ -42,13 +43,22 @@ pub enum Request {
         /// What the asking side holds.
         have: HaveVector,
     },
+    /// Here is what was just said in a room that is not gossiped. Without events: there is something for you in this room, such
+    /// as an invitation; come and read it.
+    Tell {
+        /// The room.
+        room: RoomId,
+        /// Events, in causal order; at most [`MAX_EVENTS_PER_TELL`].
+        events: Vec<WireEvent>,
+    },
 }
 
 /// The answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Response {
     /// To [`Request::Compare`]: the rooms that both sides hold, differently. Rooms of which the answering side holds nothing
-    /// are left out.
+    /// are left out. To [`Request::Tell`]: the room, if the answering side does not hold yet all that it was told of; nothing
+    /// once it does, on disk.
     Differing {
         /// The rooms.
         rooms: Vec<RoomId>,
@@ -74,8 +84,10 @@ pub enum Response {
 /// Why a request was not answered. Unknown reasons read as [`Refused::Other`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refused {
-    /// The answering side is not in the room.
+    /// The answering side is not in the room, or the room is private and the asking side has no business in it.
     UnknownRoom,
+    /// The room is a channel that does not admit the asking server.
+    NotAdmitted,
     /// Asked too often; try later.
     TooMany,
     /// The answering side's policy excludes the asking server.
@@ -87,8 +99,9 @@ pub enum Refused {
 }
 
 impl Refused {
-    const WORDS: [(Refused, &'static str); 5] = [
+    const WORDS: [(Refused, &'static str); 6] = [
         (Refused::UnknownRoom, "unknown-room"),
+        (Refused::NotAdmitted, "not-admitted"),
         (Refused::TooMany, "too-many"),
         (Refused::Policy, "policy"),
         (Refused::NotIntroduced, "not-introduced"),
@@ -175,6 +188,10 @@ impl Request {
                 .with("room", hash(room.hash()))
                 .with("ids", Value::List(ids.iter().map(|id| hash(id.hash())).collect()))
                 .with("have", have.to_value()),
+            Request::Tell { room, events } => Map::new()
+                .with("ask", "tell")
+                .with("room", hash(room.hash()))
+                .with("events", Value::List(events.iter().map(WireEvent::to_value).collect())),
         };
         encode_own(&Value::Map(map))
     }
@@ -207,6 +224,11 @@ impl Request {
             }
             Some("fetch") => {
                 Ok(Request::Fetch { room: room()?, ids: read_ids(map, "ids", MAX_IDS_PER_REQUEST)?, have: have()? })
+            }
+            Some("tell") => {
+                let events = bounded(map, "events", MAX_EVENTS_PER_TELL)?;
+                let events = events.iter().map(WireEvent::from_value).collect::<Result<_, _>>()?;
+                Ok(Request::Tell { room: room()?, events })
             }
             _ => Err(shape("request", "asks nothing that is known here")),
         }

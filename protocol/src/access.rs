@@ -1,0 +1,71 @@
+//! Which server may read what of a room: a pure function of the room's state.
+//!
+//! | | the state graph | the timeline |
+//! |---|---|---|
+//! | channel | any server that may join | any server that may join |
+//! | private group, direct room | servers with a member, or with somebody invited | servers with a member |
+//!
+//! A server that was in a private room, and is not any longer, may read what was said while it was: [`Access::Past`].
+
+use crate::authority::RoomState;
+use crate::event::{JoinRule, Lane, Membership, RoomType};
+use crate::identity::Origin;
+
+/// What a server may read of a room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Access {
+    /// Nothing, not even that there is such a room.
+    None,
+    /// Each event at whose own state the server might have read it: see [`readable_at`].
+    Past,
+    /// The state graph.
+    State,
+    /// Everything.
+    Everything,
+}
+
+/// What a server may read of a room in this state.
+pub fn access(state: &RoomState, server: Origin) -> Access {
+    if state.has_member(server) {
+        return Access::Everything;
+    }
+    let standing = standing(state, server);
+    match state.room_type() {
+        RoomType::Channel => match state.admits(server) && (state.join_rule() != JoinRule::Invite || standing.invited) {
+            true => Access::Everything,
+            false => Access::None,
+        },
+        RoomType::Private | RoomType::Direct if standing.invited => Access::State,
+        RoomType::Private | RoomType::Direct if standing.known => Access::Past,
+        RoomType::Private | RoomType::Direct => Access::None,
+    }
+}
+
+/// Whether a server that is not in a private room any longer may read an event of it: `before` is the state that the event
+/// itself names, so that what ended the server's time in the room is the last that it may read.
+pub fn readable_at(before: &RoomState, lane: Lane, server: Origin) -> bool {
+    before.has_member(server) || lane == Lane::State && standing(before, server).invited
+}
+
+/// Whether rooms of this type are gossiped. Anybody can listen to gossip, so that what is not for everybody goes from member
+/// server to member server instead.
+pub const fn is_gossiped(room_type: RoomType) -> bool {
+    matches!(room_type, RoomType::Channel)
+}
+
+/// What became of a server's users in the room.
+struct Standing {
+    /// Whether somebody of it is invited.
+    invited: bool,
+    /// Whether the room has to do with anybody of it.
+    known: bool,
+}
+
+fn standing(state: &RoomState, server: Origin) -> Standing {
+    let mut standing = Standing { invited: false, known: false };
+    for membership in state.memberships_of(server) {
+        standing.known = true;
+        standing.invited |= membership == Membership::Invite;
+    }
+    standing
+}
