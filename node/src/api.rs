@@ -6,6 +6,7 @@ mod car;
 mod error;
 mod events;
 mod extract;
+mod invitations;
 mod peers;
 mod proof;
 mod rooms;
@@ -75,7 +76,7 @@ struct Api {
         peers::connect, peers::ban, peers::unban, peers::policy, peers::set_policy, rooms::list, rooms::create,
         rooms::join, rooms::show, rooms::leave, rooms::members, events::list, events::post, events::show,
         stream::room, stream::all, proof::verify_room, proof::retention, proof::set_retention, car::export,
-        car::import,
+        car::import, invitations::list, invitations::decline,
     ),
     security(("token" = []))
 )]
@@ -119,6 +120,8 @@ fn router(api: Api) -> Router {
         .route("/v1/policy", get(peers::policy).put(peers::set_policy))
         .route("/v1/rooms", get(rooms::list).post(rooms::create))
         .route("/v1/rooms/join", post(rooms::join))
+        .route("/v1/invitations", get(invitations::list))
+        .route("/v1/invitations/{room}/decline", post(invitations::decline))
         .route("/v1/rooms/import", post(car::import))
         .route("/v1/rooms/{room}", get(rooms::show))
         .route("/v1/rooms/{room}/export", get(car::export))

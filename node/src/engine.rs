@@ -14,10 +14,13 @@
 //! on disk before it is gossiped, before the API says that it was accepted, and before anybody who follows the log sees it.
 
 mod commit;
+mod direct;
+mod followed;
 mod graph;
 mod held;
 pub(crate) mod import;
 mod intake;
+pub(crate) mod invitations;
 pub(crate) mod names;
 pub mod policy;
 mod retention;
@@ -31,7 +34,7 @@ pub use room::{PostError, Written};
 pub use rooms::JoinError;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use libp2p::identity::PeerId;
 use prometheus_client::metrics::counter::Counter;
@@ -45,6 +48,9 @@ use crate::clock::{Clock, Entropy};
 use crate::network::{Event, NetworkHandle};
 use crate::tuning::Tuning;
 use commit::Committer;
+use direct::Outbox;
+use followed::Followed;
+use invitations::Invitations;
 use names::NameBook;
 use policy::PolicyBook;
 use room::{Ingested, RoomHandle};
@@ -90,8 +96,9 @@ pub(crate) struct Shared {
     pub(crate) bootstrap: BTreeSet<PeerId>,
     committer: Committer,
     rooms: Mutex<BTreeMap<RoomId, RoomHandle>>,
-    /// Digests of the rooms that this node follows; none where it has to be computed again.
-    followed: RwLock<BTreeMap<RoomId, Option<[u8; 32]>>>,
+    followed: Followed,
+    outbox: Outbox,
+    invitations: Invitations,
     /// Everything up to this position survives a loss of power.
     durable: watch::Sender<LogPosition>,
     pulling: Mutex<BTreeSet<(PeerId, RoomId)>>,
@@ -160,7 +167,9 @@ impl Engine {
             policy,
             counters: Counters::default(),
             rooms: Mutex::default(),
-            followed: RwLock::default(),
+            followed: Followed::default(),
+            outbox: Outbox::default(),
+            invitations: Invitations::default(),
             pulling: Mutex::default(),
             asked_bodies: Mutex::default(),
             started: Instant::now(),

@@ -92,9 +92,19 @@ async fn requests_that_are_garbage_oversize_or_without_end_are_refused_and_other
     assert_eq!(attacker.ask(b"garbage".to_vec()).await, Some(Response::Refused(Refused::Other)));
     assert_eq!(attacker.ask(Vec::new()).await, Some(Response::Refused(Refused::Other)));
     assert_eq!(attacker.ask(vec![0; 2 << 20]).await, None, "nothing that long is read");
-    let unknown = Request::Pull { room: RoomId::from_hash([9; 32]), sections: Sections::ALL, have: HaveVector::new() };
+    let unknown = Request::Pull {
+        room: RoomId::from_hash([9; 32]),
+        sections: Sections::ALL,
+        state_only: false,
+        have: HaveVector::new(),
+    };
     assert_eq!(attacker.ask(unknown.encode()).await, Some(Response::Refused(Refused::UnknownRoom)));
-    let known = Request::Pull { room: room.parse().unwrap(), sections: Sections::ALL, have: HaveVector::new() };
+    let known = Request::Pull {
+        room: room.parse().unwrap(),
+        sections: Sections::ALL,
+        state_only: false,
+        have: HaveVector::new(),
+    };
     assert!(matches!(attacker.ask(known.encode()).await, Some(Response::Events { .. })));
     let mut refused = false;
     for _ in 0..2_000 {
@@ -120,7 +130,12 @@ async fn a_peer_that_was_not_introduced_gets_no_answer_and_one_that_says_nothing
     let node = TestNode::start("a.example.org", &[]).await;
     let room = node.create("alice", "general").await.summary.id;
     let mut silent = Attacker::connect(&node, 67, None).await;
-    let request = Request::Pull { room: room.parse().unwrap(), sections: Sections::ALL, have: HaveVector::new() };
+    let request = Request::Pull {
+        room: room.parse().unwrap(),
+        sections: Sections::ALL,
+        state_only: false,
+        have: HaveVector::new(),
+    };
     assert_eq!(silent.ask(request.encode()).await, Some(Response::Refused(Refused::NotIntroduced)));
     silent.until(|event| matches!(event, SwarmEvent::ConnectionClosed { .. })).await;
     assert_eq!(view(&node, 67).await.state, "disconnected");
@@ -135,7 +150,12 @@ async fn a_peer_with_no_version_in_common_is_shown_as_such_and_left_alone() {
     let mut peer = Attacker::connect(&node, 68, Some(&tomorrow)).await;
     peer.while_waiting(eventually("it is shown", || async { view(&node, 68).await.state == "incompatible" })).await;
     assert_eq!(view(&node, 68).await.wire_versions, [8, 9]);
-    let request = Request::Pull { room: room.parse().unwrap(), sections: Sections::ALL, have: HaveVector::new() };
+    let request = Request::Pull {
+        room: room.parse().unwrap(),
+        sections: Sections::ALL,
+        state_only: false,
+        have: HaveVector::new(),
+    };
     assert_eq!(peer.ask(request.encode()).await, Some(Response::Refused(Refused::NotIntroduced)));
     quiet_log();
 }
@@ -235,8 +255,13 @@ async fn a_policy_keeps_servers_out_that_are_not_listed() {
     let put = |policy: &Policy| node.raw("PUT", "/v1/policy", Some(serde_json::to_value(policy).unwrap()));
     assert_eq!(put(&policy).await.0, 200);
     let mut stranger = Attacker::connect(&node, 66, Some(&honest())).await;
-    let request =
-        Request::Pull { room: room.parse().unwrap(), sections: Sections::ALL, have: HaveVector::new() }.encode();
+    let request = Request::Pull {
+        room: room.parse().unwrap(),
+        sections: Sections::ALL,
+        state_only: false,
+        have: HaveVector::new(),
+    }
+    .encode();
     assert_eq!(stranger.ask(request.clone()).await, Some(Response::Refused(Refused::Policy)));
     assert_eq!(view(&node, 66).await.state, "excluded");
     policy.listed.push(stranger.key.origin().to_string());

@@ -31,10 +31,12 @@ pub fn access(state: &RoomState, server: Origin) -> Access {
     }
     let standing = standing(state, server);
     match state.room_type() {
-        RoomType::Channel => match state.admits(server) && (state.join_rule() != JoinRule::Invite || standing.invited) {
-            true => Access::Everything,
-            false => Access::None,
-        },
+        RoomType::Channel => {
+            match state.admits(server) && (state.join_rule() != JoinRule::Invite || standing.invited) {
+                true => Access::Everything,
+                false => Access::None,
+            }
+        }
         RoomType::Private | RoomType::Direct if standing.invited => Access::State,
         RoomType::Private | RoomType::Direct if standing.known => Access::Past,
         RoomType::Private | RoomType::Direct => Access::None,

@@ -174,6 +174,13 @@ impl HaveVector {
         HaveVector(within.map(|(lane, have)| (*lane, have.clone())).collect())
     }
 
+    /// The part of the vector that is about one lane of every server.
+    #[must_use]
+    pub fn lane_only(&self, lane: Lane) -> Self {
+        let of_lane = self.0.iter().filter(|((_, its), _)| *its == lane);
+        HaveVector(of_lane.map(|(key, have)| (*key, have.clone())).collect())
+    }
+
     /// The vector's one encoding.
     pub fn encode(&self) -> Vec<u8> {
         encode_own(&self.to_value())

@@ -41,6 +41,7 @@ pub mod have;
 pub mod id;
 pub mod identity;
 pub mod limits;
+pub mod preview;
 pub mod receipt;
 pub mod resolution;
 pub mod room;

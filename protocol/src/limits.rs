@@ -62,3 +62,8 @@ pub const MERGE_ABOVE: usize = 8;
 
 /// The most users that a direct room is with, beside its maker.
 pub const MAX_DIRECT: usize = 16;
+
+/// The most state events, and the most bytes of them, that a server reads of a room that it is only invited to.
+pub const MAX_PREVIEW_EVENTS: usize = 100_000;
+/// See [`MAX_PREVIEW_EVENTS`].
+pub const MAX_PREVIEW_BYTES: usize = 64 * 1024 * 1024;

@@ -13,10 +13,8 @@ use support::room::{NONCE, TestRoom, body, draft, join, membership, message};
 
 fn made(maker: &Server, room_type: RoomType, with: Vec<UserId>) -> TestRoom {
     let content = Content::Create { room_type, with };
-    let create = Draft {
-        content: content.to_map(&NONCE),
-        ..draft(Some(&maker.user), &content, Some(body("name", "general")))
-    };
+    let create =
+        Draft { content: content.to_map(&NONCE), ..draft(Some(&maker.user), &content, Some(body("name", "general"))) };
     TestRoom::beginning_with(&author(&maker.key, Placement::first(), create).unwrap())
 }
 

@@ -574,9 +574,13 @@ fn requests(recorder: &Recorder) -> Vec<(&'static str, Request)> {
         ("compare", Request::Compare { digests }),
         ("compare nothing", Request::Compare { digests: BTreeMap::new() }),
         ("sections", Request::Sections { room }),
-        ("pull with nothing", Request::Pull { room, sections: Sections::ALL, have: HaveVector::new() }),
-        ("pull with something", Request::Pull { room, sections: Sections::ALL, have: have.clone() }),
-        ("pull some sections", Request::Pull { room, sections, have: have.within(sections) }),
+        (
+            "pull with nothing",
+            Request::Pull { room, sections: Sections::ALL, state_only: false, have: HaveVector::new() },
+        ),
+        ("pull with something", Request::Pull { room, sections: Sections::ALL, state_only: false, have: have.clone() }),
+        ("pull some sections", Request::Pull { room, sections, state_only: false, have: have.within(sections) }),
+        ("pull the state", Request::Pull { room, sections: Sections::ALL, state_only: true, have: HaveVector::new() }),
         ("fetch", Request::Fetch { room, ids, have }),
         ("tell", Request::Tell { room, events: vec![WireEvent::of(recorder.event("message"))] }),
         ("tell nothing", Request::Tell { room, events: Vec::new() }),
@@ -593,12 +597,15 @@ fn request_json(request: &Request) -> Json {
             json!({ "ask": "compare", "digests": digests })
         }
         Request::Sections { room } => json!({ "ask": "sections", "room": room.to_string() }),
-        Request::Pull { room, sections: Sections::ALL, have } => {
-            json!({ "ask": "pull", "room": room.to_string(), "have": have_json(have) })
-        }
-        Request::Pull { room, sections, have } => {
-            let sections = hex::encode(sections.bits().to_be_bytes());
-            json!({ "ask": "pull", "room": room.to_string(), "sections": sections, "have": have_json(have) })
+        Request::Pull { room, sections, state_only, have } => {
+            let mut asked = json!({ "ask": "pull", "room": room.to_string(), "have": have_json(have) });
+            if *sections != Sections::ALL {
+                asked["sections"] = json!(hex::encode(sections.bits().to_be_bytes()));
+            }
+            if *state_only {
+                asked["state"] = json!(true);
+            }
+            asked
         }
         Request::Fetch { room, ids, have } => {
             json!({ "ask": "fetch", "room": room.to_string(), "ids": texts(ids), "have": have_json(have) })
@@ -621,6 +628,7 @@ fn responses(recorder: &Recorder) -> Vec<(&'static str, Response)> {
         ("no events", Response::Events { events: Vec::new(), have: HaveVector::new(), more: false }),
         ("unknown room", Response::Refused(Refused::UnknownRoom)),
         ("not admitted", Response::Refused(Refused::NotAdmitted)),
+        ("invited", Response::Refused(Refused::Invited)),
         ("too many", Response::Refused(Refused::TooMany)),
         ("policy", Response::Refused(Refused::Policy)),
         ("not introduced", Response::Refused(Refused::NotIntroduced)),
@@ -911,7 +919,8 @@ fn request_from_json(entry: &Json) -> Request {
         "pull" => {
             let bits = |sections: &Json| u64::from_be_bytes(unhex(sections).try_into().unwrap());
             let sections = optional(&entry["sections"], bits).map_or(Sections::ALL, Sections::from_bits);
-            Request::Pull { room: room(), sections, have: have_from_json(&entry["have"]) }
+            let state_only = entry.get("state").is_some();
+            Request::Pull { room: room(), sections, state_only, have: have_from_json(&entry["have"]) }
         }
         "fetch" => {
             let ids = list(&entry["ids"], |id| text(id).parse::<EventId>().unwrap());
@@ -934,6 +943,7 @@ fn response_from_json(entry: &Json) -> Response {
         let all = [
             Refused::UnknownRoom,
             Refused::NotAdmitted,
+            Refused::Invited,
             Refused::TooMany,
             Refused::Policy,
             Refused::NotIntroduced,

@@ -26,9 +26,10 @@ use support::room::{TestRoom, World, any_steps};
 use support::values::{any_damage, damaged, small_map};
 use support::{Server, config};
 
-const REFUSALS: [Refused; 6] = [
+const REFUSALS: [Refused; 7] = [
     Refused::UnknownRoom,
     Refused::NotAdmitted,
+    Refused::Invited,
     Refused::TooMany,
     Refused::Policy,
     Refused::NotIntroduced,
@@ -88,9 +89,9 @@ fn any_request() -> impl Strategy<Value = Request> {
     prop_oneof![
         btree_map(any_room(), any::<[u8; 32]>(), 0..8).prop_map(|digests| Request::Compare { digests }),
         any_room().prop_map(|room| Request::Sections { room }),
-        (any_room(), option::of(any::<u64>()), any_have()).prop_map(|(room, bits, have)| {
+        (any_room(), option::of(any::<u64>()), any::<bool>(), any_have()).prop_map(|(room, bits, state_only, have)| {
             let sections = bits.map_or(Sections::ALL, Sections::from_bits);
-            Request::Pull { room, sections, have }
+            Request::Pull { room, sections, state_only, have }
         }),
         (any_room(), vec(any_id(), 0..8), any_have()).prop_map(|(room, ids, have)| Request::Fetch { room, ids, have }),
         (any_room(), vec(any_wire_event(), 0..6)).prop_map(|(room, events)| Request::Tell { room, events }),
@@ -498,7 +499,7 @@ fn a_have_vector_of_five_thousand_servers_fits_a_request() {
             have.set_lane(Origin::from_bytes(key), lane, LaneHave { lowest: MAX_NUMBER, heads });
         }
     }
-    let request = Request::Pull { room: RoomId::from_hash([1; 32]), sections: Sections::ALL, have };
+    let request = Request::Pull { room: RoomId::from_hash([1; 32]), sections: Sections::ALL, state_only: false, have };
     assert!(request.encode().len() <= MAX_REQUEST_BYTES);
     assert_eq!(Request::decode(&request.encode()), Ok(request));
 }
@@ -555,7 +556,12 @@ fn a_request_that_asks_something_unknown_is_refused_and_what_is_new_in_a_known_o
     let room = || Value::from(vec![1_u8; 32]);
     let pull = || Map::new().with("ask", "pull").with("room", room()).with("have", Value::List(Vec::new()));
     let read = |map: Map| Request::decode(&codec::encode(&map.into()).unwrap());
-    let expected = Request::Pull { room: RoomId::from_hash([1; 32]), sections: Sections::ALL, have: HaveVector::new() };
+    let expected = Request::Pull {
+        room: RoomId::from_hash([1; 32]),
+        sections: Sections::ALL,
+        state_only: false,
+        have: HaveVector::new(),
+    };
     assert_eq!(read(pull()), Ok(expected.clone()));
     assert_eq!(read(pull().with("limit", 100_u64)), Ok(expected));
     for (name, map) in [

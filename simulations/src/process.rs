@@ -161,7 +161,8 @@ impl Api {
     /// # Errors
     /// As [`Api::ask`].
     pub async fn create(&self, user: &str, name: &str) -> Result<RoomDetail, Failure> {
-        let room = CreateRoom { user: user.to_owned(), name: name.to_owned(), topic: None, room_type: None };
+        let room =
+            CreateRoom { user: user.to_owned(), name: name.to_owned(), topic: None, room_type: None, with: Vec::new() };
         self.ask(Method::POST, "/v1/rooms", Some(&room)).await
     }
 

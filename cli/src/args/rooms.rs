@@ -38,6 +38,28 @@ pub(crate) enum RoomsCommand {
         /// Its topic
         #[arg(long, value_name = "TEXT")]
         topic: Option<String>,
+        /// By invitation only, and kept from everybody else's eyes
+        #[arg(long)]
+        private: bool,
+    },
+    /// Open a direct room with somebody, or with several
+    Direct {
+        /// Whom with: bob, @bob:chat.example.org or @bob:12D3KooW...
+        #[arg(required = true, value_name = "USER")]
+        with: Vec<String>,
+        /// The local user who opens it
+        #[arg(long)]
+        user: String,
+    },
+    /// List the rooms that users of this server are invited to; `rooms join` accepts
+    Invitations,
+    /// Decline an invitation
+    Decline {
+        /// The room, by its id
+        room: String,
+        /// The local user who declines
+        #[arg(long)]
+        user: String,
     },
     /// Join a room, wherever in the mesh it is
     Join {

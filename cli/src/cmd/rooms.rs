@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use rocketmesh_node::api::types::{
-    CreateRoom, ForkView, HaveView, JoinRoom, LeaveRoom, MemberList, PostEvent, Posted, RoomDetail, RoomList,
-    RoomServer, RoomSettings,
+    CreateRoom, DeclineInvitation, ForkView, HaveView, InvitationList, InvitationView, JoinRoom, LeaveRoom, MemberList,
+    PostEvent, Posted, RoomDetail, RoomList, RoomServer, RoomSettings,
 };
 use rocketmesh_protocol::event::{Membership, kind};
 
@@ -26,12 +26,26 @@ pub(super) async fn run(context: &Context, args: RoomsArgs) -> Result<(), Failur
     let output = &context.output;
     match args.command.unwrap_or(RoomsCommand::List) {
         RoomsCommand::List => output.show(&client.get(&["rooms"]).await?, list),
-        RoomsCommand::Create { name, user, topic } => {
-            let request = CreateRoom { user, name, topic, room_type: None };
+        RoomsCommand::Create { name, user, topic, private } => {
+            let room_type = private.then(|| "p".to_owned());
+            let request = CreateRoom { user, name, topic, room_type, with: Vec::new() };
             let answer = client.post(&["rooms"], &request).await?;
             output.show(&answer, |room: RoomDetail| room.summary.id)?;
-            output.note("users of other servers join it with: rocketmesh rooms join ID --user NAME");
+            output.note(match private {
+                true => "let others in with: rocketmesh rooms invite ID @NAME:SERVER --user USER",
+                false => "users of other servers join it with: rocketmesh rooms join ID --user NAME",
+            });
             Ok(())
+        }
+        RoomsCommand::Direct { with, user } => {
+            let request = CreateRoom { user, name: String::new(), topic: None, room_type: Some("d".to_owned()), with };
+            let answer = client.post(&["rooms"], &request).await?;
+            output.show(&answer, |room: RoomDetail| room.summary.id)
+        }
+        RoomsCommand::Invitations => output.show(&client.get(&["invitations"]).await?, invitations),
+        RoomsCommand::Decline { room, user } => {
+            let answer = client.post(&["invitations", &room, "decline"], &DeclineInvitation { user }).await?;
+            output.show(&answer, invitations)
         }
         RoomsCommand::Join { room, user, wait } => {
             let room = room_to_join(&client, &room).await?;
@@ -148,6 +162,22 @@ fn list(list: RoomList) -> String {
         ]
     });
     table(["ID", "NAME", "JOINED", "USERS", "SERVERS", "EVENTS", "DIGEST"], rows)
+}
+
+fn invitations(list: InvitationList) -> String {
+    if list.invitations.is_empty() {
+        return "no invitations".to_owned();
+    }
+    let rows = list.invitations.into_iter().flat_map(|invitation| {
+        let InvitationView { room, room_type, name, users, joining, .. } = invitation;
+        let kind = if room_type == "d" { "direct" } else { "room" };
+        let name = name.unwrap_or_else(|| kind.to_owned());
+        users.into_iter().map(move |invited| {
+            let state = if joining { "joining" } else { "invited" };
+            [short_id(&room), name.clone(), invited.user, invited.by.unwrap_or_default(), state.to_owned()]
+        })
+    });
+    table(["ROOM", "NAME", "USER", "BY", "STATE"], rows)
 }
 
 fn show(room: &RoomDetail) -> String {

@@ -105,9 +105,6 @@ impl From<PostError> for ApiError {
         match error {
             PostError::Refused(refusal) => ApiError::new(StatusCode::FORBIDDEN, refusal.code(), refusal.to_string()),
             PostError::CatchingUp => ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "catching_up", error.to_string()),
-            PostError::Unsupported(_) => {
-                ApiError::new(StatusCode::FORBIDDEN, "room_type_unsupported", error.to_string())
-            }
             PostError::Author(AuthorError::BodyTooLarge(_)) => {
                 ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "text_too_large", error.to_string())
             }
@@ -135,6 +132,10 @@ impl From<JoinError> for ApiError {
     fn from(error: JoinError) -> Self {
         match error {
             JoinError::Post(error) => error.into(),
+            JoinError::NotAdmitted(_) => ApiError::new(StatusCode::FORBIDDEN, "not_admitted", error.to_string()),
+            JoinError::Waiting { .. } => {
+                ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "join_waiting", error.to_string())
+            }
             JoinError::NotFound { .. } => ApiError::missing("unknown_room", error.to_string()),
             JoinError::Unfinished { .. } => {
                 ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "join_unfinished", error.to_string())

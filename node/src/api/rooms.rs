@@ -58,11 +58,21 @@ pub(super) async fn create(
     let letter = request.room_type.as_deref().unwrap_or("c");
     let room_type = RoomType::from_letter(letter)
         .ok_or_else(|| ApiError::bad("malformed_room_type", format!("`{letter}` is no type of room: use c, p or d")))?;
-    if request.name.is_empty() || request.name.len() > MAX_ROOM_NAME_BYTES {
+    if request.name.is_empty() && room_type != RoomType::Direct || request.name.len() > MAX_ROOM_NAME_BYTES {
         let message = format!("the room's name must have 1 to {MAX_ROOM_NAME_BYTES} bytes");
         return Err(ApiError::bad("malformed_room_name", message));
     }
-    let written = api.engine.create_room(user, room_type, &request.name, request.topic.as_deref()).await?;
+    if request.with.is_empty() == (room_type == RoomType::Direct) {
+        let message = "a direct room is `with` one user or more, and no other room is";
+        return Err(ApiError::bad("malformed_with", message));
+    }
+    let mut with = Vec::new();
+    for other in &request.with {
+        with.push(api.engine.names.resolve(other)?);
+    }
+    with.sort();
+    with.dedup();
+    let written = api.engine.create_room(user, room_type, with, &request.name, request.topic.as_deref()).await?;
     Ok(Json(detail(&api.engine, written.event.room()).await?))
 }
 
@@ -137,7 +147,7 @@ async fn summarize(engine: &Engine, room: RoomId) -> Result<Option<Summarized>, 
     Ok(Some((summary, entry, state, held)))
 }
 
-fn text_of(engine: &Engine, event: &EventId, field: &str) -> Result<Option<String>, ApiError> {
+pub(super) fn text_of(engine: &Engine, event: &EventId, field: &str) -> Result<Option<String>, ApiError> {
     let body = engine.store.event(event)?.and_then(|stored| stored.event.body());
     Ok(body.and_then(|body| body.text(field).map(str::to_owned)))
 }

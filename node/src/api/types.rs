@@ -172,9 +172,9 @@ pub struct BanRequest {
 pub struct Policy {
     /// Which servers may exchange events with this one.
     pub federate: Audience,
-    /// Which servers may invite users of this one. Takes effect with invitations.
+    /// Which servers' users may invite users of this one.
     pub invite: Audience,
-    /// Which servers may open direct rooms with users of this one. Takes effect with direct rooms.
+    /// Which servers' users may open direct rooms with users of this one.
     pub direct: Audience,
     /// Servers (ids) that `listed` means; `known` includes them.
     pub listed: Vec<String>,
@@ -202,13 +202,62 @@ pub enum Audience {
 pub struct CreateRoom {
     /// The local user who makes it and owns it, such as `alice`.
     pub user: String,
-    /// Its name.
+    /// Its name; a direct room may have none.
+    #[serde(default)]
     pub name: String,
     /// Its topic.
     pub topic: Option<String>,
-    /// Rocket.Chat's letter of its type: `c` (channel) by default; `p` and `d` are refused for now.
+    /// Rocket.Chat's letter of its type: `c` (channel) by default, `p` (private group) or `d` (direct room).
     #[serde(rename = "type")]
     pub room_type: Option<String>,
+    /// Whom a direct room is with, at most 16: `bob`, `@bob:chat.example.org` or `@bob:12D3KooW...`.
+    #[serde(default)]
+    pub with: Vec<String>,
+}
+
+/// Rooms that users of this server are invited to.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct InvitationList {
+    /// Ascending by room.
+    pub invitations: Vec<InvitationView>,
+}
+
+/// A room that users of this server are invited to. Joining the room accepts.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct InvitationView {
+    /// The room's id.
+    pub room: String,
+    /// Rocket.Chat's letter of its type.
+    #[serde(rename = "type")]
+    pub room_type: String,
+    /// Its name.
+    pub name: Option<String>,
+    /// Who is invited.
+    pub users: Vec<InvitedUser>,
+    /// Joined users.
+    pub members: u64,
+    /// Servers of the room, by id; at most 64.
+    pub servers: Vec<String>,
+    /// When this server heard of it, in milliseconds since 1970; 0 for a room that it is in.
+    pub heard_ms: u64,
+    /// Whether a join was written and waits for a server of the room.
+    pub joining: bool,
+}
+
+/// A local user who is invited.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct InvitedUser {
+    /// The user, such as `bob`.
+    pub user: String,
+    /// Who invited.
+    pub by: Option<String>,
+}
+
+/// Declines an invitation.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct DeclineInvitation {
+    /// The local user who declines.
+    pub user: String,
 }
 
 /// Joins a room.

@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::room::RoomCommand;
-use super::{Engine, serve, sync};
+use super::{Engine, invitations, serve, sync};
 use crate::network::{Count, Event as NetworkEvent, GossipToken};
 
 /// Two heartbeats of gossip, after which a peer that follows a room is part of its mesh.
@@ -32,7 +32,10 @@ pub(super) async fn run(engine: Engine, mut events: mpsc::Receiver<NetworkEvent>
                 let _ = engine.network.exclude(vec![(peer, excluded)]).await;
                 if !excluded {
                     let own = engine.clone();
-                    engine.background(async move { sync::compare(&own, peer, own.followed()).await });
+                    engine.background(async move {
+                        invitations::greet(&own, peer).await;
+                        sync::compare(&own, peer, own.followed()).await;
+                    });
                 }
             }
             NetworkEvent::PeerFollows { peer, room } => {
@@ -113,12 +116,29 @@ fn take_gossip(engine: &Engine, peer: PeerId, room: RoomId, bytes: &[u8], token:
     }
 }
 
+/// Which events are worth the work of verifying.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wanted {
+    /// Those that are not here yet.
+    New,
+    All,
+}
+
 /// Decodes and verifies events of one room, on every core where that pays. Returns those that are sound and new, in order,
 /// and how many were refused.
 pub(crate) async fn open_all(engine: &Engine, room: RoomId, events: Vec<WireEvent>) -> (Vec<Event>, usize) {
+    split(engine, room, events, Wanted::New).await
+}
+
+/// As [`open_all`], and returns what is here already too.
+pub(super) async fn verify_all(engine: &Engine, room: RoomId, events: Vec<WireEvent>) -> (Vec<Event>, usize) {
+    split(engine, room, events, Wanted::All).await
+}
+
+async fn split(engine: &Engine, room: RoomId, events: Vec<WireEvent>, wanted: Wanted) -> (Vec<Event>, usize) {
     let threads = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
     if events.len() < WORTH_SPLITTING || threads == 1 || !engine.store().sync_blocks() {
-        return open(engine, room, &events);
+        return open(engine, room, &events, wanted);
     }
     let share = events.len().div_ceil(threads);
     let events: Arc<[WireEvent]> = events.into();
@@ -128,7 +148,7 @@ pub(crate) async fn open_all(engine: &Engine, room: RoomId, events: Vec<WireEven
             let events = Arc::clone(&events);
             tokio::task::spawn_blocking(move || {
                 let range = (part * share).min(events.len())..((part + 1) * share).min(events.len());
-                open(&engine, room, &events[range])
+                open(&engine, room, &events[range], wanted)
             })
         })
         .collect();
@@ -152,13 +172,16 @@ fn brings_body(engine: &Engine, event: &UnverifiedEvent) -> bool {
     here.is_some_and(|here| here.event.header().body.is_some() && here.event.body_block().is_none())
 }
 
-fn open(engine: &Engine, room: RoomId, events: &[WireEvent]) -> (Vec<Event>, usize) {
+fn open(engine: &Engine, room: RoomId, events: &[WireEvent], wanted: Wanted) -> (Vec<Event>, usize) {
     let mut refused = 0;
     let mut sound = Vec::with_capacity(events.len());
     for event in events {
         match event.decode() {
             Ok(event) if event.room() != room => refused += 1,
-            Ok(event) if engine.store().contains(&event.id()).unwrap_or(false) && !brings_body(engine, &event) => {}
+            Ok(event)
+                if wanted == Wanted::New
+                    && engine.store().contains(&event.id()).unwrap_or(false)
+                    && !brings_body(engine, &event) => {}
             Ok(event) => match event.verify() {
                 Ok(event) => sound.push(event),
                 Err(_) => refused += 1,

@@ -105,8 +105,22 @@ impl PolicyBook {
 
     /// Whether this server may exchange events with the peer.
     pub(crate) fn may_federate(&self, peer: &PeerId) -> bool {
+        self.allows(peer, |policy| policy.federate)
+    }
+
+    /// Whether the peer may invite users of this server.
+    pub(crate) fn may_invite(&self, peer: &PeerId) -> bool {
+        self.allows(peer, |policy| policy.invite)
+    }
+
+    /// Whether users of the peer may begin direct rooms with users of this server.
+    pub(crate) fn may_open_direct(&self, peer: &PeerId) -> bool {
+        self.allows(peer, |policy| policy.direct)
+    }
+
+    fn allows(&self, peer: &PeerId, about: impl Fn(&Policy) -> Audience) -> bool {
         let policy = self.0.policy.read().unwrap_or_else(PoisonError::into_inner);
-        match policy.0.federate {
+        match about(&policy.0) {
             Audience::Open => true,
             Audience::Listed => policy.1.contains(peer),
             Audience::Known => {

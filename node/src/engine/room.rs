@@ -1,17 +1,17 @@
 //! One room's task: everything that changes the room goes through it, in bursts that share one batch and one flush.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
-use std::sync::{Arc, PoisonError};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use libp2p::gossipsub::MessageAcceptance;
 use libp2p::identity::PeerId;
+use rocketmesh_protocol::access::readable_at;
 use rocketmesh_protocol::authority::{Refusal, RoomState};
 use rocketmesh_protocol::event::{
-    AuthorError, Content, Draft, Event, Lane, OrderKey, RoomType, RoomVersion, UnverifiedEvent, author,
+    AuthorError, Content, Draft, Event, Lane, OrderKey, RoomVersion, UnverifiedEvent, author,
 };
-use rocketmesh_protocol::have::HaveVector;
 use rocketmesh_protocol::id::{EventId, RoomId};
 use rocketmesh_protocol::identity::Origin;
 use rocketmesh_protocol::limits::MERGE_ABOVE;
@@ -28,9 +28,9 @@ mod erasure;
 
 use super::graph::{Graph, Recent};
 use super::held::Held;
-use super::{Engine, add, sync};
+use super::{Engine, add, direct, sync};
 use crate::clock::random_16;
-use crate::network::{Count, GossipToken};
+use crate::network::{Count, GossipToken, peer_id};
 use erasure::Bodies;
 
 /// Commands that may wait for a room. Users wait for room in it; gossip does not, and is repaired by sync.
@@ -47,6 +47,8 @@ const SNAPSHOT_EVERY: usize = 256;
 const MERGE_DELAY: Duration = Duration::from_secs(5);
 /// Events that are read at a time where verdicts are reconsidered, and where a state graph is read.
 const REVIEWED: usize = 1024;
+/// How many member servers of a room without gossip to stay connected to, if there are as many.
+const KEPT_CONNECTIONS: usize = 32;
 
 /// Why an event was not written. Nothing changed.
 #[derive(Debug, thiserror::Error)]
@@ -55,9 +57,6 @@ pub enum PostError {
     /// The room's rules do not allow it.
     #[error(transparent)]
     Refused(#[from] Refusal),
-    /// The node cannot carry rooms of this type yet.
-    #[error("rooms of type `{}` are not supported yet; create a channel", .0.letter())]
-    Unsupported(RoomType),
     /// It breaks a limit.
     #[error(transparent)]
     Author(#[from] AuthorError),
@@ -105,6 +104,8 @@ pub(super) enum RoomCommand {
     Participate(Participation),
     /// The state at the tips, and how many events wait.
     State { done: oneshot::Sender<Option<(Arc<RoomState>, usize)>> },
+    /// Which of these events a server may read that was in the room once.
+    Readable { server: Origin, events: Vec<Event>, done: oneshot::Sender<Vec<Event>> },
     /// What events wait for.
     Wanted { done: oneshot::Sender<Vec<EventId>> },
     /// Drop the bodies of these events, which are older than this node keeps bodies of the room.
@@ -154,6 +155,13 @@ impl RoomHandle {
         answer.await.map_err(|_| PostError::Closed)
     }
 
+    /// Those of these events that a server may read which was in the room once.
+    pub(super) async fn readable(&self, server: Origin, events: Vec<Event>) -> Result<Vec<Event>, PostError> {
+        let (done, answer) = oneshot::channel();
+        self.send(RoomCommand::Readable { server, events, done }).await?;
+        answer.await.map_err(|_| PostError::Closed)
+    }
+
     pub(super) async fn state(&self) -> Result<Option<(Arc<RoomState>, usize)>, PostError> {
         let (done, answer) = oneshot::channel();
         self.send(RoomCommand::State { done }).await?;
@@ -182,6 +190,18 @@ struct Owed {
     participation: bool,
 }
 
+/// What a burst brought, for those who are not told by gossip.
+#[derive(Default)]
+struct News {
+    positions: BTreeMap<EventId, LogPosition>,
+    /// Whether the state may be another one.
+    state: bool,
+    /// The servers whose users something was said about.
+    about: BTreeSet<Origin>,
+    /// Whether anything came from another server.
+    received: bool,
+}
+
 struct RoomTask {
     engine: Engine,
     room: RoomId,
@@ -207,6 +227,8 @@ struct RoomTask {
     lost: bool,
     /// How many state events the resolver had when a snapshot was last taken or read.
     snapshot_at: usize,
+    /// The state that others were last told of.
+    told_state: Option<RoomState>,
 }
 
 async fn run(engine: Engine, room: RoomId, mut commands: mpsc::Receiver<RoomCommand>, handle: RoomHandle) {
@@ -264,6 +286,7 @@ impl RoomTask {
                 held.insert(event, waiting.missing, None);
             }
         }
+        let told_state = resolver.current().cloned();
         Ok(RoomTask {
             engine,
             room,
@@ -283,6 +306,7 @@ impl RoomTask {
             merging: false,
             lost: false,
             snapshot_at,
+            told_state,
         })
     }
 
@@ -322,6 +346,17 @@ impl RoomTask {
             RoomCommand::State { done } => {
                 let state = self.resolver.current().cloned().map(Arc::new);
                 let _ = done.send(state.map(|state| (state, self.held.len())));
+            }
+            RoomCommand::Readable { server, events, done } => {
+                let mut readable = Vec::new();
+                for event in events {
+                    self.reach(&event)?;
+                    let before = self.resolver.state_for(&event);
+                    if before.is_some_and(|before| readable_at(&before, event.header().lane, server)) {
+                        readable.push(event);
+                    }
+                }
+                let _ = done.send(readable);
             }
             RoomCommand::Wanted { done } => {
                 let _ = done.send(self.held.wanted());
@@ -439,10 +474,7 @@ impl RoomTask {
             return Ok(());
         }
         let Some((cut, state)) = self.resolver.snapshot() else { return Ok(()) };
-        let mut have = HaveVector::new();
-        for (origin, lane, held) in self.outline.have().lanes().filter(|(_, lane, _)| *lane == Lane::State) {
-            have.set_lane(origin, lane, held.clone());
-        }
+        let have = self.outline.have().lane_only(Lane::State);
         let snapshot = Snapshot { cut, have, pieces: state.to_pieces() };
         self.engine.store.put_snapshot(&self.room, &snapshot)?;
         self.snapshot_at = self.resolver.len();
@@ -568,9 +600,10 @@ impl RoomTask {
                 Ok(event)
             }
             Receipt::Rejected(refusal) => Err(refusal.into()),
-            Receipt::Dropped(Misplaced::Outsider) => Err(match event.sender() {
-                Some(user) => Refusal::NotAMember(user),
-                None => Refusal::NoMember(event.header().origin),
+            Receipt::Dropped(Misplaced::Outsider) => Err(match (self.resolver.judge(&event), event.sender()) {
+                (Some(Err(refusal)), _) => refusal,
+                (_, Some(user)) => Refusal::NotAMember(user),
+                (_, None) => Refusal::NoMember(event.header().origin),
             }
             .into()),
             other => {
@@ -587,13 +620,13 @@ impl RoomTask {
             Err(error) => Err(Arc::new(error)),
         };
         match written {
-            Ok(positions) => self.pay(owed, &positions).await,
+            Ok(news) => self.pay(owed, news).await,
             Err(error) => self.fail(owed, &error),
         }
     }
 
-    /// Puts the burst on disk and returns the positions of its events.
-    async fn write(&mut self, owed: &Owed) -> Result<BTreeMap<EventId, LogPosition>, Arc<StoreError>> {
+    /// Puts the burst on disk.
+    async fn write(&mut self, owed: &Owed) -> Result<News, Arc<StoreError>> {
         let fresh = std::mem::take(&mut self.fresh);
         self.fresh_bytes = 0;
         let bodies = std::mem::take(&mut self.bodies);
@@ -603,7 +636,7 @@ impl RoomTask {
         }
         let held = !owed.hold.is_empty() || !owed.release.is_empty();
         if fresh.is_empty() && !held && bodies.is_empty() && !owed.participation {
-            return Ok(BTreeMap::new());
+            return Ok(News::default());
         }
         let mut undecided = std::mem::take(&mut self.undecided);
         let events: Vec<StoredEvent> = fresh.iter().filter_map(|id| undecided.remove(id)).collect();
@@ -631,18 +664,24 @@ impl RoomTask {
             tracing::warn!(room = %self.room, %error, "a snapshot of the state was not written");
         }
         if events.is_empty() && stripped.is_empty() {
-            return Ok(BTreeMap::new());
+            return Ok(News::default());
         }
         self.engine.committer.sync().await?;
         add(&self.engine.counters.flushes, 1);
         self.engine.mark_durable(last);
         let first = last + 1 - (events.len() + changed.len() + stripped.len()) as u64;
-        Ok(fresh.into_iter().zip(first..).collect())
+        Ok(News {
+            positions: fresh.into_iter().zip(first..).collect(),
+            state: events.iter().any(|stored| stored.event.header().lane == Lane::State),
+            about: direct::servers_about(events.iter().map(|stored| &stored.event)),
+            received: events.iter().any(|stored| owed.publish.iter().all(|own| own.id() != stored.event.id())),
+        })
     }
 
-    async fn pay(&mut self, owed: Owed, positions: &BTreeMap<EventId, LogPosition>) {
+    async fn pay(&mut self, owed: Owed, news: News) {
+        let positions = &news.positions;
         if !positions.is_empty() {
-            self.engine.note_digest(&self.room);
+            self.engine.followed.note_change(&self.room, self.resolver.current().filter(|_| news.state));
         }
         for (done, ingested) in owed.ingested {
             let _ = done.send(Ok(ingested));
@@ -655,9 +694,17 @@ impl RoomTask {
             }
         }
         let mut unheard = false;
-        for event in owed.publish {
-            // The network's end is the node's; nothing is lost, since the event is on disk.
-            unheard |= !self.engine.network.publish(&event).await.unwrap_or(true);
+        if self.engine.followed.gossips(&self.room) {
+            for event in &owed.publish {
+                // The network's end is the node's; nothing is lost, since the event is on disk.
+                unheard |= !self.engine.network.publish(event).await.unwrap_or(true);
+            }
+        } else {
+            self.tell_members(&owed.publish, &news).await;
+        }
+        if news.state {
+            let own_word = owed.publish.iter().any(|event| event.header().lane == Lane::State);
+            self.tell_others(&news.about, own_word);
         }
         for (token, acceptance) in owed.tokens {
             let _ = self.engine.network.validated(token, acceptance).await;
@@ -669,6 +716,41 @@ impl RoomTask {
         if let Some(peer) = owed.repair_from.filter(|_| !self.repairing && self.held.len() > 0) {
             self.repairing = true;
             sync::repair(self.engine.clone(), self.handle.clone(), self.room, peer);
+        }
+    }
+
+    /// Brings what is not gossiped to the member servers.
+    async fn tell_members(&mut self, own: &[Event], news: &News) {
+        let Some(state) = self.resolver.current() else { return };
+        if !own.is_empty() {
+            direct::hand_over(&self.engine, self.room, state, own).await;
+        }
+        if news.state {
+            let others = state.servers().into_iter().filter(|origin| *origin != self.engine.origin);
+            let company = others.take(KEPT_CONNECTIONS).map(|origin| peer_id(&origin)).collect();
+            let _ = self.engine.network.keep(self.room, company).await;
+        }
+        if news.received {
+            direct::pass_on(&self.engine, self.room);
+        }
+    }
+
+    /// Tells the servers that a change of the state concerns and that do not hear of it as members.
+    fn tell_others(&mut self, about: &BTreeSet<Origin>, own_word: bool) {
+        let Some(after) = self.resolver.current().cloned() else { return };
+        let before = self.told_state.replace(after.clone());
+        if self.participation != Participation::Joined {
+            return;
+        }
+        direct::mind_audience(&self.engine, self.room, before.as_ref(), &after, about);
+        let own = self.engine.origin;
+        let gone = before.is_some_and(|before| before.has_member(own)) && !after.has_member(own);
+        if gone && !own_word && !self.engine.followed.gossips(&self.room) {
+            // Nobody answers questions about it any more; and what is here stays.
+            let (engine, room) = (self.engine.clone(), self.room);
+            self.engine.background(async move {
+                let _ = engine.stop_following(room).await;
+            });
         }
     }
 
@@ -827,14 +909,6 @@ impl Engine {
     /// Forgets a room's task, so that the next use starts it anew.
     pub(super) fn forget_room(&self, room: &RoomId) {
         super::lock(&self.rooms).remove(room);
-    }
-
-    /// The room's digest has to be computed again.
-    fn note_digest(&self, room: &RoomId) {
-        let mut followed = self.followed.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(digest) = followed.get_mut(room) {
-            *digest = None;
-        }
     }
 
     pub(super) fn store(&self) -> &EventStore {

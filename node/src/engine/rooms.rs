@@ -1,7 +1,7 @@
 //! Making, joining and leaving rooms.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use libp2p::identity::PeerId;
@@ -11,10 +11,13 @@ use rocketmesh_protocol::event::{Body, Content, Draft, Membership, Placement, Ro
 use rocketmesh_protocol::have::Sections;
 use rocketmesh_protocol::id::{EventId, RoomId};
 use rocketmesh_protocol::identity::{Localpart, UserId};
-use rocketmesh_storage::{Participation, StoreError};
+use rocketmesh_protocol::preview::Preview;
+use rocketmesh_protocol::wire::Refused;
+use rocketmesh_storage::Participation;
 use tokio::time::Instant;
 
 use super::Engine;
+use super::invitations;
 use super::room::{Authored, PostError, RoomCommand, Written};
 use super::sync::{self, PullError};
 use crate::clock::random_16;
@@ -23,6 +26,12 @@ use crate::clock::random_16;
 const NEXT_HOLDER: Duration = Duration::from_secs(5);
 /// How long after a server did not hand over a room it is asked again.
 const ASK_AGAIN: Duration = Duration::from_secs(2);
+/// How long after a first server said that this one is not admitted others are still asked.
+const REFUSALS: Duration = Duration::from_secs(3);
+
+/// How often, and at what pauses, a room is handed over whose last local user has left, before that is left to the rounds.
+const HAND_OVER_TRIES: usize = 20;
+const HAND_OVER_PAUSE: Duration = Duration::from_millis(300);
 
 /// How long the first word in a room waits for somebody who knows what this server has said before, and how often it looks.
 const OWN_CHAIN_WAIT: Duration = Duration::from_secs(3);
@@ -55,48 +64,33 @@ pub enum JoinError {
         /// Events of the room that are here.
         events: u64,
     },
+    /// The room is a channel, and does not admit this server.
+    #[error(
+        "the room does not admit this server, says {0}: it is entered by invitation, or for listed servers only; ask one of its owners"
+    )]
+    NotAdmitted(PeerId),
+    /// The join of somebody who was invited is written, and no server of the room has taken it yet.
+    #[error(
+        "the join is written and waits for a server of the room to be reached ({waited_s} s so far); it goes on by itself"
+    )]
+    Waiting {
+        /// How long was waited.
+        waited_s: u64,
+    },
     /// The join itself was not allowed or not written.
     #[error(transparent)]
     Post(#[from] PostError),
 }
 
-/// Refuses types of rooms that this node would not keep from others' eyes yet: what is in them must not be gossiped.
-fn supported(room_type: RoomType) -> Result<(), PostError> {
-    if room_type == RoomType::Channel { Ok(()) } else { Err(PostError::Unsupported(room_type)) }
+/// What looking for a room came to.
+enum Obtained {
+    /// All that one server has of it is here.
+    Whole,
+    /// A server showed the room's state graph, in which a user of this server is invited.
+    Invitation { preview: Box<Preview>, holder: PeerId },
 }
 
 impl Engine {
-    /// Follows what the store says this node takes part in.
-    pub(super) async fn follow_stored_rooms(&self) -> Result<(), StoreError> {
-        for (room, participation) in self.store().rooms()? {
-            if participation == Participation::Joined {
-                self.follow(room).await;
-            }
-        }
-        Ok(())
-    }
-
-    async fn follow(&self, room: RoomId) {
-        self.followed.write().unwrap_or_else(PoisonError::into_inner).insert(room, None);
-        // Fails only while the node shuts down.
-        let _ = self.network.follow(room).await;
-    }
-
-    async fn unfollow(&self, room: RoomId) {
-        self.followed.write().unwrap_or_else(PoisonError::into_inner).remove(&room);
-        let _ = self.network.unfollow(room).await;
-    }
-
-    /// Whether this node takes part in the room.
-    pub(crate) fn follows(&self, room: &RoomId) -> bool {
-        self.followed.read().unwrap_or_else(PoisonError::into_inner).contains_key(room)
-    }
-
-    /// The rooms that this node takes part in.
-    pub(crate) fn followed(&self) -> Vec<RoomId> {
-        self.followed.read().unwrap_or_else(PoisonError::into_inner).keys().copied().collect()
-    }
-
     /// A local user of this server.
     pub(crate) fn local(&self, localpart: Localpart) -> UserId {
         UserId { origin: self.origin, localpart }
@@ -115,25 +109,25 @@ impl Engine {
         }
     }
 
-    /// Makes a room, owned by `user`.
+    /// Makes a room, owned by `user`. A direct room is `with` others, who are invited by it.
     pub(crate) async fn create_room(
         &self,
         user: Localpart,
         room_type: RoomType,
+        with: Vec<UserId>,
         name: &str,
         topic: Option<&str>,
     ) -> Result<Written, PostError> {
-        supported(room_type)?;
         let mut fields = Map::new().with("name", name);
         if let Some(topic) = topic {
             fields.insert("topic", topic);
         }
-        let draft = self.draft(Some(user), &Content::Create { room_type, with: Vec::new() }, Some(fields));
+        let draft = self.draft(Some(user), &Content::Create { room_type, with }, Some(fields));
         let event = author(&self.key, Placement::first(), draft)?;
         // Asking the rules first keeps a refused room out of the store.
         RoomState::created(&event)?;
         let room = self.room(event.room());
-        self.follow(event.room()).await;
+        self.follow(event.room(), Some(room_type)).await;
         room.send(RoomCommand::Participate(Participation::Joined)).await?;
         room.author(Authored::Create(event)).await
     }
@@ -205,17 +199,25 @@ impl Engine {
         self.store().contains(&EventId::from(*room)).map_err(|error| PostError::Store(Arc::new(error)))
     }
 
-    /// Joins a room: fetches it from any server that has it, then writes the join.
+    /// Joins a room: fetches it from any server that has it, then writes the join. Of a room that the user is only invited to,
+    /// the state graph is read first, the join is written on that, and the rest is fetched as a member.
     pub(crate) async fn join(&self, room: RoomId, user: Localpart, wait: Duration) -> Result<Written, JoinError> {
+        let deadline = Instant::now() + wait;
+        if let Some(accepting) = self.accepting(&room)? {
+            return self.finish_accepting(room, accepting, wait, deadline).await;
+        }
         if self.follows(&room) {
             self.find_own_chain(room).await?;
-        } else {
-            self.obtain(room, wait).await?;
+        } else if let Obtained::Invitation { preview, holder } = self.obtain(room, wait).await? {
+            let accepting = self.accept(room, user, *preview, holder).await?;
+            return self.finish_accepting(room, accepting, wait, deadline).await;
         }
-        supported(self.state(room).await?.0.room_type())?;
+        let room_type = self.state(room).await?.0.room_type();
         let task = self.room(room);
         task.send(RoomCommand::Participate(Participation::Joined)).await?;
-        self.follow(room).await;
+        if !self.follows(&room) {
+            self.follow(room, Some(room_type)).await;
+        }
         let change = Content::Member { user: self.local(user.clone()), change: Membership::Join, seen: Vec::new() };
         let draft = self.draft(Some(user), &change, None);
         let joined = task.author(Authored::Draft(draft)).await;
@@ -223,26 +225,48 @@ impl Engine {
             self.stop_following(room).await?;
         }
         let written = joined?;
+        self.forget_invitation(room).await?;
         // Gossip has no mesh for the room yet; a comparison tells everybody who is connected.
         sync::spread(self.clone(), room);
         sync::meet(self.clone(), room);
         Ok(written)
     }
 
-    /// Leaves a room, and stops following it once no local user is left in it.
+    /// Leaves a room, and stops following it once no local user is left in it and another server knows.
     pub(crate) async fn leave(&self, room: RoomId, user: Localpart) -> Result<Written, PostError> {
         let change = Content::Member { user: self.local(user.clone()), change: Membership::Leave, seen: Vec::new() };
         let draft = self.draft(Some(user), &change, None);
         let written = self.post(room, draft).await?;
-        if !self.has_local_member(room).await {
-            // What the mesh for the room may not have carried is handed over before the door closes.
-            sync::spread_now(self, room).await;
+        let (state, _) = self.state(room).await?;
+        if state.servers().is_empty() {
             self.stop_following(room).await?;
+        } else if !state.has_member(self.origin) {
+            let own = self.clone();
+            self.background(async move {
+                for _ in 0..HAND_OVER_TRIES {
+                    // What the mesh for the room may not have carried is handed over before the door closes.
+                    sync::spread_now(&own, room).await;
+                    if !own.follows(&room) {
+                        return;
+                    }
+                    tokio::time::sleep(HAND_OVER_PAUSE).await;
+                }
+            });
         }
         Ok(written)
     }
 
-    async fn stop_following(&self, room: RoomId) -> Result<(), PostError> {
+    /// A peer holds of a room what this node holds. Of a room without a local user nothing else is waited for: its last word is
+    /// known to others.
+    pub(super) async fn mind_equal(&self, room: RoomId, peer: PeerId) {
+        let Ok(state) = self.followed_state(&room).await else { return };
+        let theirs = crate::network::origin(&peer).is_some_and(|origin| state.has_member(origin));
+        if theirs && !state.has_member(self.origin) {
+            let _ = self.stop_following(room).await;
+        }
+    }
+
+    pub(super) async fn stop_following(&self, room: RoomId) -> Result<(), PostError> {
         self.unfollow(room).await;
         self.room(room).send(RoomCommand::Participate(Participation::Left)).await
     }
@@ -251,19 +275,27 @@ impl Engine {
         self.state(room).await.is_ok_and(|(state, _)| state.has_member(self.origin))
     }
 
-    /// Fetches a room from one server. Returns whether the room is here, whole as far as that server has it, and whether the
-    /// server brought anything; one that stalls keeps what it brought, and the next one goes on from there.
-    async fn obtain_from(&self, room: RoomId, peer: PeerId) -> Result<(bool, bool), JoinError> {
+    /// Fetches a room from one server. Returns what that came to, and whether the server brought anything; one that stalls keeps
+    /// what it brought, and the next one goes on from there.
+    async fn obtain_from(&self, room: RoomId, peer: PeerId) -> Result<(Option<Obtained>, bool), JoinError> {
         let before = self.held_events(&room)?;
-        let whole = match tokio::time::timeout(NEXT_HOLDER, sync::pull(self, room, peer, Sections::ALL)).await {
-            Ok(Ok(())) => self.holds(&room)?,
+        let obtained = match tokio::time::timeout(NEXT_HOLDER, sync::pull(self, room, peer, Sections::ALL)).await {
+            Ok(Ok(())) => self.holds(&room)?.then_some(Obtained::Whole),
             Ok(Err(PullError::Post(error))) => return Err(error.into()),
+            Ok(Err(PullError::Refused(Refused::NotAdmitted))) => return Err(JoinError::NotAdmitted(peer)),
+            Ok(Err(PullError::Refused(Refused::Invited))) => match invitations::preview(self, room, peer).await {
+                Ok(preview) => Some(Obtained::Invitation { preview: Box::new(preview), holder: peer }),
+                Err(error) => {
+                    tracing::debug!(%room, %peer, %error, "a server did not show what it invites to");
+                    None
+                }
+            },
             outcome => {
                 tracing::debug!(%room, %peer, ?outcome, "a server did not hand over the room");
-                false
+                None
             }
         };
-        Ok((whole, self.held_events(&room)? > before))
+        Ok((obtained, self.held_events(&room)? > before))
     }
 
     fn held_events(&self, room: &RoomId) -> Result<u64, PostError> {
@@ -272,14 +304,16 @@ impl Engine {
     }
 
     /// Fetches a room: asks every connected server, and whoever the DHT names, until one hands it over.
-    async fn obtain(&self, room: RoomId, wait: Duration) -> Result<(), JoinError> {
+    async fn obtain(&self, room: RoomId, wait: Duration) -> Result<Obtained, JoinError> {
         let deadline = Instant::now() + wait;
+        let refusals_until = Instant::now() + REFUSALS;
         let closed = |_| PostError::Closed;
         // Whoever is connected is asked first; the DHT takes seconds.
         let mut providers: Option<tokio::sync::mpsc::Receiver<PeerId>> = None;
         // By peer: from when on it may be asked again. A holder may be busy, or start anew, while somebody joins.
         let mut asked: BTreeMap<PeerId, Instant> = BTreeMap::new();
         let mut named = 0;
+        let mut refused = None;
         loop {
             let now = Instant::now();
             let mut candidates: Vec<PeerId> = self.network.ready().await.map_err(closed)?;
@@ -287,9 +321,16 @@ impl Engine {
                 .retain(|peer| asked.get(peer).is_none_or(|again| *again <= now) && self.policy.may_federate(peer));
             let mut brought = false;
             for peer in candidates {
-                let (whole, some) = self.obtain_from(room, peer).await?;
-                if whole {
-                    return Ok(());
+                let (obtained, some) = match self.obtain_from(room, peer).await {
+                    // One server may lie; what others say is heard too.
+                    Err(JoinError::NotAdmitted(_)) => {
+                        refused = Some(peer);
+                        (None, false)
+                    }
+                    outcome => outcome?,
+                };
+                if let Some(obtained) = obtained {
+                    return Ok(obtained);
                 }
                 // Whoever brings something goes on once the others had their turn.
                 asked.insert(peer, Instant::now() + if some { Duration::ZERO } else { ASK_AGAIN });
@@ -302,6 +343,9 @@ impl Engine {
             let events = self.held_events(&room)?;
             if now >= deadline && events > 0 {
                 return Err(JoinError::Unfinished { waited_s: wait.as_secs(), events });
+            }
+            if let Some(peer) = refused.filter(|_| now >= deadline || now >= refusals_until) {
+                return Err(JoinError::NotAdmitted(peer));
             }
             if now >= deadline {
                 return Err(JoinError::NotFound { waited_s: wait.as_secs(), asked: asked.len(), named });

@@ -2,10 +2,11 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
-use std::sync::PoisonError;
 use std::time::Duration;
 
-use rocketmesh_protocol::event::OrderKey;
+use libp2p::identity::PeerId;
+use rocketmesh_protocol::access::Access;
+use rocketmesh_protocol::event::{Event, Lane, OrderKey};
 use rocketmesh_protocol::have::HaveVector;
 use rocketmesh_protocol::id::{EventId, RoomId};
 use rocketmesh_protocol::limits::{MAX_EVENTS_PER_RESPONSE, RESPONSE_EVENT_BUDGET};
@@ -14,13 +15,16 @@ use rocketmesh_protocol::wire::{Refused, Request, Response, WireEvent};
 use rocketmesh_storage::{Participation, StoreError, StoredEvent};
 use tokio::time::Instant;
 
-use super::{Engine, add, sync};
-use crate::network::IncomingRequest;
+use super::{Engine, add, direct, sync};
+use crate::network::{IncomingRequest, origin};
 
 /// How many links of a chain are read at a time.
 const PAGE: usize = 256;
 /// How long after an answer the asking side is asked for what is missing here.
 const ASK_BACK: Duration = Duration::from_millis(500);
+/// The most events that are looked at for a server that is not in the room any longer. Where it is more than it lacks of its
+/// time in the room, another member server may still have the rest.
+const MOST_PAST: usize = 16_384;
 /// The most ancestors that a fetch by id brings along; a larger gap is pulled instead.
 const MAX_ANCESTORS: usize = 1024;
 
@@ -33,7 +37,7 @@ pub(super) async fn serve(engine: Engine, incoming: IncomingRequest) {
     } else if !engine.policy.may_request(&peer, Instant::now()) {
         Response::Refused(Refused::TooMany)
     } else {
-        answer(&engine, &incoming.request).unwrap_or_else(|error| {
+        answer(&engine, peer, &incoming.request).await.unwrap_or_else(|error| {
             add(&engine.counters.store_errors, 1);
             tracing::warn!(%error, "a request cannot be answered");
             Response::Refused(Refused::Other)
@@ -45,8 +49,9 @@ pub(super) async fn serve(engine: Engine, incoming: IncomingRequest) {
         response => response,
     };
     add(&engine.counters.served, 1);
-    if let Request::Pull { room, sections, have } = &incoming.request
+    if let Request::Pull { room, sections, have, state_only: false } = &incoming.request
         && matches!(response, Response::Events { .. })
+        && engine.access(room, &peer).await == Access::Everything
     {
         // Whoever asks may have what is missing here.
         let store = engine.store();
@@ -62,32 +67,106 @@ pub(super) async fn serve(engine: Engine, incoming: IncomingRequest) {
     let _ = engine.network.respond(incoming, &response).await;
 }
 
-fn answer(engine: &Engine, request: &Request) -> Result<Response, StoreError> {
+async fn answer(engine: &Engine, peer: PeerId, request: &Request) -> Result<Response, StoreError> {
     match request {
         Request::Compare { digests } => {
             let differs =
                 |(room, theirs): (&RoomId, &[u8; 32])| engine.digest(room).filter(|ours| ours != theirs).map(|_| *room);
-            Ok(Response::Differing { rooms: digests.iter().filter_map(differs).collect() })
+            let mut rooms = Vec::new();
+            for room in digests.iter().filter_map(differs) {
+                // A server that was removed and has not heard of it is told that there is something to come for.
+                if engine.followed.gossips(&room) || engine.access(&room, &peer).await > Access::None {
+                    rooms.push(room);
+                }
+            }
+            Ok(Response::Differing { rooms })
         }
-        Request::Sections { room } => match followed_have(engine, room)? {
-            Some(ours) => Ok(Response::Sections { digests: Box::new(ours.section_digests()) }),
-            None => Ok(Response::Refused(Refused::UnknownRoom)),
-        },
-        Request::Pull { room, sections, have } => {
+        Request::Sections { room } => {
+            let access = match entitled(engine, peer, room, false).await {
+                Ok(access) => access,
+                Err(refused) => return Ok(Response::Refused(refused)),
+            };
+            // Digests of what is there now would tell a server that was removed when something is said.
+            match followed_have(engine, room)?.filter(|_| access == Access::Everything) {
+                Some(ours) => Ok(Response::Sections { digests: Box::new(ours.section_digests()) }),
+                None => Ok(Response::Refused(Refused::UnknownRoom)),
+            }
+        }
+        Request::Pull { room, sections, state_only, have } => {
+            let past = match entitled(engine, peer, room, *state_only).await {
+                Ok(access) => access == Access::Past,
+                Err(refused) => return Ok(Response::Refused(refused)),
+            };
             let Some(ours) = followed_have(engine, room)? else { return Ok(Response::Refused(Refused::UnknownRoom)) };
-            let (ours, have) = (ours.within(*sections), &have.within(*sections));
+            let (mut ours, have) = (ours.within(*sections), &have.within(*sections));
+            if *state_only {
+                ours = ours.lane_only(Lane::State);
+            }
             let ranges = lacking(have, &ours, |id| engine.store().contains(id).unwrap_or(false));
-            let (events, more) = Merge::new(engine, *room, have, ranges)?.take()?;
+            let merge = Merge::new(engine, *room, have, ranges)?;
+            if past {
+                let events = readable(engine, *room, peer, merge.all(MOST_PAST)?).await;
+                return Ok(Response::Events { events, have: HaveVector::new(), more: false });
+            }
+            let (events, more) = merge.take()?;
             Ok(Response::Events { events, have: ours, more })
         }
         Request::Fetch { room, ids, have } => {
+            let past = match entitled(engine, peer, room, false).await {
+                Ok(access) => access == Access::Past,
+                Err(refused) => return Ok(Response::Refused(refused)),
+            };
             if followed_have(engine, room)?.is_none() {
                 return Ok(Response::Refused(Refused::UnknownRoom));
             }
-            let (events, more) = with_ancestors(engine, *room, ids, have)?;
+            let (found, mut more) = with_ancestors(engine, *room, ids, have)?;
+            let events = match past {
+                true => readable(engine, *room, peer, found).await,
+                false => {
+                    let (events, cut) = within_budget(found.iter().map(|stored| WireEvent::of(&stored.event)));
+                    more |= cut;
+                    events
+                }
+            };
             Ok(Response::Events { events, have: HaveVector::new(), more })
         }
+        Request::Tell { room, events } => Ok(direct::take(engine, peer, *room, events.clone()).await),
     }
+}
+
+/// What the peer may read of the room, where that is what it asks for.
+async fn entitled(engine: &Engine, peer: PeerId, room: &RoomId, state_only: bool) -> Result<Access, Refused> {
+    match engine.access(room, &peer).await {
+        Access::Everything => Ok(Access::Everything),
+        Access::State if state_only => Ok(Access::State),
+        Access::State => Err(Refused::Invited),
+        Access::Past => Ok(Access::Past),
+        Access::None if engine.followed.gossips(room) => Err(Refused::NotAdmitted),
+        // Not even that there is such a room.
+        Access::None => Err(Refused::UnknownRoom),
+    }
+}
+
+/// Of these events those that a server may read which was in the room once, as many as an answer takes.
+async fn readable(engine: &Engine, room: RoomId, peer: PeerId, events: Vec<StoredEvent>) -> Vec<WireEvent> {
+    let Some(server) = origin(&peer) else { return Vec::new() };
+    let events: Vec<Event> = events.into_iter().map(|stored| stored.event).collect();
+    let readable = engine.room(room).readable(server, events).await.unwrap_or_default();
+    within_budget(readable.iter().map(WireEvent::of)).0
+}
+
+/// Events until an answer is full, and whether that left any out.
+fn within_budget(events: impl Iterator<Item = WireEvent>) -> (Vec<WireEvent>, bool) {
+    let mut taken = Vec::new();
+    let mut bytes = 0;
+    for event in events {
+        bytes += event.len();
+        if (bytes > RESPONSE_EVENT_BUDGET || taken.len() == MAX_EVENTS_PER_RESPONSE) && !taken.is_empty() {
+            return (taken, true);
+        }
+        taken.push(event);
+    }
+    (taken, false)
 }
 
 fn followed_have(engine: &Engine, room: &RoomId) -> Result<Option<HaveVector>, StoreError> {
@@ -164,21 +243,41 @@ impl<'a> Merge<'a> {
         }
     }
 
+    /// The next event in the room's order.
+    fn next(&mut self) -> Result<Option<StoredEvent>, StoreError> {
+        while let Some(Reverse((order, at))) = self.next.pop() {
+            self.advance(at)?;
+            if let Some(stored) = self.loaded.remove(&order.id) {
+                return Ok(Some(stored));
+            }
+        }
+        Ok(None)
+    }
+
     /// Takes events until the budget is spent, and tells whether any are left.
     fn take(mut self) -> Result<(Vec<WireEvent>, bool), StoreError> {
         let mut events = Vec::new();
         let mut bytes = 0;
-        while let Some(Reverse((order, at))) = self.next.pop() {
-            let Some(stored) = self.loaded.remove(&order.id) else { continue };
+        while let Some(stored) = self.next()? {
             let event = WireEvent::of(&stored.event);
             bytes += event.len();
             if (bytes > RESPONSE_EVENT_BUDGET || events.len() == MAX_EVENTS_PER_RESPONSE) && !events.is_empty() {
                 return Ok((events, true));
             }
             events.push(event);
-            self.advance(at)?;
         }
         Ok((events, false))
+    }
+
+    /// All events, up to a number of them.
+    fn all(mut self, most: usize) -> Result<Vec<StoredEvent>, StoreError> {
+        let mut events = Vec::new();
+        while events.len() < most
+            && let Some(stored) = self.next()?
+        {
+            events.push(stored);
+        }
+        Ok(events)
     }
 }
 
@@ -188,7 +287,7 @@ fn with_ancestors(
     room: RoomId,
     ids: &[EventId],
     theirs: &HaveVector,
-) -> Result<(Vec<WireEvent>, bool), StoreError> {
+) -> Result<(Vec<StoredEvent>, bool), StoreError> {
     let store = engine.store();
     let has = |stored: &StoredEvent| {
         let header = stored.event.header();
@@ -212,36 +311,9 @@ fn with_ancestors(
         queue.extend(stored.event.header().references().filter(|id| seen.insert(**id)).map(|id| (*id, false)));
         found.insert(stored.event.order(), stored);
     }
-    let mut events = Vec::new();
-    let mut bytes = 0;
-    for stored in found.into_values() {
-        let event = WireEvent::of(&stored.event);
-        bytes += event.len();
-        if (bytes > RESPONSE_EVENT_BUDGET || events.len() == MAX_EVENTS_PER_RESPONSE) && !events.is_empty() {
-            more = true;
-            break;
-        }
-        events.push(event);
-    }
-    Ok((events, more))
+    Ok((found.into_values().collect(), more))
 }
 
 fn missing(id: &EventId) -> StoreError {
     StoreError::Damaged(format!("event {id} is in an index and not in the store"))
-}
-
-impl Engine {
-    /// The digest of a room that this node follows.
-    pub(crate) fn digest(&self, room: &RoomId) -> Option<[u8; 32]> {
-        let known = *self.followed.read().unwrap_or_else(PoisonError::into_inner).get(room)?;
-        if known.is_some() {
-            return known;
-        }
-        let digest = self.store().room(room).ok().flatten()?.outline.have().digest();
-        // An event that was written meanwhile makes this stale; the task that wrote it resets it after the write.
-        if let Some(cached) = self.followed.write().unwrap_or_else(PoisonError::into_inner).get_mut(room) {
-            *cached = Some(digest);
-        }
-        Some(digest)
-    }
 }

@@ -16,7 +16,7 @@ use rocketmesh_protocol::wire::{Refused, Request, Response, WireEvent};
 use tokio::time::Instant;
 
 use super::room::{PostError, RoomCommand, RoomHandle};
-use super::{Engine, add, intake, lock};
+use super::{Engine, add, direct, intake, lock};
 use crate::network::{Count, RequestError, peer_id};
 
 /// Rooms for which company is looked for at a time, and how many rooms are looked at for it.
@@ -127,7 +127,9 @@ async fn lonely_among(engine: &Engine, room: RoomId, ready: &[PeerId]) -> bool {
         .filter(|peer| !engine.bootstrap.contains(peer))
         .collect();
     let connected = ready.iter().filter(|peer| others.contains(peer)).count();
-    connected < others.len().min(engine.tuning.company / 2)
+    // Without gossip nobody passes events on: as many as may be are to be handed them.
+    let enough = if engine.followed.gossips(&room) { engine.tuning.company / 2 } else { engine.tuning.company };
+    connected < others.len().min(enough)
 }
 
 /// Looks for a room's servers in the DHT and connects to them.
@@ -150,18 +152,27 @@ pub(super) async fn compare(engine: &Engine, peer: PeerId, rooms: Vec<RoomId>) {
     if !engine.policy.may_federate(&peer) {
         return;
     }
+    let (rooms, invited) = engine.shared_with(&peer, rooms).await;
+    for room in invited {
+        direct::notify(engine, room, peer);
+    }
     for rooms in rooms.chunks(MAX_ROOMS_PER_REQUEST) {
         let digests: BTreeMap<_, _> = rooms.iter().filter_map(|room| Some((*room, engine.digest(room)?))).collect();
         if digests.is_empty() {
             continue;
         }
         match engine.network.request(peer, &Request::Compare { digests: digests.clone() }).await {
-            Ok(Response::Differing { rooms }) => {
-                for room in rooms.into_iter().filter(|room| digests.contains_key(room)) {
-                    reconcile(engine.clone(), room, peer);
+            Ok(Response::Differing { rooms: differing }) => {
+                let differing: BTreeSet<RoomId> =
+                    differing.into_iter().filter(|room| digests.contains_key(room)).collect();
+                for room in &differing {
+                    reconcile(engine.clone(), *room, peer);
                 }
                 for room in digests.into_keys() {
                     fetch_bodies(engine, room, peer).await;
+                    if !differing.contains(&room) {
+                        engine.mind_equal(room, peer).await;
+                    }
                 }
             }
             outcome => {
@@ -182,9 +193,9 @@ pub(super) async fn spread_now(engine: &Engine, room: RoomId) {
     let Ok((state, _)) = engine.state(room).await else { return };
     let servers: Vec<PeerId> = state.servers().iter().map(peer_id).collect();
     let Ok(ready) = engine.network.ready().await else { return };
-    for peer in ready.into_iter().filter(|peer| servers.contains(peer)) {
-        compare(engine, peer, vec![room]).await;
-    }
+    let compared =
+        ready.into_iter().filter(|peer| servers.contains(peer)).map(|peer| compare(engine, peer, vec![room]));
+    futures::future::join_all(compared).await;
 }
 
 /// Finds out, in the background, in which sections of the have-vector a room differs, and pulls what is missing here. The
@@ -253,7 +264,8 @@ pub(super) async fn pull(engine: &Engine, room: RoomId, peer: PeerId, sections: 
     let mut fruitless = 0;
     loop {
         let have = have(engine, room)?.within(sections);
-        let (events, theirs, more) = ask(engine, peer, &Request::Pull { room, sections, have }).await?;
+        let (events, theirs, more) =
+            ask(engine, peer, &Request::Pull { room, sections, state_only: false, have }).await?;
         let received = events.len();
         let new = deliver(engine, room, peer, events).await?;
         add(&engine.counters.pulled, new);
@@ -329,7 +341,7 @@ async fn fetch(engine: &Engine, room: RoomId, peer: PeerId, ids: Vec<EventId>) -
     deliver(engine, room, peer, events).await
 }
 
-async fn ask(
+pub(super) async fn ask(
     engine: &Engine,
     peer: PeerId,
     request: &Request,

@@ -77,7 +77,7 @@ async fn compare(engine: &Engine, room: RoomId, peer: PeerId) -> Result<Compared
         tracing::debug!(%room, %peer, %error, "what a server has was not fetched whole");
     }
     let ours = held(engine, &room)?.map(|(have, _)| have.within(differing)).unwrap_or_default();
-    let request = Request::Pull { room, sections: differing, have: ours.clone() };
+    let request = Request::Pull { room, sections: differing, state_only: false, have: ours.clone() };
     Ok(match engine.network.request(peer, &request).await {
         Ok(Response::Events { have: theirs, .. }) => {
             Compared::Differs { missing_here: ahead(&theirs, &ours), missing_there: ahead(&ours, &theirs) }

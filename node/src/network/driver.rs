@@ -84,6 +84,8 @@ pub(super) struct Driver {
     /// Peers that have not introduced themselves yet, and until when they may take their time.
     pub(super) unintroduced: BTreeMap<PeerId, Instant>,
     pub(super) topics: HashMap<TopicHash, RoomId>,
+    /// Peers that rooms without gossip need.
+    pub(super) kept: BTreeMap<RoomId, Vec<PeerId>>,
     pub(super) hellos: HashMap<OutboundRequestId, PeerId>,
     pub(super) requests: HashMap<OutboundRequestId, oneshot::Sender<Result<Vec<u8>, String>>>,
     pub(super) connects: HashMap<ConnectionId, oneshot::Sender<Result<PeerId, String>>>,
@@ -133,6 +135,7 @@ pub(crate) async fn spawn(parts: NetworkParts) -> Result<(NetworkHandle, mpsc::R
         hello,
         unintroduced: BTreeMap::new(),
         topics: HashMap::new(),
+        kept: BTreeMap::new(),
         hellos: HashMap::new(),
         requests: HashMap::new(),
         connects: HashMap::new(),
@@ -199,7 +202,11 @@ impl Driver {
 
     fn on_command(&mut self, command: Command) {
         match command {
-            Command::Follow(room) => self.follow(room),
+            Command::Follow { room, gossiped: true } => self.follow(room),
+            Command::Follow { room, gossiped: false } => self.provide(room),
+            Command::Keep { room, peers } => {
+                self.kept.insert(room, peers);
+            }
             Command::Unfollow(room) => self.unfollow(room),
             Command::Publish { room, frame, reached } => {
                 let topic = IdentTopic::new(wire::topic(&room));
@@ -289,17 +296,22 @@ impl Driver {
         match self.swarm.behaviour_mut().gossip.subscribe(&topic) {
             Ok(true) => {
                 self.topics.insert(topic.hash(), room);
-                self.to_provide.push_back(room);
-                self.provide_more();
+                self.provide(room);
             }
             Ok(false) => {}
             Err(error) => tracing::warn!(%room, %error, "a room's gossip cannot be followed; sync will carry it"),
         }
     }
 
+    fn provide(&mut self, room: RoomId) {
+        self.to_provide.push_back(room);
+        self.provide_more();
+    }
+
     fn unfollow(&mut self, room: RoomId) {
         let topic = IdentTopic::new(wire::topic(&room));
         self.topics.remove(&topic.hash());
+        self.kept.remove(&room);
         self.to_provide.retain(|waiting| *waiting != room);
         let behaviour = self.swarm.behaviour_mut();
         behaviour.gossip.unsubscribe(&topic);

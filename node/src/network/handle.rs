@@ -74,7 +74,8 @@ pub(crate) enum Count {
 
 #[derive(Debug)]
 pub(super) enum Command {
-    Follow(RoomId),
+    Follow { room: RoomId, gossiped: bool },
+    Keep { room: RoomId, peers: Vec<PeerId> },
     Unfollow(RoomId),
     Publish { room: RoomId, frame: Vec<u8>, reached: oneshot::Sender<bool> },
     Validated { token: GossipToken, acceptance: MessageAcceptance },
@@ -132,9 +133,14 @@ impl NetworkHandle {
         waiting.await.map_err(|_| NetworkClosed)
     }
 
-    /// Receives a room's gossip and advertises the room in the DHT.
-    pub(crate) async fn follow(&self, room: RoomId) -> Result<(), NetworkClosed> {
-        self.send(Command::Follow(room)).await
+    /// Advertises a room in the DHT and, unless it is one that is not gossiped, receives its gossip.
+    pub(crate) async fn follow(&self, room: RoomId, gossiped: bool) -> Result<(), NetworkClosed> {
+        self.send(Command::Follow { room, gossiped }).await
+    }
+
+    /// Stays connected to these peers for the sake of a room that is not gossiped, in place of those named before.
+    pub(crate) async fn keep(&self, room: RoomId, peers: Vec<PeerId>) -> Result<(), NetworkClosed> {
+        self.send(Command::Keep { room, peers }).await
     }
 
     /// The opposite of [`NetworkHandle::follow`].

@@ -272,6 +272,11 @@ impl RoomState {
         }
     }
 
+    /// The event that made the user's membership what it is.
+    pub fn membership_event(&self, user: &UserId) -> Option<EventId> {
+        self.setter(&Entry::user(Slot::Member, user))
+    }
+
     /// Whether the user is joined.
     pub fn is_joined(&self, user: &UserId) -> bool {
         self.membership(user) == Some(Membership::Join)

@@ -31,6 +31,8 @@ pub enum Request {
         room: RoomId,
         /// Only what is in these sections of the have-vector.
         sections: Sections,
+        /// Only the state graph, which is all that a server may read to whose user there is an invitation.
+        state_only: bool,
         /// What the asking side holds in these sections.
         have: HaveVector,
     },
@@ -88,6 +90,8 @@ pub enum Refused {
     UnknownRoom,
     /// The room is a channel that does not admit the asking server.
     NotAdmitted,
+    /// A user of the asking server is invited: it may read the state graph, and nothing else yet.
+    Invited,
     /// Asked too often; try later.
     TooMany,
     /// The answering side's policy excludes the asking server.
@@ -99,9 +103,10 @@ pub enum Refused {
 }
 
 impl Refused {
-    const WORDS: [(Refused, &'static str); 6] = [
+    const WORDS: [(Refused, &'static str); 7] = [
         (Refused::UnknownRoom, "unknown-room"),
         (Refused::NotAdmitted, "not-admitted"),
+        (Refused::Invited, "invited"),
         (Refused::TooMany, "too-many"),
         (Refused::Policy, "policy"),
         (Refused::NotIntroduced, "not-introduced"),
@@ -175,8 +180,11 @@ impl Request {
                 Map::new().with("ask", "compare").with("digests", Value::List(digests.iter().map(pair).collect()))
             }
             Request::Sections { room } => Map::new().with("ask", "sections").with("room", hash(room.hash())),
-            Request::Pull { room, sections, have } => {
-                let map = Map::new().with("ask", "pull").with("room", hash(room.hash()));
+            Request::Pull { room, sections, state_only, have } => {
+                let mut map = Map::new().with("ask", "pull").with("room", hash(room.hash()));
+                if *state_only {
+                    map.insert("state", true);
+                }
                 let map = map.with("have", have.to_value());
                 match *sections {
                     Sections::ALL => map,
@@ -220,7 +228,12 @@ impl Request {
                     None => Sections::ALL,
                     Some(bits) => read_sections(bits).ok_or(shape("request", "sections are no eight bytes, or all"))?,
                 };
-                Ok(Request::Pull { room: room()?, sections, have: have()? })
+                let state_only = match map.get("state") {
+                    None => false,
+                    // There is one way to say that everything is wanted: no word about it.
+                    Some(word) => word.as_bool().filter(|only| *only).ok_or(shape("request", "state is not `true`"))?,
+                };
+                Ok(Request::Pull { room: room()?, sections, state_only, have: have()? })
             }
             Some("fetch") => {
                 Ok(Request::Fetch { room: room()?, ids: read_ids(map, "ids", MAX_IDS_PER_REQUEST)?, have: have()? })

@@ -19,8 +19,8 @@ const YOUNG: Duration = Duration::from_secs(20);
 impl Driver {
     /// Closes connections above what may be spare, the youngest first: what has lasted is likelier to last.
     ///
-    /// Needed are, for each room, as many of its servers as it wants for company, those in its gossip mesh before others; and
-    /// whoever the administrator named or connected to.
+    /// Needed are, for each room, as many of its servers as it wants for company, those in its gossip mesh before others; for
+    /// each room without gossip those that the engine names; and whoever the administrator named or connected to.
     pub(super) fn prune_spare(&mut self, now: Instant) {
         let tuning = self.config.tuning;
         let connected = self.peers.iter().filter(|(_, known)| !known.connections.is_empty());
@@ -53,7 +53,8 @@ impl Driver {
                 of_room.entry(topic).or_default().push(*peer);
             }
         }
-        let mut needed = BTreeSet::new();
+        let kept = self.kept.values().flatten().filter(|peer| ages.contains_key(*peer));
+        let mut needed: BTreeSet<PeerId> = kept.copied().collect();
         for (topic, mut peers) in of_room {
             let mesh: BTreeSet<&PeerId> = gossip.mesh_peers(topic).collect();
             peers.sort_by_key(|peer| (!mesh.contains(peer), ages.get(peer).copied(), *peer));

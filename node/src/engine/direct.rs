@@ -1,0 +1,207 @@
+//! What is not for everybody goes straight to the servers that it is for: events of private groups and direct rooms, and the
+//! word that there is something for a server in a room.
+//!
+//! A server that says something hands it to every member server that it is connected to. Whoever gets it compares the room
+//! with the others a moment later, so that it also reaches those that its author is not connected to. Whatever neither
+//! brings, the comparison on every new connection and once a minute does.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Mutex;
+use std::time::Duration;
+
+use libp2p::identity::PeerId;
+use rocketmesh_protocol::authority::RoomState;
+use rocketmesh_protocol::event::{Content, Event, Lane, Membership};
+use rocketmesh_protocol::have::Sections;
+use rocketmesh_protocol::id::RoomId;
+use rocketmesh_protocol::identity::Origin;
+use rocketmesh_protocol::limits::{MAX_EVENTS_PER_TELL, TELL_EVENT_BUDGET};
+use rocketmesh_protocol::wire::{Refused, Request, Response, WireEvent};
+use tokio::time::Instant;
+
+use super::room::PostError;
+use super::{Engine, intake, invitations, lock, sync};
+use crate::network::{Count, origin, peer_id};
+
+/// Events that may wait for one peer in one room. What is more is left to the comparison.
+const WAITING: usize = 1024;
+/// How long after news of a room the others in it are asked whether they have it too.
+const PASS_ON: Duration = Duration::from_secs(1);
+/// Peers and rooms of which is remembered that the peer knows there is something for it.
+const MOST_NOTICED: usize = 16_384;
+
+/// What is on its way.
+#[derive(Debug, Default)]
+pub(super) struct Outbox {
+    /// Events that wait until the peer has answered those before. An entry stands for a task that sends them.
+    queues: Mutex<BTreeMap<(PeerId, RoomId), VecDeque<WireEvent>>>,
+    /// Rooms that are about to be compared with everybody in them.
+    passing_on: Mutex<BTreeSet<RoomId>>,
+    /// Who has heard that there is something for it in a room.
+    noticed: Mutex<BTreeSet<(PeerId, RoomId)>>,
+}
+
+/// Hands events of a room that is not gossiped to every member server that is connected.
+pub(super) async fn hand_over(engine: &Engine, room: RoomId, state: &RoomState, events: &[Event]) {
+    let Ok(ready) = engine.network.ready().await else { return };
+    let events: Vec<WireEvent> = events.iter().map(WireEvent::of).collect();
+    for peer in ready.into_iter().filter(|peer| origin(peer).is_some_and(|origin| state.has_member(origin))) {
+        tell(engine, room, peer, &events);
+    }
+}
+
+/// Hands events to one peer, after those that are on their way to it already.
+pub(super) fn tell(engine: &Engine, room: RoomId, peer: PeerId, events: &[WireEvent]) {
+    let mut queues = lock(&engine.outbox.queues);
+    if let Some(queue) = queues.get_mut(&(peer, room)) {
+        let space = WAITING.saturating_sub(queue.len());
+        queue.extend(events.iter().take(space).cloned());
+        return;
+    }
+    queues.insert((peer, room), events.iter().take(WAITING).cloned().collect());
+    drop(queues);
+    let own = engine.clone();
+    engine.background(async move {
+        while let Some(events) = next_part(&own, room, peer) {
+            match own.network.request(peer, &Request::Tell { room, events }).await {
+                Ok(Response::Differing { .. }) => {}
+                outcome => {
+                    tracing::debug!(%room, %peer, ?outcome, "a peer did not take events");
+                    lock(&own.outbox.queues).remove(&(peer, room));
+                    return pass_on(&own, room);
+                }
+            }
+        }
+    });
+}
+
+/// What goes into the next request; none, and no queue any more, where nothing is left.
+fn next_part(engine: &Engine, room: RoomId, peer: PeerId) -> Option<Vec<WireEvent>> {
+    let mut queues = lock(&engine.outbox.queues);
+    let queue = queues.get_mut(&(peer, room))?;
+    let mut bytes = 0;
+    let mut part = Vec::new();
+    while let Some(event) = queue.front() {
+        bytes += event.len();
+        if part.len() == MAX_EVENTS_PER_TELL || bytes > TELL_EVENT_BUDGET && !part.is_empty() {
+            break;
+        }
+        part.extend(queue.pop_front());
+    }
+    if part.is_empty() {
+        queues.remove(&(peer, room));
+        return None;
+    }
+    Some(part)
+}
+
+/// Compares a room with everybody in it, a moment from now. However often this is called meanwhile, it is done once.
+pub(super) fn pass_on(engine: &Engine, room: RoomId) {
+    if !lock(&engine.outbox.passing_on).insert(room) {
+        return;
+    }
+    let own = engine.clone();
+    engine.background(async move {
+        tokio::time::sleep(PASS_ON).await;
+        lock(&own.outbox.passing_on).remove(&room);
+        sync::spread_now(&own, room).await;
+    });
+}
+
+/// Sees to it that those hear of a change of the room's state whom it concerns and who do not hear of it by gossip or as
+/// members: of these servers the ones with somebody invited, and the ones whose last member is gone.
+pub(super) fn mind_audience(
+    engine: &Engine,
+    room: RoomId,
+    before: Option<&RoomState>,
+    after: &RoomState,
+    servers: &BTreeSet<Origin>,
+) {
+    for origin in servers.iter().filter(|origin| **origin != engine.origin) {
+        let was_member = before.is_some_and(|before| before.has_member(*origin));
+        if was_member && !after.has_member(*origin) || invites_anew(before, after, *origin) {
+            let peer = peer_id(origin);
+            lock(&engine.outbox.noticed).remove(&(peer, room));
+            notify(engine, room, peer);
+        }
+    }
+}
+
+/// The servers whose users a burst of events says something about.
+pub(super) fn servers_about<'a>(events: impl Iterator<Item = &'a Event>) -> BTreeSet<Origin> {
+    let mut servers = BTreeSet::new();
+    for event in events.filter(|event| event.header().lane == Lane::State) {
+        match event.content() {
+            Ok(Content::Member { user, .. }) => {
+                servers.insert(user.origin);
+            }
+            Ok(Content::Create { with, .. }) => servers.extend(with.iter().map(|user| user.origin)),
+            _ => {}
+        }
+    }
+    servers
+}
+
+/// Whether a user of a server without members in the room is invited now who was not before.
+fn invites_anew(before: Option<&RoomState>, after: &RoomState, origin: Origin) -> bool {
+    let invited = |state: &RoomState| state.memberships_of(origin).filter(|now| *now == Membership::Invite).count();
+    !after.has_member(origin) && invited(after) > before.map_or(0, invited)
+}
+
+/// Tells a peer that there is something for it in a room, unless it has heard. One that is not connected hears of it on the
+/// next connection.
+pub(super) fn notify(engine: &Engine, room: RoomId, peer: PeerId) {
+    if lock(&engine.outbox.noticed).contains(&(peer, room)) {
+        return;
+    }
+    let own = engine.clone();
+    engine.background(async move {
+        match own.network.request(peer, &Request::Tell { room, events: Vec::new() }).await {
+            // It lists the room as one that it is to come to already, or knows what there is to know.
+            Ok(Response::Differing { rooms }) if rooms.is_empty() => note(&own, peer, room),
+            Ok(Response::Refused(Refused::Policy)) => note(&own, peer, room),
+            outcome => tracing::debug!(%room, %peer, ?outcome, "a peer did not hear of what is for it"),
+        }
+    });
+}
+
+fn note(engine: &Engine, peer: PeerId, room: RoomId) {
+    let mut noticed = lock(&engine.outbox.noticed);
+    if noticed.len() >= MOST_NOTICED {
+        // Whoever is told once more answers as it did.
+        noticed.clear();
+    }
+    noticed.insert((peer, room));
+}
+
+/// Answers a peer that hands over events, or says that there is something for this server.
+pub(super) async fn take(engine: &Engine, peer: PeerId, room: RoomId, events: Vec<WireEvent>) -> Response {
+    if !engine.follows(&room) {
+        return invitations::take_notice(engine, peer, room).await;
+    }
+    if events.is_empty() {
+        sync::spawn_pull(engine.clone(), room, peer, Sections::ALL);
+        return Response::Differing { rooms: Vec::new() };
+    }
+    let now = Instant::now();
+    if !events.iter().all(|_| engine.policy.may_bring_event(&peer, now)) {
+        return Response::Refused(Refused::TooMany);
+    }
+    let ids: Vec<_> = events.iter().filter_map(|event| event.decode().ok().map(|event| event.id())).collect();
+    let _ = engine.network.count(peer, Count::Events(events.len() as u64)).await;
+    let (events, refused) = intake::open_all(engine, room, events).await;
+    if refused > 0 {
+        let _ = engine.network.count(peer, Count::EventsRefused(refused as u64)).await;
+    }
+    match engine.room(room).ingest(events, Some(peer)).await {
+        Ok(_) => {
+            let here = ids.iter().all(|id| engine.store().contains(id).unwrap_or(false));
+            Response::Differing { rooms: if here { Vec::new() } else { vec![room] } }
+        }
+        Err(PostError::Store(error)) => {
+            tracing::debug!(%room, %peer, %error, "events that a peer handed over were not written");
+            Response::Refused(Refused::Other)
+        }
+        Err(_) => Response::Refused(Refused::Other),
+    }
+}
