@@ -124,7 +124,7 @@ async fn after_the_last_local_user_has_left_the_room_is_no_longer_followed() {
     let _: serde_json::Value = b.post(&format!("/v1/rooms/{room}/leave"), leave("bob")).await;
     assert!(b.room(&room).await.summary.joined);
     let _: serde_json::Value = b.post(&format!("/v1/rooms/{room}/leave"), leave("betty")).await;
-    assert!(!b.room(&room).await.summary.joined);
+    eventually("the room is let go once the other server knows", || async { !b.room(&room).await.summary.joined }).await;
     eventually("the creator sees nobody but herself", || async { a.room(&room).await.summary.members == 1 }).await;
     a.say(&room, "alice", "alone").await;
     assert_eq!(
@@ -134,6 +134,23 @@ async fn after_the_last_local_user_has_left_the_room_is_no_longer_followed() {
     b.join(&room, "bob").await;
     converged(&[&a, &b], &room).await;
     assert_eq!(b.texts(&room).await, ["alone"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leave_that_nobody_heard_is_brought_to_the_room_later() {
+    let a = TestNode::start("a.example.org", &[]).await;
+    let b = TestNode::start("b.example.org", &[a.address().await]).await;
+    b.introduced(&a).await;
+    let room = a.create("alice", "general").await.summary.id;
+    b.join(&room, "bob").await;
+    converged(&[&a, &b], &room).await;
+    let kept = b.stop().await;
+    let b = TestNode::start_in(kept.path(), "b.example.org", &[]).await;
+    let _: serde_json::Value = b.post(&format!("/v1/rooms/{room}/leave"), json!({"user": "bob"})).await;
+    assert!(b.room(&room).await.summary.joined, "nobody else knows of it yet");
+    a.connect(&b).await;
+    eventually("the creator sees nobody but herself", || async { a.room(&room).await.summary.members == 1 }).await;
+    eventually("the room is let go", || async { !b.room(&room).await.summary.joined }).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
