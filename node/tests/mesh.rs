@@ -124,7 +124,8 @@ async fn after_the_last_local_user_has_left_the_room_is_no_longer_followed() {
     let _: serde_json::Value = b.post(&format!("/v1/rooms/{room}/leave"), leave("bob")).await;
     assert!(b.room(&room).await.summary.joined);
     let _: serde_json::Value = b.post(&format!("/v1/rooms/{room}/leave"), leave("betty")).await;
-    eventually("the room is let go once the other server knows", || async { !b.room(&room).await.summary.joined }).await;
+    eventually("the room is let go once the other server knows", || async { !b.room(&room).await.summary.joined })
+        .await;
     eventually("the creator sees nobody but herself", || async { a.room(&room).await.summary.members == 1 }).await;
     a.say(&room, "alice", "alone").await;
     assert_eq!(

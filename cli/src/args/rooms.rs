@@ -55,7 +55,7 @@ pub(crate) enum RoomsCommand {
     Invitations,
     /// Decline an invitation
     Decline {
-        /// The room, by its id
+        /// The room
         room: String,
         /// The local user who declines
         #[arg(long)]

@@ -13,6 +13,7 @@ use crate::client::Client;
 use crate::cmd::{Context, car, proof, room_id, send};
 use crate::failure::Failure;
 use crate::output::{Fields, table};
+use crate::resolve::{self, Candidate};
 use crate::text::{count, excerpt, short_id};
 
 /// How much longer than the node looks for a room this program waits for its answer.
@@ -44,6 +45,7 @@ pub(super) async fn run(context: &Context, args: RoomsArgs) -> Result<(), Failur
         }
         RoomsCommand::Invitations => output.show(&client.get(&["invitations"]).await?, invitations),
         RoomsCommand::Decline { room, user } => {
+            let room = invited_room(&client, &room).await?;
             let answer = client.post(&["invitations", &room, "decline"], &DeclineInvitation { user }).await?;
             output.show(&answer, invitations)
         }
@@ -135,15 +137,29 @@ fn set(kind: &str, user: String) -> PostEvent {
     PostEvent { kind: Some(kind.to_owned()), user, ..PostEvent::default() }
 }
 
-/// A room that this node may not know yet: only its id in full can name it then.
+/// A room that this node may not know yet: its id in full can name it then, or an invitation.
 async fn room_to_join(client: &Client, text: &str) -> Result<String, Failure> {
     match room_id(client, text).await {
-        Err(Failure::NotFound { code, .. }) => Err(Failure::NotFound {
-            code,
-            message: format!("no room known here is called `{text}`; give the id in full to join another server's"),
-        }),
+        Err(Failure::NotFound { code, .. }) => match invited_room(client, text).await {
+            Err(Failure::NotFound { .. }) => Err(Failure::NotFound {
+                code,
+                message: format!("no room known here is called `{text}`; give the id in full to join another server's"),
+            }),
+            found => found,
+        },
         found => found,
     }
+}
+
+/// A room that somebody of this server is invited to.
+async fn invited_room(client: &Client, text: &str) -> Result<String, Failure> {
+    let list: InvitationList = client.get(&["invitations"]).await?;
+    let candidates: Vec<Candidate> = list
+        .invitations
+        .into_iter()
+        .map(|invitation| Candidate { id: invitation.room, name: invitation.name })
+        .collect();
+    resolve::room(text, &candidates)
 }
 
 fn list(list: RoomList) -> String {
