@@ -153,7 +153,7 @@ async fn room_to_join(client: &Client, text: &str) -> Result<String, Failure> {
 
 /// A room that somebody of this server is invited to.
 async fn invited_room(client: &Client, text: &str) -> Result<String, Failure> {
-    let list: InvitationList = client.get(&["invitations"]).await?;
+    let list: InvitationList = client.get(&["invitations"]).await?.parse()?;
     let candidates: Vec<Candidate> = list
         .invitations
         .into_iter()
