@@ -102,6 +102,8 @@ pub(crate) struct Shared {
     /// Everything up to this position survives a loss of power.
     durable: watch::Sender<LogPosition>,
     pulling: Mutex<BTreeSet<(PeerId, RoomId)>>,
+    /// By room: which peer is bringing what is missing here, and when it last brought something.
+    leading: Mutex<BTreeMap<RoomId, (PeerId, Instant)>>,
     /// The last of the missing bodies of a room that a peer was asked for.
     asked_bodies: Mutex<BTreeMap<(PeerId, RoomId), EventId>>,
     /// When the engine began.
@@ -171,6 +173,7 @@ impl Engine {
             outbox: Outbox::default(),
             invitations: Invitations::default(),
             pulling: Mutex::default(),
+            leading: Mutex::default(),
             asked_bodies: Mutex::default(),
             started: Instant::now(),
             found_own: Mutex::default(),

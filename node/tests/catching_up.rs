@@ -419,6 +419,38 @@ async fn a_server_catches_up_while_the_others_go_on_talking() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_several_servers_have_is_fetched_from_one_of_them() {
+    let a = TestNode::start("a.example.org", &[]).await;
+    let others = [
+        TestNode::start("b.example.org", &[a.address().await]).await,
+        TestNode::start("c.example.org", &[a.address().await]).await,
+    ];
+    let room = a.create("alice", "general").await.summary.id;
+    for (other, user) in others.iter().zip(["bob", "carol"]) {
+        other.join(&room, user).await;
+    }
+    let directory = TempDir::new().unwrap();
+    let away = TestNode::start_in(directory.path(), "d.example.org", &[a.address().await]).await;
+    away.join(&room, "dave").await;
+    converged(&[&a, &others[0], &others[1], &away], &room).await;
+    away.stop().await;
+    let missed = 3_000;
+    write(&a, &room, "alice", missed).await;
+    converged(&[&a, &others[0], &others[1]], &room).await;
+    let mut addresses = vec![a.address().await];
+    for other in &others {
+        addresses.push(other.address().await);
+    }
+    let back = TestNode::start_in(directory.path(), "d.example.org", &addresses).await;
+    converged(&[&a, &back], &room).await;
+    let peers: rocketmesh_node::api::types::PeerList = back.get("/v1/peers").await;
+    assert_eq!(peers.peers.iter().filter(|peer| peer.state == "introduced").count(), 3);
+    let came: u64 = peers.peers.iter().map(|peer| peer.received.events).sum();
+    // Each of the three has all of it. One of them may have begun before another one took over.
+    assert!(came < 2 * missed as u64, "{came} events came for {missed} that were missing");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn two_servers_that_never_run_at_the_same_time_hear_each_other_through_a_third() {
     let b = TestNode::start("b.example.org", &[]).await;
     let hub = [b.address().await];

@@ -36,6 +36,9 @@ const MOST_ASKED: usize = 4096;
 const FRUITLESS_ROUNDS: usize = 2;
 /// How long an event may wait for what it stands on before that is asked for.
 const OVERTAKING: Duration = Duration::from_millis(300);
+/// How long a peer that brings a room may bring nothing before another one does, and how often that is looked at.
+const NOTHING_BROUGHT: Duration = Duration::from_secs(3);
+const LEAD_GLANCE: Duration = Duration::from_millis(100);
 /// How long to wait before asking again a peer that was asked too often.
 const TOO_MANY_PAUSE: Duration = Duration::from_secs(2);
 
@@ -200,8 +203,12 @@ pub(super) async fn spread_now(engine: &Engine, room: RoomId) {
 
 /// Finds out, in the background, in which sections of the have-vector a room differs, and pulls what is missing here. The
 /// peer sees from the pull what is missing there.
+///
+/// One peer at a time for each room: several would bring the same, and events of a part of the servers alone would have to wait
+/// for the others'. Whoever comes after finds out what is left. A peer that brings nothing keeps nobody waiting for long.
 fn reconcile(engine: Engine, room: RoomId, peer: PeerId) {
     engine.clone().background(async move {
+        let _lead = Lead::take(&engine, room, peer).await;
         let Ok(ours) = have(&engine, room) else { return };
         let sections = match engine.network.request(peer, &Request::Sections { room }).await {
             Ok(Response::Sections { digests }) => Sections::differing(&ours.section_digests(), &digests),
@@ -215,7 +222,9 @@ fn reconcile(engine: Engine, room: RoomId, peer: PeerId) {
             return;
         }
         let sections = if sections.is_empty() { Sections::ALL } else { sections };
-        spawn_pull(engine, room, peer, sections);
+        if let Err(error) = pull(&engine, room, peer, sections).await {
+            tracing::debug!(%room, %peer, %error, "a pull ended early");
+        }
     });
 }
 
@@ -228,9 +237,10 @@ async fn differs_still(engine: &Engine, room: RoomId, peer: PeerId) -> bool {
     )
 }
 
-/// Pulls in the background.
+/// Pulls in the background, when the room's turn comes.
 pub(super) fn spawn_pull(engine: Engine, room: RoomId, peer: PeerId, sections: Sections) {
     engine.clone().background(async move {
+        let _lead = Lead::take(&engine, room, peer).await;
         if let Err(error) = pull(&engine, room, peer, sections).await {
             tracing::debug!(%room, %peer, %error, "a pull ended early");
         }
@@ -269,6 +279,12 @@ pub(super) async fn pull(engine: &Engine, room: RoomId, peer: PeerId, sections: 
         let received = events.len();
         let new = deliver(engine, room, peer, events).await?;
         add(&engine.counters.pulled, new);
+        if let Some((leader, brought)) = lock(&engine.leading).get_mut(&room)
+            && *leader == peer
+            && new > 0
+        {
+            *brought = Instant::now();
+        }
         if more {
             // A peer that says that there is more and sends nothing new has nothing to say.
             fruitless = if new == 0 { fruitless + 1 } else { 0 };
@@ -410,5 +426,38 @@ impl<'a> Turn<'a> {
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
         lock(&self.engine.pulling).remove(&self.key);
+    }
+}
+
+/// The lead in catching up with a room, given back when dropped.
+struct Lead<'a> {
+    engine: &'a Engine,
+    room: RoomId,
+    peer: PeerId,
+}
+
+impl<'a> Lead<'a> {
+    /// Waits until no other peer is bringing the room, or the one that should has brought nothing for a while.
+    async fn take(engine: &'a Engine, room: RoomId, peer: PeerId) -> Self {
+        loop {
+            let now = Instant::now();
+            {
+                let mut leading = lock(&engine.leading);
+                if leading.get(&room).is_none_or(|(_, brought)| now.duration_since(*brought) >= NOTHING_BROUGHT) {
+                    leading.insert(room, (peer, now));
+                    return Lead { engine, room, peer };
+                }
+            }
+            tokio::time::sleep(LEAD_GLANCE).await;
+        }
+    }
+}
+
+impl Drop for Lead<'_> {
+    fn drop(&mut self) {
+        let mut leading = lock(&self.engine.leading);
+        if leading.get(&self.room).is_some_and(|(leader, _)| *leader == self.peer) {
+            leading.remove(&self.room);
+        }
     }
 }
