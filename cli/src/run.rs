@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use rocketmesh_node::config::{self, Overrides};
 use rocketmesh_node::{Node, NodeBuilder, StartError};
+use rocketmesh_storage::StoreError;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -64,6 +65,13 @@ fn start_log(level: &str) -> Result<(), Failure> {
 
 fn failure(error: &StartError) -> Failure {
     let code = match error {
+        StartError::Store(StoreError::Damaged(_)) => {
+            let message = format!(
+                "{error}; `rocketmesh doctor` looks closer; else restore a backup, or move the store away, start the node and \
+                 join its rooms again, which loses what only this server had"
+            );
+            return Failure::failed("store_damaged", message);
+        }
         StartError::Config(_) => "bad_configuration",
         StartError::Identity(_) => "damaged_identity",
         StartError::Store(_) => "store_failed",

@@ -72,6 +72,27 @@ pub(crate) trait Backend: Send + Sync {
         None
     }
 
+    /// The end of the local log that was noted last: what is there now has to reach as far.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
+    fn noted_end(&self) -> Result<Option<u64>, StoreError> {
+        Ok(None)
+    }
+
+    /// Notes how far the local log reaches on the medium, beside the store.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
+    fn note_end(&self, _end: u64) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    /// What was found to be damaged since the store was opened; none as long as nothing was.
+    fn damage(&self) -> Option<String> {
+        None
+    }
+
     /// Bytes taken on the medium.
     fn size(&self) -> Result<u64, StoreError>;
 }

@@ -9,10 +9,10 @@
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, Write};
+use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError, RwLock};
+use std::sync::{Mutex, OnceLock, PoisonError, RwLock};
 
 use crate::backend::{Backend, Change, Entry, Scan};
 use crate::error::StoreError;
@@ -31,6 +31,8 @@ const MOST_UNSYNCED: usize = SEGMENT / 4;
 const FORMAT_FILE: &str = "FORMAT";
 const LOCK_FILE: &str = "lock";
 const SLED_DIRECTORY: &str = "sled";
+/// Says how far the local log reached once. sled takes a file that was cut off for one that is not written yet.
+const END_FILE: &str = "END";
 
 pub(crate) struct Disk {
     tree: sled::Db,
@@ -43,6 +45,10 @@ pub(crate) struct Disk {
     writing: RwLock<()>,
     unsynced: AtomicUsize,
     directory: PathBuf,
+    /// The first damage that was met.
+    damage: OnceLock<String>,
+    end: PathBuf,
+    end_file: Mutex<File>,
     /// Held for as long as the store is open.
     _lock: File,
 }
@@ -53,13 +59,12 @@ impl Disk {
         let segment = if check_format(path)? == 1 { OLD_SEGMENT } else { SEGMENT };
         let directory = path.join(SLED_DIRECTORY);
         settle(&directory)?;
-        let tree = sled::Config::new()
-            .path(&directory)
-            .cache_capacity(cache_bytes)
-            .flush_every_ms(None)
-            .segment_size(segment)
-            .open()
-            .map_err(from_sled)?;
+        let config =
+            sled::Config::new().path(&directory).cache_capacity(cache_bytes).flush_every_ms(None).segment_size(segment);
+        // sled panics on some kinds of damage instead of naming them.
+        let opened = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| config.open()));
+        let tree = opened.map_err(|_| StoreError::Damaged("sled cannot make sense of its file".to_owned()))?;
+        let tree = tree.map_err(from_sled)?;
         let file = File::open(directory.join("db"))?;
         let blobs = directory.join("blobs");
         let disk = Disk {
@@ -70,6 +75,11 @@ impl Disk {
             writing: RwLock::default(),
             unsynced: AtomicUsize::new(0),
             directory: directory.clone(),
+            damage: OnceLock::new(),
+            end_file: Mutex::new(
+                OpenOptions::new().create(true).truncate(false).write(true).open(path.join(END_FILE))?,
+            ),
+            end: path.join(END_FILE),
             _lock: lock,
         };
         File::open(directory.join("conf"))?.sync_all()?;
@@ -79,6 +89,15 @@ impl Disk {
             File::open(made)?.sync_all()?;
         }
         Ok(disk)
+    }
+
+    /// What sled says, with damage kept in mind: writing on top of it could spread it.
+    fn fault(&self, error: sled::Error) -> StoreError {
+        let error = from_sled(error);
+        if let StoreError::Damaged(what) = &error {
+            self.damage.get_or_init(|| what.clone());
+        }
+        error
     }
 
     fn sync_new_blobs(&self) -> io::Result<()> {
@@ -175,6 +194,9 @@ fn settle(directory: &Path) -> io::Result<()> {
 
 fn from_sled(error: sled::Error) -> StoreError {
     match error {
+        sled::Error::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+            StoreError::Damaged("its file is shorter than it was".to_owned())
+        }
         sled::Error::Io(error) => StoreError::Io(error),
         sled::Error::Corruption { at, .. } => StoreError::Damaged(format!("sled finds a page broken at {at:?}")),
         other => StoreError::Damaged(other.to_string()),
@@ -184,14 +206,14 @@ fn from_sled(error: sled::Error) -> StoreError {
 impl Backend for Disk {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         let _writing = self.writing.read().unwrap_or_else(PoisonError::into_inner);
-        Ok(self.tree.get(key).map_err(from_sled)?.map(|value| value.to_vec()))
+        Ok(self.tree.get(key).map_err(|error| self.fault(error))?.map(|value| value.to_vec()))
     }
 
     fn scan(&self, scan: &Scan) -> Result<Vec<Entry>, StoreError> {
         let _writing = self.writing.read().unwrap_or_else(PoisonError::into_inner);
         let range = self.tree.range((scan.from.clone(), scan.to.clone()));
         let own = |entry: sled::Result<(sled::IVec, sled::IVec)>| {
-            entry.map(|(key, value)| (key.to_vec(), value.to_vec())).map_err(from_sled)
+            entry.map(|(key, value)| (key.to_vec(), value.to_vec())).map_err(|error| self.fault(error))
         };
         if scan.descending {
             range.rev().take(scan.limit).map(own).collect()
@@ -218,13 +240,13 @@ impl Backend for Disk {
             self.unsynced.fetch_add(bytes, Ordering::Relaxed);
         }
         let _writing = self.writing.read().unwrap_or_else(PoisonError::into_inner);
-        self.tree.apply_batch(batch).map_err(from_sled)
+        self.tree.apply_batch(batch).map_err(|error| self.fault(error))
     }
 
     fn sync(&self) -> Result<(), StoreError> {
         // What is written meanwhile may be covered or not, and counts again either way.
         self.unsynced.store(0, Ordering::Relaxed);
-        self.tree.flush().map_err(from_sled)?;
+        self.tree.flush().map_err(|error| self.fault(error))?;
         self.sync_new_blobs()?;
         self.file.sync_data()?;
         Ok(())
@@ -238,6 +260,28 @@ impl Backend for Disk {
     fn free(&self) -> Option<u64> {
         let space = rustix::fs::statvfs(&self.directory).ok()?;
         Some(space.f_bavail.saturating_mul(space.f_frsize))
+    }
+
+    fn noted_end(&self) -> Result<Option<u64>, StoreError> {
+        match fs::read_to_string(&self.end) {
+            Ok(text) => {
+                Ok(text.split_once(' ').filter(|(one, two)| *one == two.trim()).and_then(|(one, _)| one.parse().ok()))
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn note_end(&self, end: u64) -> Result<(), StoreError> {
+        let mut file = self.end_file.lock().unwrap_or_else(PoisonError::into_inner);
+        file.seek(SeekFrom::Start(0))?;
+        // Always as long, and so within one sector: an overwrite that breaks off leaves two numbers that differ. Not flushed:
+        // after a loss of power an older one stands there, which is as true.
+        Ok(file.write_all(format!("{end:020} {end:020}\n").as_bytes())?)
+    }
+
+    fn damage(&self) -> Option<String> {
+        self.damage.get().cloned()
     }
 
     fn size(&self) -> Result<u64, StoreError> {

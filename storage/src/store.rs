@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use rocketmesh_protocol::event::{Event, Lane, OrderKey};
@@ -175,6 +175,8 @@ pub struct EventStore {
     /// Set once a flush failed. The system may have dropped what it could not write, so that a later success would prove
     /// nothing: only opening the store anew tells what is there.
     broken: Arc<AtomicBool>,
+    /// How far the log reached when that was last noted beside the store.
+    noted_end: Arc<AtomicU64>,
     /// Bytes of the medium that are to stay free.
     reserve: u64,
 }
@@ -247,12 +249,18 @@ impl EventStore {
             Some((key, value)) => layout::read_log(key, value)?.position + 1,
             None => 1,
         };
+        let noted = backend.noted_end()?.unwrap_or(0);
+        if noted >= next_position {
+            let end = next_position - 1;
+            return Err(StoreError::Damaged(format!("its log ended at {noted} before, and ends at {end} now")));
+        }
         let next_room = numbers.values().max().map_or(0, |number| number + 1);
         Ok(EventStore {
             backend,
             writer: Arc::new(Mutex::new(Writer { next_position, next_room })),
             numbers: Arc::new(RwLock::new(numbers)),
             broken: Arc::default(),
+            noted_end: Arc::new(AtomicU64::new(noted)),
             reserve: 0,
         })
     }
@@ -364,7 +372,14 @@ impl EventStore {
     /// until it is opened anew.
     pub fn sync(&self) -> Result<(), StoreError> {
         self.check()?;
-        self.backend.sync().inspect_err(|_| self.broken.store(true, Ordering::SeqCst))
+        let end = self.log_end();
+        self.backend.sync().inspect_err(|_| self.broken.store(true, Ordering::SeqCst))?;
+        let noted = self.noted_end.load(Ordering::Relaxed);
+        if end > noted {
+            self.backend.note_end(end)?;
+            self.noted_end.store(end, Ordering::Relaxed);
+        }
+        Ok(())
     }
 
     /// The store as one that takes no event once fewer bytes than that are free on its disk. A disk that fills up in the
@@ -386,7 +401,17 @@ impl EventStore {
     }
 
     fn check(&self) -> Result<(), StoreError> {
-        if self.broken.load(Ordering::SeqCst) { Err(StoreError::Broken) } else { Ok(()) }
+        match self.backend.damage() {
+            Some(what) => Err(StoreError::Damaged(what)),
+            None if self.broken.load(Ordering::SeqCst) => Err(StoreError::Broken),
+            None => Ok(()),
+        }
+    }
+
+    /// What was found to be damaged since the store was opened. Nothing is written any more then, and what can be read is
+    /// still there to read.
+    pub fn damage(&self) -> Option<String> {
+        self.backend.damage()
     }
 
     /// Whether [`EventStore::sync`] waits for a device, so that an asynchronous caller must move it to a thread.

@@ -94,6 +94,13 @@ impl Server {
         }
     }
 
+    /// What a command on the stopped server's directory comes to: how it exits, and its words.
+    pub fn command(&self, command: &str) -> (Option<i32>, String) {
+        let output = Command::new(BINARY).arg("--data-dir").arg(&self.directory).arg(command).output().unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8_lossy(&said).into_owned())
+    }
+
     pub fn kill(&mut self) {
         self.running = None;
     }

@@ -92,6 +92,10 @@ impl From<Arc<StoreError>> for ApiError {
         if matches!(*error, StoreError::Full { .. }) {
             return ApiError::new(StatusCode::INSUFFICIENT_STORAGE, "store_full", error.to_string());
         }
+        if matches!(*error, StoreError::Damaged(_)) {
+            let message = format!("{error}; stop the node and see what `rocketmesh doctor` says");
+            return ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "store_damaged", message);
+        }
         ApiError::new(
             StatusCode::SERVICE_UNAVAILABLE,
             "store_failed",

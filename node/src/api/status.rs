@@ -34,6 +34,15 @@ async fn examine(api: &Api) -> Result<Health, ApiError> {
             ),
         );
     }
+    if let Some(what) = api.engine.store.damage() {
+        report(
+            "store_damaged",
+            format!(
+                "the store is damaged ({what}): nothing new is accepted, and what can be read is shown; stop the node, see what \
+                 `rocketmesh doctor` says, and restore a backup or start anew: rooms come back from their other servers"
+            ),
+        );
+    }
     if let Err(error) = api.engine.store.check_space() {
         report("store_full", format!("{error}; until then nothing new is accepted, and what is here is still shown"));
     }
