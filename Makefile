@@ -22,7 +22,7 @@ run: ## Build the release binary and run a node on embedded defaults
 
 test: ## Run every test of the workspace
 	$(CARGO) test --workspace --locked
-	cd $(SIMULATOR) && $(CARGO) test --release --locked
+	cd $(SIMULATOR) && $(CARGO) test --release --workspace --locked
 
 soak: ## Run the long versions of the tests
 	ROCKETMESH_SOAK=1 $(CARGO) test --release --workspace --locked
@@ -35,8 +35,8 @@ verify: ## Check format, lints, docs and dependencies; changes nothing
 	@command -v cargo-deny >/dev/null || { echo "cargo-deny is missing: cargo install --locked cargo-deny"; exit 1; }
 	$(CARGO) deny --locked --all-features check licenses sources bans
 	cd $(SIMULATOR) && $(CARGO) fmt --all --check
-	cd $(SIMULATOR) && $(CARGO) clippy --release --all-targets --locked -- -D warnings
-	cd $(SIMULATOR) && RUSTDOCFLAGS="-D warnings" $(CARGO) doc --release --no-deps --locked --document-private-items
+	cd $(SIMULATOR) && $(CARGO) clippy --release --workspace --all-targets --locked -- -D warnings
+	cd $(SIMULATOR) && RUSTDOCFLAGS="-D warnings" $(CARGO) doc --release --workspace --no-deps --locked --document-private-items
 	cd $(SIMULATOR) && $(CARGO) deny --locked --all-features --config ../../deny.toml check licenses sources bans
 
 audit: ## Check dependencies for known vulnerabilities (needs the internet)
@@ -47,7 +47,7 @@ fix: ## Format, and mend what the lints can mend
 	$(CARGO) fmt --all
 	$(CARGO) clippy --workspace --all-targets --fix --allow-dirty --allow-staged
 	cd $(SIMULATOR) && $(CARGO) fmt --all
-	cd $(SIMULATOR) && $(CARGO) clippy --release --all-targets --fix --allow-dirty --allow-staged
+	cd $(SIMULATOR) && $(CARGO) clippy --release --workspace --all-targets --fix --allow-dirty --allow-staged
 
 demo: ## Let three servers talk in one room on this machine
 	$(CARGO) build --release --locked -p rocketmesh -p rocketmesh-simulations
