@@ -182,6 +182,7 @@ impl Engine {
             shutdown,
         }));
         engine.follow_stored_rooms().await?;
+        invitations::resume(&engine).await;
         tokio::spawn(intake::run(engine.clone(), events));
         tokio::spawn(sync::run(engine.clone()));
         tokio::spawn(sync::keep_company(engine.clone()));

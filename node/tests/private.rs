@@ -4,15 +4,19 @@
 mod support;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
+use libp2p::gossipsub;
+use libp2p::swarm::SwarmEvent;
 use rocketmesh_node::api::types::{InvitationList, InvitationView, Posted, RoomDetail};
 use rocketmesh_protocol::event::{Content, Draft, Event, Placement, RoomType, author};
 use rocketmesh_protocol::have::{HaveVector, Sections};
 use rocketmesh_protocol::id::RoomId;
 use rocketmesh_protocol::identity::{ServerKey, UserId};
-use rocketmesh_protocol::wire::{Refused, Request, Response, WireEvent};
+use rocketmesh_protocol::wire::{GossipFrame, Refused, Request, Response, WireEvent};
 use serde_json::json;
-use support::attacker::{Answer, Attacker, honest, own_room};
+use support::attacker::{Answer, Attacker, BehaviourEvent, honest, own_room};
 use support::{TestNode, converged, eventually};
 
 async fn open(name: &str, bootstrap: &[String]) -> TestNode {
@@ -92,6 +96,12 @@ async fn an_invited_user_is_asked_comes_in_and_has_everything_and_nobody_else_le
     }
     let fetch = Request::Fetch { room: id, ids: vec![id.into()], have: HaveVector::new() };
     assert_eq!(spy.ask(fetch.encode()).await, unknown);
+    // Nor does it find out by telling: the answer is that of a server which has never heard of the room.
+    let c_spy = &mut Attacker::connect(&c, 61, Some(&honest())).await;
+    for events in [Vec::new(), vec![WireEvent::of(&own_room(&spy.key).1)]] {
+        let tell = Request::Tell { room: id, events }.encode();
+        assert_eq!(spy.ask(tell.clone()).await, c_spy.ask(tell).await);
+    }
     let compare = Request::Compare { digests: BTreeMap::from([(id, [0; 32])]) };
     assert_eq!(spy.ask(compare.encode()).await, Some(Response::Differing { rooms: Vec::new() }));
     let of_c = c.refused("POST", "/v1/rooms/join", Some(json!({"room": room, "user": "carol", "wait_s": 1}))).await;
@@ -106,14 +116,27 @@ async fn events_of_a_private_room_are_not_gossiped() {
     let mut spy = Attacker::connect(&a, 62, Some(&honest())).await;
     // Once it is known that the node follows the channel, it would be known that it follows the other one too.
     spy.follow(&channel).await;
-    let topic = libp2p::gossipsub::IdentTopic::new(rocketmesh_protocol::wire::topic(&room.parse().unwrap()));
+    let topic = gossipsub::IdentTopic::new(rocketmesh_protocol::wire::topic(&room.parse().unwrap()));
     let followed = |spy: &Attacker| {
         let gossip = &spy.swarm.behaviour().gossip;
         gossip.all_peers().any(|(_, topics)| topics.contains(&&topic.hash()))
     };
     assert!(!followed(&spy));
-    a.say(&room, "alice", "psst").await;
+    // Whoever listens where the room's gossip would be hears nothing, while the channel's is heard.
+    spy.swarm.behaviour_mut().gossip.subscribe(&topic).unwrap();
     spy.ask(Request::Compare { digests: BTreeMap::new() }.encode()).await.unwrap();
+    a.say(&room, "alice", "psst").await;
+    let aloud = a.say(&channel, "alice", "aloud").await;
+    let mut heard = Vec::new();
+    spy.until(|event| {
+        let SwarmEvent::Behaviour(BehaviourEvent::Gossip(gossipsub::Event::Message { message, .. })) = event else {
+            return false;
+        };
+        heard.push((message.topic.clone(), GossipFrame::decode(&message.data).unwrap().id().to_string()));
+        heard.iter().any(|(_, event)| *event == aloud.event)
+    })
+    .await;
+    assert!(heard.iter().all(|(heard, _)| *heard != topic.hash()), "{heard:?}");
     assert!(!followed(&spy));
 }
 
@@ -254,15 +277,16 @@ async fn an_invitation_outlives_a_time_in_which_nobody_has_the_room() {
 
 /// Answers as a server does that has a room of which there is only this event. While it is closed it takes no join.
 fn holder(create: &Event, open: bool) -> Answer {
-    let events = Response::Events { events: vec![WireEvent::of(create)], have: HaveVector::new(), more: false };
-    let mut joined = false;
+    let mut room = vec![WireEvent::of(create)];
     Box::new(move |request| {
+        let events =
+            |room: &[WireEvent]| Response::Events { events: room.to_vec(), have: HaveVector::new(), more: false };
         let response = match Request::decode(request).unwrap() {
-            Request::Pull { state_only: true, .. } => events.clone(),
-            Request::Pull { .. } if joined => events.clone(),
+            Request::Pull { state_only: true, .. } => events(&room),
+            Request::Pull { .. } if room.len() > 1 => events(&room),
             Request::Pull { .. } => Response::Refused(Refused::Invited),
-            Request::Tell { .. } if open => {
-                joined = true;
+            Request::Tell { events, .. } if open => {
+                room.extend(events);
                 Response::Differing { rooms: Vec::new() }
             }
             Request::Compare { .. } => Response::Differing { rooms: Vec::new() },
@@ -294,8 +318,14 @@ async fn a_join_that_no_server_took_waits_on_disk_and_goes_on_by_itself_after_a_
     let room = create.room().to_string();
     other.answer = holder(&create, false);
     let told = other.ask(Request::Tell { room: create.room(), events: Vec::new() }.encode()).await;
+    assert_eq!(told, Some(Response::Differing { rooms: vec![create.room()] }), "it looks before it says that it knows");
+    other
+        .while_waiting(async {
+            assert_eq!(invited(&b, &room).await.users[0].user, "bob");
+        })
+        .await;
+    let told = other.ask(Request::Tell { room: create.room(), events: Vec::new() }.encode()).await;
     assert_eq!(told, Some(Response::Differing { rooms: Vec::new() }));
-    assert_eq!(invitation(&b, &room).await.unwrap().users[0].user, "bob");
     let request = json!({"room": room, "user": "bob", "wait_s": 1});
     other
         .while_waiting(async {
@@ -369,6 +399,15 @@ async fn words_of_rooms_that_do_not_exist_and_rooms_without_an_invitation_leave_
     liar.always_answer(endless.encode());
     let told = liar.ask(Request::Tell { room: create.room(), events: Vec::new() }.encode()).await;
     assert_eq!(told, Some(Response::Differing { rooms: vec![create.room()] }));
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&asked);
+    let bytes = endless.encode();
+    liar.answer = Box::new(move |_| {
+        count.fetch_add(1, Ordering::Relaxed);
+        Some(bytes.clone())
+    });
+    liar.ask(Request::Tell { room: RoomId::from_hash([8; 32]), events: Vec::new() }.encode()).await;
+    liar.while_waiting(eventually("the last one is looked at", || async { asked.load(Ordering::Relaxed) > 0 })).await;
     let list: InvitationList = b.get("/v1/invitations").await;
     assert!(list.invitations.is_empty());
     let rooms: serde_json::Value = b.get("/v1/rooms").await;

@@ -5,10 +5,11 @@
 //! | channel | any server that may join | any server that may join |
 //! | private group, direct room | servers with a member, or with somebody invited | servers with a member |
 //!
-//! A server that was in a private room, and is not any longer, may read what was said while it was: [`Access::Past`].
+//! A server that was in a room, and is not any longer, may read what was said while it was: [`Access::Past`]. One that is denied
+//! counts as not in the room, whoever of it is joined.
 
 use crate::authority::RoomState;
-use crate::event::{JoinRule, Lane, Membership, RoomType};
+use crate::event::{JoinRule, Lane, Membership, RoomType, ServerRule};
 use crate::identity::Origin;
 
 /// What a server may read of a room.
@@ -26,27 +27,29 @@ pub enum Access {
 
 /// What a server may read of a room in this state.
 pub fn access(state: &RoomState, server: Origin) -> Access {
+    let standing = standing(state, server);
+    let past = if standing.known { Access::Past } else { Access::None };
+    if state.server_rule(server) == ServerRule::Deny {
+        return past;
+    }
     if state.has_member(server) {
         return Access::Everything;
     }
-    let standing = standing(state, server);
     match state.room_type() {
-        RoomType::Channel => {
-            match state.admits(server) && (state.join_rule() != JoinRule::Invite || standing.invited) {
-                true => Access::Everything,
-                false => Access::None,
-            }
+        RoomType::Channel if state.admits(server) && (state.join_rule() != JoinRule::Invite || standing.invited) => {
+            Access::Everything
         }
         RoomType::Private | RoomType::Direct if standing.invited => Access::State,
-        RoomType::Private | RoomType::Direct if standing.known => Access::Past,
-        RoomType::Private | RoomType::Direct => Access::None,
+        _ => past,
     }
 }
 
-/// Whether a server that is not in a private room any longer may read an event of it: `before` is the state that the event
-/// itself names, so that what ended the server's time in the room is the last that it may read.
+/// Whether a server that is not in a room any longer may read an event of it: `before` is the state that the event itself names,
+/// so that what ended the server's time in the room is the last that it may read. The create event, which has no state before
+/// it, is always readable then.
 pub fn readable_at(before: &RoomState, lane: Lane, server: Origin) -> bool {
-    before.has_member(server) || lane == Lane::State && standing(before, server).invited
+    let denied = before.server_rule(server) == ServerRule::Deny;
+    !denied && (before.has_member(server) || lane == Lane::State && standing(before, server).invited)
 }
 
 /// Whether rooms of this type are gossiped. Anybody can listen to gossip, so that what is not for everybody goes from member

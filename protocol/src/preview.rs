@@ -92,6 +92,13 @@ impl Preview {
         self.outline.have()
     }
 
+    /// Every event of the graph, causes before effects.
+    pub fn events(&self) -> impl Iterator<Item = &Event> {
+        let mut events: Vec<&Event> = self.events.values().collect();
+        events.sort_by_key(|event| event.order());
+        events.into_iter()
+    }
+
     /// An event of the graph.
     pub fn event(&self, id: &EventId) -> Option<&Event> {
         self.events.get(id)

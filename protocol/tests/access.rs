@@ -103,6 +103,7 @@ fn a_channel_is_there_for_every_server_that_may_join() {
     assert_eq!(of(&room, bob), Access::None);
     room.write(alice, change(alice, bob, Membership::Invite));
     assert_eq!((of(&room, bob), of(&room, carol)), (Access::Everything, Access::None));
+    room.write(bob, join(bob));
     set(&mut room, &Content::JoinRule { rule: JoinRule::Code });
     assert_eq!(of(&room, carol), Access::Everything, "whoever has the code may join");
     set(&mut room, &Content::Switch { switch: Switch::ListedOnly, on: true });
@@ -111,6 +112,22 @@ fn a_channel_is_there_for_every_server_that_may_join() {
     assert_eq!(of(&room, carol), Access::Everything);
     set(&mut room, &Content::Server { origin: carol.key.origin(), rule: ServerRule::Deny, seen: Vec::new() });
     assert_eq!(of(&room, carol), Access::None);
+    set(&mut room, &Content::Server { origin: bob.key.origin(), rule: ServerRule::Deny, seen: Vec::new() });
+    assert_eq!(of(&room, bob), Access::Past, "whoever of it is joined");
+}
+
+#[test]
+fn a_denied_server_reads_up_to_where_it_was_denied() {
+    let [alice, bob, ..] = &Server::five()[..] else { panic!() };
+    let mut room = made(alice, RoomType::Private, Vec::new());
+    room.write(alice, change(alice, bob, Membership::Invite));
+    room.write(bob, join(bob));
+    let before = room.say(alice, "for both");
+    let deny = Content::Server { origin: bob.key.origin(), rule: ServerRule::Deny, seen: Vec::new() };
+    let deny = room.write(alice, draft(Some(&alice.user), &deny, None));
+    let after = room.say(alice, "without bob");
+    assert_eq!(of(&room, bob), Access::Past);
+    assert!(read_by(&room, bob, &before) && read_by(&room, bob, &deny) && !read_by(&room, bob, &after));
 }
 
 #[test]

@@ -136,6 +136,7 @@ impl From<JoinError> for ApiError {
     fn from(error: JoinError) -> Self {
         match error {
             JoinError::Post(error) => error.into(),
+            JoinError::GivenUp => ApiError::new(StatusCode::CONFLICT, "join_given_up", error.to_string()),
             JoinError::NotAdmitted(_) => ApiError::new(StatusCode::FORBIDDEN, "not_admitted", error.to_string()),
             JoinError::Waiting { .. } => {
                 ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "join_waiting", error.to_string())

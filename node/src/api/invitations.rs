@@ -5,14 +5,14 @@ use axum::extract::{Path, State};
 use rocketmesh_protocol::authority::RoomState;
 use rocketmesh_protocol::event::{Label, Membership};
 use rocketmesh_protocol::id::RoomId;
-use rocketmesh_protocol::identity::UserId;
+use rocketmesh_protocol::identity::{Localpart, UserId};
 
 use crate::api::error::ApiError;
 use crate::api::extract::Body;
 use crate::api::types::{DeclineInvitation, ErrorBody, InvitationList, InvitationView, InvitedUser};
 use crate::api::{Api, rooms};
 use crate::engine::Engine;
-use crate::engine::invitations::Invitation;
+use crate::engine::invitations::{Invitation, MOST_HOLDERS};
 
 /// Rooms that users of this server are invited to.
 #[utoipa::path(get, path = "/v1/invitations", tag = "rooms", responses((status = 200, body = InvitationList)))]
@@ -39,8 +39,8 @@ pub(super) async fn decline(
     Body(request): Body<DeclineInvitation>,
 ) -> Result<Json<InvitationList>, ApiError> {
     let room: RoomId = room.parse()?;
-    let user = request.user.parse()?;
-    if !api.engine.decline(room, user).await? {
+    let user = request.user.parse::<Localpart>()?;
+    if !api.engine.decline(room, &user).await? {
         if !api.engine.follows(&room) {
             let message =
                 format!("there is no invitation to {room}; `rocketmesh rooms invitations` lists those there are");
@@ -83,7 +83,7 @@ fn of_followed(engine: &Engine, room: RoomId, state: &RoomState) -> Result<Optio
         name: rooms::text_of(engine, &name, "name")?.filter(|name| !name.is_empty()),
         users,
         members: state.joined().count() as u64,
-        servers: state.servers().iter().take(64).map(ToString::to_string).collect(),
+        servers: state.servers().iter().take(MOST_HOLDERS).map(ToString::to_string).collect(),
         heard_ms: 0,
         joining: false,
     }))

@@ -10,16 +10,16 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use libp2p::identity::PeerId;
+use rocketmesh_protocol::access::{Access, access};
 use rocketmesh_protocol::authority::RoomState;
 use rocketmesh_protocol::event::{Content, Event, Lane, Membership};
 use rocketmesh_protocol::have::Sections;
-use rocketmesh_protocol::id::RoomId;
+use rocketmesh_protocol::id::{EventId, RoomId};
 use rocketmesh_protocol::identity::Origin;
 use rocketmesh_protocol::limits::{MAX_EVENTS_PER_TELL, TELL_EVENT_BUDGET};
 use rocketmesh_protocol::wire::{Refused, Request, Response, WireEvent};
 use tokio::time::Instant;
 
-use super::room::PostError;
 use super::{Engine, intake, invitations, lock, sync};
 use crate::network::{Count, origin, peer_id};
 
@@ -45,7 +45,8 @@ pub(super) struct Outbox {
 pub(super) async fn hand_over(engine: &Engine, room: RoomId, state: &RoomState, events: &[Event]) {
     let Ok(ready) = engine.network.ready().await else { return };
     let events: Vec<WireEvent> = events.iter().map(WireEvent::of).collect();
-    for peer in ready.into_iter().filter(|peer| origin(peer).is_some_and(|origin| state.has_member(origin))) {
+    let reads = |peer: &PeerId| origin(peer).is_some_and(|origin| access(state, origin) == Access::Everything);
+    for peer in ready.into_iter().filter(reads) {
         tell(engine, room, peer, &events);
     }
 }
@@ -109,7 +110,7 @@ pub(super) fn pass_on(engine: &Engine, room: RoomId) {
 }
 
 /// Sees to it that those hear of a change of the room's state whom it concerns and who do not hear of it by gossip or as
-/// members: of these servers the ones with somebody invited, and the ones whose last member is gone.
+/// members: of these servers the ones with somebody invited, or not any longer, and the ones whose last member is gone.
 pub(super) fn mind_audience(
     engine: &Engine,
     room: RoomId,
@@ -117,9 +118,13 @@ pub(super) fn mind_audience(
     after: &RoomState,
     servers: &BTreeSet<Origin>,
 ) {
+    let gossiped = engine.followed.gossips(&room);
     for origin in servers.iter().filter(|origin| **origin != engine.origin) {
+        let (then, now) = (before.map_or(0, |before| invited(before, *origin)), invited(after, *origin));
         let was_member = before.is_some_and(|before| before.has_member(*origin));
-        if was_member && !after.has_member(*origin) || invites_anew(before, after, *origin) {
+        let out = was_member && !after.has_member(*origin);
+        // Gossip tells members of a channel; and whoever was only invited nothing.
+        if out && !gossiped || !after.has_member(*origin) && !out && then != now {
             let peer = peer_id(origin);
             lock(&engine.outbox.noticed).remove(&(peer, room));
             notify(engine, room, peer);
@@ -142,10 +147,9 @@ pub(super) fn servers_about<'a>(events: impl Iterator<Item = &'a Event>) -> BTre
     servers
 }
 
-/// Whether a user of a server without members in the room is invited now who was not before.
-fn invites_anew(before: Option<&RoomState>, after: &RoomState, origin: Origin) -> bool {
-    let invited = |state: &RoomState| state.memberships_of(origin).filter(|now| *now == Membership::Invite).count();
-    !after.has_member(origin) && invited(after) > before.map_or(0, invited)
+/// How many of a server's users are invited.
+fn invited(state: &RoomState, origin: Origin) -> usize {
+    state.memberships_of(origin).filter(|now| *now == Membership::Invite).count()
 }
 
 /// Tells a peer that there is something for it in a room, unless it has heard. One that is not connected hears of it on the
@@ -175,33 +179,49 @@ fn note(engine: &Engine, peer: PeerId, room: RoomId) {
 }
 
 /// Answers a peer that hands over events, or says that there is something for this server.
+///
+/// Whoever this server does not know to be in a private room learns nothing from the answer, not even whether this server is: what
+/// it says is then only a reason to look at the state graph that it shows.
 pub(super) async fn take(engine: &Engine, peer: PeerId, room: RoomId, events: Vec<WireEvent>) -> Response {
-    if !engine.follows(&room) {
-        return invitations::take_notice(engine, peer, room).await;
+    let later = Response::Differing { rooms: vec![room] };
+    let access = engine.access(&room, &peer).await;
+    if access == Access::None || !engine.has_local_member(room).await {
+        invitations::notice(engine, peer, room);
+        // A server that listed the invitation has heard what there was to hear.
+        let listed = events.is_empty() && engine.invitation(&room).is_ok_and(|kept| kept.is_some());
+        if !engine.follows(&room) || access == Access::None {
+            return if listed { Response::Differing { rooms: Vec::new() } } else { later };
+        }
     }
+    let member = access == Access::Everything;
     if events.is_empty() {
-        sync::spawn_pull(engine.clone(), room, peer, Sections::ALL);
+        if member {
+            sync::spawn_pull(engine.clone(), room, peer, Sections::ALL);
+        }
         return Response::Differing { rooms: Vec::new() };
     }
     let now = Instant::now();
-    if !events.iter().all(|_| engine.policy.may_bring_event(&peer, now)) {
-        return Response::Refused(Refused::TooMany);
-    }
-    let ids: Vec<_> = events.iter().filter_map(|event| event.decode().ok().map(|event| event.id())).collect();
+    let told = events.len();
+    let events: Vec<WireEvent> = events.into_iter().take_while(|_| engine.policy.may_bring_event(&peer, now)).collect();
+    let whole = events.len() == told;
+    let ids: Option<Vec<_>> = events
+        .iter()
+        .map(|event| event.decode().ok().filter(|event| event.room() == room).map(|event| event.id()))
+        .collect();
     let _ = engine.network.count(peer, Count::Events(events.len() as u64)).await;
     let (events, refused) = intake::open_all(engine, room, events).await;
     if refused > 0 {
         let _ = engine.network.count(peer, Count::EventsRefused(refused as u64)).await;
     }
-    match engine.room(room).ingest(events, Some(peer)).await {
+    // What is missing is asked of members only: the question says what is here.
+    match engine.room(room).ingest(events, Some(peer).filter(|_| member)).await {
         Ok(_) => {
-            let here = ids.iter().all(|id| engine.store().contains(id).unwrap_or(false));
-            Response::Differing { rooms: if here { Vec::new() } else { vec![room] } }
+            let here = |ids: Vec<EventId>| ids.iter().all(|id| engine.store().contains(id).unwrap_or(false));
+            if whole && ids.is_some_and(here) { Response::Differing { rooms: Vec::new() } } else { later }
         }
-        Err(PostError::Store(error)) => {
+        Err(error) => {
             tracing::debug!(%room, %peer, %error, "events that a peer handed over were not written");
             Response::Refused(Refused::Other)
         }
-        Err(_) => Response::Refused(Refused::Other),
     }
 }

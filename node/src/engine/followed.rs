@@ -8,11 +8,15 @@ use rocketmesh_protocol::access::{Access, access, is_gossiped};
 use rocketmesh_protocol::authority::RoomState;
 use rocketmesh_protocol::event::{Content, RoomType};
 use rocketmesh_protocol::id::{EventId, RoomId};
+use rocketmesh_protocol::identity::Origin;
 use rocketmesh_storage::{Participation, StoreError};
 
 use super::Engine;
 use super::room::PostError;
-use crate::network::origin;
+use crate::network::{origin, peer_id};
+
+/// How many member servers of a room without gossip to stay connected to, if there are as many.
+const KEPT_CONNECTIONS: usize = 32;
 
 /// The rooms that are followed.
 #[derive(Debug, Default)]
@@ -46,6 +50,13 @@ impl Followed {
         }
     }
 
+    /// What is known of the room has to be asked for again.
+    pub(super) fn forget(&self, room: &RoomId) {
+        if let Some(kept) = self.write().get_mut(room) {
+            (kept.digest, kept.state) = (None, None);
+        }
+    }
+
     /// Whether the room is gossiped; false for one that is not followed.
     pub(super) fn gossips(&self, room: &RoomId) -> bool {
         self.read().get(room).is_some_and(|kept| kept.gossiped)
@@ -75,14 +86,39 @@ impl Engine {
     /// Follows a room. One whose type is not known yet is treated as private.
     pub(super) async fn follow(&self, room: RoomId, room_type: Option<RoomType>) {
         let gossiped = room_type.is_some_and(is_gossiped);
-        self.followed.write().insert(room, Kept { gossiped, digest: None, state: None });
+        {
+            let mut followed = self.followed.write();
+            followed.entry(room).or_insert(Kept { gossiped, digest: None, state: None }).gossiped = gossiped;
+        }
         // Fails only while the node shuts down.
         let _ = self.network.follow(room, gossiped).await;
+        if !gossiped {
+            let own = self.clone();
+            self.background(async move { own.keep_company(room).await });
+        }
     }
 
-    pub(super) async fn unfollow(&self, room: RoomId) {
+    /// Names the servers that a room without gossip needs, some of them if there are many: others than other servers name, so
+    /// that not all are connected with the same ones.
+    pub(super) async fn keep_company(&self, room: RoomId) {
+        let Ok(state) = self.followed_state(&room).await else { return };
+        let mut others: Vec<Origin> = state.servers().into_iter().filter(|origin| *origin != self.origin).collect();
+        let pair = |origin: &Origin| {
+            let (low, high) = if self.origin < *origin { (self.origin, *origin) } else { (*origin, self.origin) };
+            *blake3::hash(&[*low.as_bytes(), *high.as_bytes()].concat()).as_bytes()
+        };
+        others.sort_by_cached_key(pair);
+        let company = others.iter().take(KEPT_CONNECTIONS).map(peer_id).collect();
+        let _ = self.network.keep(room, company).await;
+    }
+
+    /// The opposite of [`Engine::follow`]. The network hears of it a moment later.
+    pub(super) fn unfollow(&self, room: RoomId) {
         self.followed.write().remove(&room);
-        let _ = self.network.unfollow(room).await;
+        let network = self.network.clone();
+        self.background(async move {
+            let _ = network.unfollow(room).await;
+        });
     }
 
     /// Whether this node takes part in the room.

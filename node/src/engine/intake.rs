@@ -35,6 +35,7 @@ pub(super) async fn run(engine: Engine, mut events: mpsc::Receiver<NetworkEvent>
                     engine.background(async move {
                         invitations::greet(&own, peer).await;
                         sync::compare(&own, peer, own.followed()).await;
+                        sync::introduce(&own, peer).await;
                     });
                 }
             }

@@ -30,7 +30,7 @@ use super::graph::{Graph, Recent};
 use super::held::Held;
 use super::{Engine, add, direct, sync};
 use crate::clock::random_16;
-use crate::network::{Count, GossipToken, peer_id};
+use crate::network::{Count, GossipToken};
 use erasure::Bodies;
 
 /// Commands that may wait for a room. Users wait for room in it; gossip does not, and is repaired by sync.
@@ -47,8 +47,6 @@ const SNAPSHOT_EVERY: usize = 256;
 const MERGE_DELAY: Duration = Duration::from_secs(5);
 /// Events that are read at a time where verdicts are reconsidered, and where a state graph is read.
 const REVIEWED: usize = 1024;
-/// How many member servers of a room without gossip to stay connected to, if there are as many.
-const KEPT_CONNECTIONS: usize = 32;
 
 /// Why an event was not written. Nothing changed.
 #[derive(Debug, thiserror::Error)]
@@ -102,10 +100,12 @@ pub(super) enum RoomCommand {
     Author { what: Authored, done: oneshot::Sender<Result<Written, PostError>> },
     /// Take part from now on, or no longer.
     Participate(Participation),
+    /// Take part no longer, unless a local user is in the room or is about to be.
+    LetGo,
     /// The state at the tips, and how many events wait.
     State { done: oneshot::Sender<Option<(Arc<RoomState>, usize)>> },
-    /// Which of these events a server may read that was in the room once.
-    Readable { server: Origin, events: Vec<Event>, done: oneshot::Sender<Vec<Event>> },
+    /// Whether a server that was in the room once may read each of these events.
+    Readable { server: Origin, events: Vec<Event>, done: oneshot::Sender<Vec<bool>> },
     /// What events wait for.
     Wanted { done: oneshot::Sender<Vec<EventId>> },
     /// Drop the bodies of these events, which are older than this node keeps bodies of the room.
@@ -155,8 +155,8 @@ impl RoomHandle {
         answer.await.map_err(|_| PostError::Closed)
     }
 
-    /// Those of these events that a server may read which was in the room once.
-    pub(super) async fn readable(&self, server: Origin, events: Vec<Event>) -> Result<Vec<Event>, PostError> {
+    /// Whether a server that was in the room once may read each of these events.
+    pub(super) async fn readable(&self, server: Origin, events: Vec<Event>) -> Result<Vec<bool>, PostError> {
         let (done, answer) = oneshot::channel();
         self.send(RoomCommand::Readable { server, events, done }).await?;
         answer.await.map_err(|_| PostError::Closed)
@@ -186,6 +186,8 @@ struct Owed {
     hold: Vec<HeldEvent>,
     release: Vec<EventId>,
     repair_from: Option<PeerId>,
+    /// Who asked for the state: it is told what is on disk.
+    asked: Vec<oneshot::Sender<Option<(Arc<RoomState>, usize)>>>,
     /// Whether this node takes part from now on, or no longer.
     participation: bool,
 }
@@ -343,18 +345,24 @@ impl RoomTask {
                 self.participation = participation;
                 owed.participation = true;
             }
-            RoomCommand::State { done } => {
-                let state = self.resolver.current().cloned().map(Arc::new);
-                let _ = done.send(state.map(|state| (state, self.held.len())));
+            RoomCommand::LetGo => {
+                let own = self.engine.origin;
+                let needed = self.resolver.current().is_some_and(|state| state.has_member(own));
+                if !needed && self.participation == Participation::Joined {
+                    self.participation = Participation::Left;
+                    owed.participation = true;
+                    // Here, and not by whoever decided it: nobody can have joined meanwhile.
+                    self.engine.unfollow(self.room);
+                }
             }
+            RoomCommand::State { done } => owed.asked.push(done),
             RoomCommand::Readable { server, events, done } => {
-                let mut readable = Vec::new();
-                for event in events {
-                    self.reach(&event)?;
-                    let before = self.resolver.state_for(&event);
-                    if before.is_some_and(|before| readable_at(&before, event.header().lane, server)) {
-                        readable.push(event);
-                    }
+                let mut readable = Vec::with_capacity(events.len());
+                for event in &events {
+                    self.reach(event)?;
+                    let at = |before| readable_at(&before, event.header().lane, server);
+                    let create = event.header().room.is_none();
+                    readable.push(create || self.resolver.state_for(event).is_some_and(at));
                 }
                 let _ = done.send(readable);
             }
@@ -699,13 +707,13 @@ impl RoomTask {
                 // The network's end is the node's; nothing is lost, since the event is on disk.
                 unheard |= !self.engine.network.publish(event).await.unwrap_or(true);
             }
-        } else {
+        } else if self.engine.follows(&self.room) {
             self.tell_members(&owed.publish, &news).await;
         }
         if news.state {
-            let own_word = owed.publish.iter().any(|event| event.header().lane == Lane::State);
-            self.tell_others(&news.about, own_word);
+            self.tell_others(&news.about);
         }
+        self.answer(owed.asked);
         for (token, acceptance) in owed.tokens {
             let _ = self.engine.network.validated(token, acceptance).await;
         }
@@ -726,9 +734,8 @@ impl RoomTask {
             direct::hand_over(&self.engine, self.room, state, own).await;
         }
         if news.state {
-            let others = state.servers().into_iter().filter(|origin| *origin != self.engine.origin);
-            let company = others.take(KEPT_CONNECTIONS).map(|origin| peer_id(&origin)).collect();
-            let _ = self.engine.network.keep(self.room, company).await;
+            let (engine, room) = (self.engine.clone(), self.room);
+            self.engine.background(async move { engine.keep_company(room).await });
         }
         if news.received {
             direct::pass_on(&self.engine, self.room);
@@ -736,21 +743,30 @@ impl RoomTask {
     }
 
     /// Tells the servers that a change of the state concerns and that do not hear of it as members.
-    fn tell_others(&mut self, about: &BTreeSet<Origin>, own_word: bool) {
+    fn tell_others(&mut self, about: &BTreeSet<Origin>) {
         let Some(after) = self.resolver.current().cloned() else { return };
         let before = self.told_state.replace(after.clone());
         if self.participation != Participation::Joined {
             return;
         }
         direct::mind_audience(&self.engine, self.room, before.as_ref(), &after, about);
+        // Removed, and not by a word of one's own, which is to be handed over first.
         let own = self.engine.origin;
-        let gone = before.is_some_and(|before| before.has_member(own)) && !after.has_member(own);
-        if gone && !own_word && !self.engine.followed.gossips(&self.room) {
-            // Nobody answers questions about it any more; and what is here stays.
+        let removed = before.is_some_and(|before| before.has_member(own)) && !after.has_member(own);
+        if removed {
             let (engine, room) = (self.engine.clone(), self.room);
-            self.engine.background(async move {
-                let _ = engine.stop_following(room).await;
-            });
+            self.engine.background(async move { engine.part(room).await });
+        }
+    }
+
+    /// Tells whoever asked what the room is.
+    fn answer(&self, asked: Vec<oneshot::Sender<Option<(Arc<RoomState>, usize)>>>) {
+        if asked.is_empty() {
+            return;
+        }
+        let state = self.resolver.current().cloned().map(|state| (Arc::new(state), self.held.len()));
+        for asked in asked {
+            let _ = asked.send(state.clone());
         }
     }
 
@@ -779,8 +795,11 @@ impl RoomTask {
                 // With what it holds in memory it must not go on: part of that was never written.
                 tracing::error!(room = %self.room, %error, "a room cannot be read from the store");
                 self.lost = true;
+                return;
             }
         }
+        self.engine.followed.forget(&self.room);
+        self.answer(owed.asked);
     }
 
     /// Whether a lane has more tips than it should have when things are quiet.

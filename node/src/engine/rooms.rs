@@ -1,19 +1,21 @@
 //! Making, joining and leaving rooms.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use libp2p::identity::PeerId;
+use rocketmesh_protocol::access::is_gossiped;
 use rocketmesh_protocol::authority::RoomState;
 use rocketmesh_protocol::codec::Map;
-use rocketmesh_protocol::event::{Body, Content, Draft, Membership, Placement, RoomType, author};
+use rocketmesh_protocol::event::{Body, Content, Draft, Lane, Membership, Placement, RoomType, author};
 use rocketmesh_protocol::have::Sections;
 use rocketmesh_protocol::id::{EventId, RoomId};
 use rocketmesh_protocol::identity::{Localpart, UserId};
+use rocketmesh_protocol::limits::MAX_EVENTS_PER_TELL;
 use rocketmesh_protocol::preview::Preview;
-use rocketmesh_protocol::wire::Refused;
-use rocketmesh_storage::Participation;
+use rocketmesh_protocol::wire::{Refused, Request, Response, WireEvent};
+use rocketmesh_storage::{Participation, StoreError};
 use tokio::time::Instant;
 
 use super::Engine;
@@ -21,6 +23,7 @@ use super::invitations;
 use super::room::{Authored, PostError, RoomCommand, Written};
 use super::sync::{self, PullError};
 use crate::clock::random_16;
+use crate::network::{origin, peer_id};
 
 /// How long one server that is asked for a room may bring nothing before the next is asked.
 const NEXT_HOLDER: Duration = Duration::from_secs(5);
@@ -77,6 +80,9 @@ pub enum JoinError {
         /// How long was waited.
         waited_s: u64,
     },
+    /// The invitation was declined while the join waited.
+    #[error("the invitation was declined meanwhile")]
+    GivenUp,
     /// The join itself was not allowed or not written.
     #[error(transparent)]
     Post(#[from] PostError),
@@ -204,27 +210,38 @@ impl Engine {
     pub(crate) async fn join(&self, room: RoomId, user: Localpart, wait: Duration) -> Result<Written, JoinError> {
         let deadline = Instant::now() + wait;
         if let Some(accepting) = self.accepting(&room)? {
-            return self.finish_accepting(room, accepting, wait, deadline).await;
+            let written = self.finish_accepting(room, &accepting, wait, deadline).await?;
+            if accepting.user == user.as_str() {
+                return Ok(written);
+            }
         }
-        if self.follows(&room) {
+        let known_type = self.stored_type(&room).map_err(|error| PostError::Store(Arc::new(error)))?;
+        let outside = known_type.is_none_or(|known| !is_gossiped(known)) && !self.has_local_member(room).await;
+        if self.follows(&room) && !outside {
             self.find_own_chain(room).await?;
         } else if let Obtained::Invitation { preview, holder } = self.obtain(room, wait).await? {
-            let accepting = self.accept(room, user, *preview, holder).await?;
-            return self.finish_accepting(room, accepting, wait, deadline).await;
+            let accepting = self.accept(room, user, &preview, holder).await?;
+            return self.finish_accepting(room, &accepting, wait, deadline).await;
         }
         let room_type = self.state(room).await?.0.room_type();
         let task = self.room(room);
-        task.send(RoomCommand::Participate(Participation::Joined)).await?;
+        let take_part = || task.send(RoomCommand::Participate(Participation::Joined));
+        take_part().await?;
         if !self.follows(&room) {
             self.follow(room, Some(room_type)).await;
         }
         let change = Content::Member { user: self.local(user.clone()), change: Membership::Join, seen: Vec::new() };
         let draft = self.draft(Some(user), &change, None);
         let joined = task.author(Authored::Draft(draft)).await;
-        if joined.is_err() && !self.has_local_member(room).await {
-            self.stop_following(room).await?;
+        if joined.is_err() {
+            task.send(RoomCommand::LetGo).await?;
         }
         let written = joined?;
+        // The room may have been let go between the two, for the sake of somebody who left.
+        take_part().await?;
+        if !self.follows(&room) {
+            self.follow(room, Some(room_type)).await;
+        }
         self.forget_invitation(room).await?;
         // Gossip has no mesh for the room yet; a comparison tells everybody who is connected.
         sync::spread(self.clone(), room);
@@ -237,42 +254,60 @@ impl Engine {
         let change = Content::Member { user: self.local(user.clone()), change: Membership::Leave, seen: Vec::new() };
         let draft = self.draft(Some(user), &change, None);
         let written = self.post(room, draft).await?;
-        let (state, _) = self.state(room).await?;
-        if state.servers().is_empty() {
-            self.stop_following(room).await?;
-        } else if !state.has_member(self.origin) {
-            let own = self.clone();
-            self.background(async move {
-                for _ in 0..HAND_OVER_TRIES {
-                    // What the mesh for the room may not have carried is handed over before the door closes.
-                    sync::spread_now(&own, room).await;
-                    if !own.follows(&room) {
-                        return;
-                    }
-                    tokio::time::sleep(HAND_OVER_PAUSE).await;
+        let own = self.clone();
+        self.background(async move {
+            for _ in 0..HAND_OVER_TRIES {
+                own.part(room).await;
+                if !own.follows(&room) || own.has_local_member(room).await {
+                    return;
                 }
-            });
-        }
+                tokio::time::sleep(HAND_OVER_PAUSE).await;
+            }
+        });
         Ok(written)
     }
 
-    /// A peer holds of a room what this node holds. Of a room without a local user nothing else is waited for: its last word is
-    /// known to others.
-    pub(super) async fn mind_equal(&self, room: RoomId, peer: PeerId) {
-        let Ok(state) = self.followed_state(&room).await else { return };
-        let theirs = crate::network::origin(&peer).is_some_and(|origin| state.has_member(origin));
-        if theirs && !state.has_member(self.origin) {
-            let _ = self.stop_following(room).await;
+    /// Lets a room go in which no local user is left, once another server has this server's last words in it; until then it is
+    /// followed, and the words are handed to whoever is there.
+    pub(super) async fn part(&self, room: RoomId) {
+        let Ok((state, _)) = self.state(room).await else { return };
+        if state.has_member(self.origin) || !self.follows(&room) {
+            return;
+        }
+        let Ok(words) = self.last_words(&room) else { return };
+        let Ok(ready) = self.network.ready().await else { return };
+        let alone = state.servers().is_empty();
+        let mut heard = alone || words.is_empty();
+        for peer in ready.into_iter().filter(|peer| origin(peer).is_some_and(|origin| state.has_member(origin))) {
+            if heard {
+                break;
+            }
+            let tell = Request::Tell { room, events: words.clone() };
+            heard = matches!(self.network.request(peer, &tell).await, Ok(Response::Differing { rooms }) if rooms.is_empty());
+        }
+        if heard {
+            let _ = self.room(room).send(RoomCommand::LetGo).await;
         }
     }
 
-    pub(super) async fn stop_following(&self, room: RoomId) -> Result<(), PostError> {
-        self.unfollow(room).await;
-        self.room(room).send(RoomCommand::Participate(Participation::Left)).await
+    /// The ends of this server's chains in a room.
+    fn last_words(&self, room: &RoomId) -> Result<Vec<WireEvent>, StoreError> {
+        let Some(entry) = self.store().room(room)? else { return Ok(Vec::new()) };
+        let heads = Lane::ALL.into_iter().filter_map(|lane| entry.outline.have().lane(self.origin, lane));
+        let mut words = Vec::new();
+        for (_, id) in heads.flat_map(|have| &have.heads).take(MAX_EVENTS_PER_TELL) {
+            words.extend(self.store().event(id)?.map(|stored| WireEvent::of(&stored.event)));
+        }
+        Ok(words)
     }
 
-    async fn has_local_member(&self, room: RoomId) -> bool {
-        self.state(room).await.is_ok_and(|(state, _)| state.has_member(self.origin))
+    /// Whether a local user is in the room, as far as this server knows.
+    pub(super) async fn has_local_member(&self, room: RoomId) -> bool {
+        let state = match self.follows(&room) {
+            true => self.followed_state(&room).await,
+            false => self.state(room).await.map(|(state, _)| state),
+        };
+        state.is_ok_and(|state| state.has_member(self.origin))
     }
 
     /// Fetches a room from one server. Returns what that came to, and whether the server brought anything; one that stalls keeps
@@ -303,6 +338,20 @@ impl Engine {
         Ok(entry.map_or(0, |entry| entry.outline.events()))
     }
 
+    /// Whom to ask for a room that is known to be private: nobody else is to hear of it. None for any other room.
+    async fn private_holders(&self, room: RoomId) -> Result<Option<BTreeSet<PeerId>>, PostError> {
+        let invitation = self.invitation(&room)?.filter(|kept| kept.room_type != RoomType::Channel.letter());
+        let stored = self.stored_type(&room).map_err(|error| PostError::Store(Arc::new(error)))?;
+        if invitation.is_none() && stored.is_none_or(is_gossiped) {
+            return Ok(None);
+        }
+        let mut holders = invitation.map(|kept| kept.peers()).unwrap_or_default();
+        if let Ok((state, _)) = self.state(room).await {
+            holders.extend(state.servers().iter().map(peer_id));
+        }
+        Ok(Some(holders))
+    }
+
     /// Fetches a room: asks every connected server, and whoever the DHT names, until one hands it over.
     async fn obtain(&self, room: RoomId, wait: Duration) -> Result<Obtained, JoinError> {
         let deadline = Instant::now() + wait;
@@ -314,11 +363,15 @@ impl Engine {
         let mut asked: BTreeMap<PeerId, Instant> = BTreeMap::new();
         let mut named = 0;
         let mut refused = None;
+        let mut searched = false;
+        let mut holders = self.private_holders(room).await?;
         loop {
             let now = Instant::now();
             let mut candidates: Vec<PeerId> = self.network.ready().await.map_err(closed)?;
-            candidates
-                .retain(|peer| asked.get(peer).is_none_or(|again| *again <= now) && self.policy.may_federate(peer));
+            candidates.retain(|peer| {
+                let knows = holders.as_ref().is_none_or(|holders| holders.contains(peer));
+                knows && asked.get(peer).is_none_or(|again| *again <= now) && self.policy.may_federate(peer)
+            });
             let mut brought = false;
             for peer in candidates {
                 let (obtained, some) = match self.obtain_from(room, peer).await {
@@ -344,7 +397,7 @@ impl Engine {
             if now >= deadline && events > 0 {
                 return Err(JoinError::Unfinished { waited_s: wait.as_secs(), events });
             }
-            if let Some(peer) = refused.filter(|_| now >= deadline || now >= refusals_until) {
+            if let Some(peer) = refused.filter(|_| now >= deadline || searched && now >= refusals_until) {
                 return Err(JoinError::NotAdmitted(peer));
             }
             if now >= deadline {
@@ -357,9 +410,13 @@ impl Engine {
                 None => Ok(None),
             };
             match found {
-                Ok(Some(_)) => named += 1,
+                Ok(Some(peer)) => {
+                    named += 1;
+                    holders.as_mut().map(|holders| holders.insert(peer));
+                }
                 // A DHT that was still empty may know more by now.
                 Ok(None) => {
+                    searched |= providers.is_some();
                     if providers.replace(self.network.providers(room).await.map_err(closed)?).is_some() {
                         tokio::time::sleep_until(pause).await;
                     }

@@ -22,9 +22,10 @@ use crate::network::{IncomingRequest, origin};
 const PAGE: usize = 256;
 /// How long after an answer the asking side is asked for what is missing here.
 const ASK_BACK: Duration = Duration::from_millis(500);
-/// The most events that are looked at for a server that is not in the room any longer. Where it is more than it lacks of its
-/// time in the room, another member server may still have the rest.
-const MOST_PAST: usize = 16_384;
+/// The most events that are looked at for a server that is not in the room any longer, and how many at a time. What it may read
+/// and stands behind more than that which it may not, it does not get.
+const MOST_PAST: usize = 4_096;
+const PAST_PAGE: usize = 256;
 /// The most ancestors that a fetch by id brings along; a larger gap is pulled instead.
 const MAX_ANCESTORS: usize = 1024;
 
@@ -105,8 +106,8 @@ async fn answer(engine: &Engine, peer: PeerId, request: &Request) -> Result<Resp
             let ranges = lacking(have, &ours, |id| engine.store().contains(id).unwrap_or(false));
             let merge = Merge::new(engine, *room, have, ranges)?;
             if past {
-                let events = readable(engine, *room, peer, merge.all(MOST_PAST)?).await;
-                return Ok(Response::Events { events, have: HaveVector::new(), more: false });
+                let (found, more) = merge.outline(MOST_PAST)?;
+                return past_events(engine, *room, peer, found, more).await;
             }
             let (events, more) = merge.take()?;
             Ok(Response::Events { events, have: ours, more })
@@ -120,14 +121,12 @@ async fn answer(engine: &Engine, peer: PeerId, request: &Request) -> Result<Resp
                 return Ok(Response::Refused(Refused::UnknownRoom));
             }
             let (found, mut more) = with_ancestors(engine, *room, ids, have)?;
-            let events = match past {
-                true => readable(engine, *room, peer, found).await,
-                false => {
-                    let (events, cut) = within_budget(found.iter().map(|stored| WireEvent::of(&stored.event)));
-                    more |= cut;
-                    events
-                }
-            };
+            if past {
+                let found = found.into_iter().map(|stored| stored.event.without_body()).collect();
+                return past_events(engine, *room, peer, found, more).await;
+            }
+            let (events, cut) = within_budget(found.iter().map(|stored| Ok(WireEvent::of(&stored.event))))?;
+            more |= cut;
             Ok(Response::Events { events, have: HaveVector::new(), more })
         }
         Request::Tell { room, events } => Ok(direct::take(engine, peer, *room, events.clone()).await),
@@ -147,26 +146,56 @@ async fn entitled(engine: &Engine, peer: PeerId, room: &RoomId, state_only: bool
     }
 }
 
-/// Of these events those that a server may read which was in the room once, as many as an answer takes.
-async fn readable(engine: &Engine, room: RoomId, peer: PeerId, events: Vec<StoredEvent>) -> Vec<WireEvent> {
-    let Some(server) = origin(&peer) else { return Vec::new() };
-    let events: Vec<Event> = events.into_iter().map(|stored| stored.event).collect();
-    let readable = engine.room(room).readable(server, events).await.unwrap_or_default();
-    within_budget(readable.iter().map(WireEvent::of)).0
+/// Answers a server that was in the room once, of events in causal order: with those that it may read, and the headers of those
+/// that they stand on, without which it could not take them in.
+async fn past_events(
+    engine: &Engine,
+    room: RoomId,
+    peer: PeerId,
+    found: Vec<Event>,
+    more: bool,
+) -> Result<Response, StoreError> {
+    let Some(server) = origin(&peer) else { return Ok(Response::Refused(Refused::UnknownRoom)) };
+    let mut readable = Vec::with_capacity(found.len());
+    for part in found.chunks(PAST_PAGE) {
+        // In parts, so that the room goes on meanwhile.
+        match engine.room(room).readable(server, part.to_vec()).await {
+            Ok(part) => readable.extend(part),
+            Err(_) => return Ok(Response::Refused(Refused::Other)),
+        }
+    }
+    let mut needed: BTreeSet<EventId> = BTreeSet::new();
+    let mut sent = vec![false; found.len()];
+    for (at, event) in found.iter().enumerate().rev() {
+        sent[at] = readable.get(at).copied().unwrap_or(false) || needed.contains(&event.id());
+        if sent[at] {
+            needed.extend(event.header().references().copied());
+        }
+    }
+    let store = engine.store();
+    let whole = found.into_iter().zip(readable).zip(sent).filter(|(_, sent)| *sent).map(|((event, readable), _)| {
+        let stored = if readable { store.event(&event.id())? } else { None };
+        Ok(WireEvent::of(stored.as_ref().map_or(&event, |stored| &stored.event)))
+    });
+    let (events, cut) = within_budget(whole)?;
+    Ok(Response::Events { events, have: HaveVector::new(), more: cut || more })
 }
 
 /// Events until an answer is full, and whether that left any out.
-fn within_budget(events: impl Iterator<Item = WireEvent>) -> (Vec<WireEvent>, bool) {
+fn within_budget(
+    events: impl Iterator<Item = Result<WireEvent, StoreError>>,
+) -> Result<(Vec<WireEvent>, bool), StoreError> {
     let mut taken = Vec::new();
     let mut bytes = 0;
     for event in events {
+        let event = event?;
         bytes += event.len();
         if (bytes > RESPONSE_EVENT_BUDGET || taken.len() == MAX_EVENTS_PER_RESPONSE) && !taken.is_empty() {
-            return (taken, true);
+            return Ok((taken, true));
         }
         taken.push(event);
     }
-    (taken, false)
+    Ok((taken, false))
 }
 
 fn followed_have(engine: &Engine, room: &RoomId) -> Result<Option<HaveVector>, StoreError> {
@@ -269,15 +298,16 @@ impl<'a> Merge<'a> {
         Ok((events, false))
     }
 
-    /// All events, up to a number of them.
-    fn all(mut self, most: usize) -> Result<Vec<StoredEvent>, StoreError> {
+    /// Events without their bodies, up to a number of them, and whether there are more.
+    fn outline(mut self, most: usize) -> Result<(Vec<Event>, bool), StoreError> {
         let mut events = Vec::new();
-        while events.len() < most
-            && let Some(stored) = self.next()?
-        {
-            events.push(stored);
+        while let Some(stored) = self.next()? {
+            if events.len() == most {
+                return Ok((events, true));
+            }
+            events.push(stored.event.without_body());
         }
-        Ok(events)
+        Ok((events, false))
     }
 }
 

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use libp2p::identity::PeerId;
+use rocketmesh_protocol::access::Access;
 use rocketmesh_protocol::event::Event;
 use rocketmesh_protocol::have::{HaveVector, Sections};
 use rocketmesh_protocol::id::{EventId, RoomId};
@@ -16,7 +17,7 @@ use rocketmesh_protocol::wire::{Refused, Request, Response, WireEvent};
 use tokio::time::Instant;
 
 use super::room::{PostError, RoomCommand, RoomHandle};
-use super::{Engine, add, direct, intake, lock};
+use super::{Engine, add, direct, intake, invitations, lock};
 use crate::network::{Count, RequestError, peer_id};
 
 /// Rooms for which company is looked for at a time, and how many rooms are looked at for it.
@@ -69,7 +70,15 @@ pub(super) async fn run(engine: Engine) {
         for peer in peers {
             let own = engine.clone();
             // Side by side: a peer that does not answer delays no other.
-            engine.background(async move { compare(&own, peer, own.followed()).await });
+            engine.background(async move {
+                invitations::greet(&own, peer).await;
+                compare(&own, peer, own.followed()).await;
+            });
+        }
+        for room in engine.followed() {
+            if !engine.has_local_member(room).await {
+                engine.part(room).await;
+            }
         }
     }
 }
@@ -173,15 +182,27 @@ pub(super) async fn compare(engine: &Engine, peer: PeerId, rooms: Vec<RoomId>) {
                 }
                 for room in digests.into_keys() {
                     fetch_bodies(engine, room, peer).await;
-                    if !differing.contains(&room) {
-                        engine.mind_equal(room, peer).await;
-                    }
                 }
             }
             outcome => {
                 tracing::debug!(%peer, ?outcome, "a comparison brought no answer");
                 return;
             }
+        }
+    }
+}
+
+/// Makes this server known to a member server of a private room that does not know it as a member: whoever took its join in may
+/// be gone.
+pub(super) async fn introduce(engine: &Engine, peer: PeerId) {
+    let private: Vec<RoomId> = engine.followed().into_iter().filter(|room| !engine.followed.gossips(room)).collect();
+    for room in private {
+        if engine.access(&room, &peer).await != Access::Everything {
+            continue;
+        }
+        let known = engine.network.request(peer, &Request::Sections { room }).await;
+        if matches!(known, Ok(Response::Refused(Refused::UnknownRoom | Refused::Invited))) {
+            let _ = engine.network.request(peer, &Request::Tell { room, events: Vec::new() }).await;
         }
     }
 }

@@ -202,7 +202,10 @@ impl Driver {
 
     fn on_command(&mut self, command: Command) {
         match command {
-            Command::Follow { room, gossiped: true } => self.follow(room),
+            Command::Follow { room, gossiped: true } => {
+                self.kept.remove(&room);
+                self.follow(room);
+            }
             Command::Follow { room, gossiped: false } => self.provide(room),
             Command::Keep { room, peers } => {
                 self.kept.insert(room, peers);
