@@ -366,6 +366,71 @@ async fn an_invitation_can_be_declined_and_the_room_hears_of_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_invitation_that_is_withdrawn_is_not_listed_any_longer() {
+    let a = open("a.example.org", &[]).await;
+    let b = open("b.example.org", &[a.address().await]).await;
+    a.introduced(&b).await;
+    let room = group(&a, "alice", "secret").await;
+    member(&a, &room, "alice", &at("bob", &b), "invite").await;
+    invited(&b, &room).await;
+    member(&a, &room, "alice", &at("bob", &b), "kick").await;
+    eventually("it is gone", || async { invitation(&b, &room).await.is_none() }).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_left_comes_back_by_a_new_invitation_also_when_the_others_went_on_talking() {
+    let a = open("a.example.org", &[]).await;
+    let b = open("b.example.org", &[a.address().await]).await;
+    a.introduced(&b).await;
+    let room = group(&a, "alice", "secret").await;
+    member(&a, &room, "alice", &at("bob", &b), "invite").await;
+    invited(&b, &room).await;
+    b.join(&room, "bob").await;
+    let _: Posted = b.post(&format!("/v1/rooms/{room}/leave"), json!({"user": "bob"})).await;
+    for text in ["one", "two", "three"] {
+        a.say(&room, "alice", text).await;
+    }
+    eventually("the room is let go", || async { !b.room(&room).await.summary.joined }).await;
+    eventually("alice is alone", || async { a.room(&room).await.summary.members == 1 }).await;
+    member(&a, &room, "alice", &at("bob", &b), "invite").await;
+    invited(&b, &room).await;
+    b.join(&room, "bob").await;
+    assert_eq!(b.texts(&room).await, ["one", "two", "three"]);
+    converged(&[&a, &b], &room).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_removed_server_takes_its_removal_in_although_it_stands_on_what_it_may_not_read() {
+    let a = open("a.example.org", &[]).await;
+    let b = open("b.example.org", &[a.address().await]).await;
+    let c = open("c.example.org", &[a.address().await]).await;
+    for other in [&b, &c] {
+        a.introduced(other).await;
+    }
+    let room = group(&a, "alice", "secret").await;
+    member(&a, &room, "alice", &at("carol", &c), "invite").await;
+    invited(&c, &room).await;
+    c.join(&room, "carol").await;
+    converged(&[&a, &c], &room).await;
+    // Carol's server does not know of bob: what she says now names no state with him in it.
+    let kept = c.stop().await;
+    let c = TestNode::start_in(kept.path(), "c.example.org", &[]).await;
+    member(&a, &room, "alice", &at("bob", &b), "invite").await;
+    invited(&b, &room).await;
+    b.join(&room, "bob").await;
+    let bob = at("bob", &b);
+    let away = b.stop().await;
+    c.say(&room, "carol", "who is bob?").await;
+    a.connect(&c).await;
+    converged(&[&a, &c], &room).await;
+    member(&a, &room, "alice", &bob, "kick").await;
+    let b = TestNode::start_in(away.path(), "b.example.org", &[a.address().await]).await;
+    eventually("the server knows that it is out", || async { !b.room(&room).await.summary.joined }).await;
+    let shown = b.raw("GET", &format!("/v1/rooms/{room}/events"), None).await.1.to_string();
+    assert!(shown.contains("\"kick\"") && !shown.contains("who is bob?"), "{shown}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn whose_invitations_the_policy_refuses_are_not_listed() {
     // Direct rooms only from servers that it was told to connect to, as by default.
     let b = TestNode::start("b.example.org", &[]).await;

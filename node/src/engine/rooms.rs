@@ -274,6 +274,12 @@ impl Engine {
         if state.has_member(self.origin) || !self.follows(&room) {
             return;
         }
+        // Whoever was thrown out may be back once all is known that was said at the same time. Of a channel this server hears that
+        // for as long as it listens; of a private room it is told.
+        let mut own = state.memberships_of(self.origin);
+        if self.followed.gossips(&room) && own.any(|membership| membership != Membership::Leave) {
+            return;
+        }
         let Ok(words) = self.last_words(&room) else { return };
         let Ok(ready) = self.network.ready().await else { return };
         let alone = state.servers().is_empty();

@@ -91,13 +91,8 @@ async fn complete(engine: &Engine, room: RoomId, join: &Event) -> Result<bool, P
     if !here {
         return Ok(false);
     }
-    let room_type = engine.stored_type(&room).map_err(|error| PostError::Store(Arc::new(error)))?;
-    engine.room(room).send(RoomCommand::Participate(Participation::Joined)).await?;
-    engine.follow(room, room_type).await;
+    engine.take_part(room).await?;
     engine.forget_invitation(room).await?;
-    // What was said meanwhile went to a server that did not follow the room yet.
-    sync::spread(engine.clone(), room);
-    sync::meet(engine.clone(), room);
     Ok(true)
 }
 
@@ -120,6 +115,17 @@ impl Drop for Turn<'_> {
 }
 
 impl Engine {
+    /// Takes part in a room that is here and that a local user is in.
+    pub(super) async fn take_part(&self, room: RoomId) -> Result<(), PostError> {
+        let room_type = self.stored_type(&room).map_err(|error| PostError::Store(Arc::new(error)))?;
+        self.room(room).send(RoomCommand::Participate(Participation::Joined)).await?;
+        self.follow(room, room_type).await;
+        // What was said meanwhile went to a server that did not follow the room yet.
+        sync::spread(self.clone(), room);
+        sync::meet(self.clone(), room);
+        Ok(())
+    }
+
     /// The join that was written in answer to an invitation and waits.
     pub(in crate::engine) fn accepting(&self, room: &RoomId) -> Result<Option<Accepting>, PostError> {
         Ok(self.invitation(room)?.and_then(|invitation| invitation.accepting))

@@ -1,6 +1,7 @@
 //! Looking at what a peer says it has for this server.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use libp2p::identity::PeerId;
@@ -11,6 +12,8 @@ use rocketmesh_protocol::id::{EventId, RoomId};
 use rocketmesh_protocol::identity::{Origin, UserId};
 use rocketmesh_protocol::preview::Preview;
 use rocketmesh_protocol::wire::Request;
+
+use rocketmesh_storage::StoreError;
 
 use super::{Engine, Invitation, holders};
 use crate::engine::room::PostError;
@@ -86,6 +89,14 @@ async fn look(engine: &Engine, peer: PeerId, room: RoomId) -> Result<(), PullErr
         engine.room(room).ingest(events, None).await?;
         return Ok(());
     }
+    if state.has_member(engine.origin) && engine.stored_type(&room).map_err(store)?.is_some() {
+        // A removal that turned out not to count.
+        sync::pull(engine, room, peer, Sections::ALL).await?;
+        if engine.has_local_member(room).await {
+            engine.take_part(room).await?;
+        }
+        return Ok(());
+    }
     let _one = engine.invitations.answering.lock().await;
     let kept = engine.invitation(&room).map_err(PostError::Store)?;
     if kept.as_ref().is_some_and(|kept| kept.accepting.is_some()) {
@@ -113,6 +124,10 @@ async fn look(engine: &Engine, peer: PeerId, room: RoomId) -> Result<(), PullErr
     tracing::info!(%room, users = invitation.users.len(), "an invitation came");
     engine.keep_invitation(room, &invitation).await?;
     Ok(())
+}
+
+fn store(error: StoreError) -> PostError {
+    PostError::Store(Arc::new(error))
 }
 
 /// Users of this server who are invited, and by whom, where this server's policy has nothing against it. Whoever brings the word
