@@ -12,10 +12,11 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use crate::backend::{Backend, Change, Entry, Scan};
 use crate::error::StoreError;
+use crate::files::{Blobs, DiskBlobs};
 
 /// The format that this build writes, and the newest that it reads. In format 1 sled's segments had [`OLD_SEGMENT`] bytes.
 pub(crate) const FORMAT: u64 = 2;
@@ -31,6 +32,7 @@ const MOST_UNSYNCED: usize = SEGMENT / 4;
 const FORMAT_FILE: &str = "FORMAT";
 const LOCK_FILE: &str = "lock";
 const SLED_DIRECTORY: &str = "sled";
+const FILES_DIRECTORY: &str = "files";
 
 pub(crate) struct Disk {
     tree: sled::Db,
@@ -43,6 +45,7 @@ pub(crate) struct Disk {
     writing: RwLock<()>,
     unsynced: AtomicUsize,
     directory: PathBuf,
+    files: PathBuf,
     /// Held for as long as the store is open.
     _lock: File,
 }
@@ -70,6 +73,7 @@ impl Disk {
             writing: RwLock::default(),
             unsynced: AtomicUsize::new(0),
             directory: directory.clone(),
+            files: path.join(FILES_DIRECTORY),
             _lock: lock,
         };
         File::open(directory.join("conf"))?.sync_all()?;
@@ -242,5 +246,9 @@ impl Backend for Disk {
 
     fn size(&self) -> Result<u64, StoreError> {
         self.tree.size_on_disk().map_err(from_sled)
+    }
+
+    fn blobs(&self) -> Arc<dyn Blobs> {
+        Arc::new(DiskBlobs::in_directory(self.files.clone()))
     }
 }

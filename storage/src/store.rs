@@ -16,6 +16,7 @@ use rocketmesh_protocol::wire::WireEvent;
 use crate::backend::{Backend, Change, Scan, after_prefix};
 use crate::disk::Disk;
 use crate::error::StoreError;
+use crate::files::{FileLimits, Files, Naming};
 use crate::layout::{self, RoomRecord};
 use crate::memory::MemoryDisk;
 
@@ -177,6 +178,8 @@ pub struct EventStore {
     broken: Arc<AtomicBool>,
     /// Bytes of the medium that are to stay free.
     reserve: u64,
+    files: Arc<Files>,
+    pub(crate) limits: FileLimits,
 }
 
 struct Writer {
@@ -248,12 +251,15 @@ impl EventStore {
             None => 1,
         };
         let next_room = numbers.values().max().map_or(0, |number| number + 1);
+        let files = Arc::new(Files::load(&*backend)?);
         Ok(EventStore {
             backend,
             writer: Arc::new(Mutex::new(Writer { next_position, next_room })),
             numbers: Arc::new(RwLock::new(numbers)),
             broken: Arc::default(),
             reserve: 0,
+            files,
+            limits: FileLimits::NONE,
         })
     }
 
@@ -323,7 +329,7 @@ impl EventStore {
             state_tips: batch.outline.tips(Lane::State).clone(),
         };
         changes.push(Change::Set(layout::key(layout::ROOM, &[room.hash()]), layout::write_room(&record)));
-        self.backend.apply(&changes)?;
+        self.apply_naming(room, number, Naming::of(self, batch)?, changes)?;
         writer.next_position = position;
         if known.is_none() {
             writer.next_room += 1;
@@ -347,12 +353,15 @@ impl EventStore {
             event: stored.event.id(),
         };
         let mut changes = vec![event_change(stored)];
-        if let Some(number) = self.number(&entry.room) {
-            let wanted = layout::key(layout::WANTED, &[&number.to_be_bytes(), entry.event.hash()]);
-            changes.push(Change::Remove(wanted));
-        }
         put_log(&mut changes, entry);
-        self.backend.apply(&changes)?;
+        match self.number(&entry.room) {
+            Some(number) => {
+                let wanted = layout::key(layout::WANTED, &[&number.to_be_bytes(), entry.event.hash()]);
+                changes.push(Change::Remove(wanted));
+                self.apply_naming(entry.room, number, Naming::of_body(stored), changes)?;
+            }
+            None => self.backend.apply(&changes)?,
+        }
         writer.next_position += 1;
         Ok(entry.position)
     }
@@ -364,7 +373,10 @@ impl EventStore {
     /// until it is opened anew.
     pub fn sync(&self) -> Result<(), StoreError> {
         self.check()?;
-        self.backend.sync().inspect_err(|_| self.broken.store(true, Ordering::SeqCst))
+        let doomed = self.doomed_files();
+        self.backend.sync().inspect_err(|_| self.broken.store(true, Ordering::SeqCst))?;
+        self.erase_files(&doomed);
+        Ok(())
     }
 
     /// The store as one that takes no event once fewer bytes than that are free on its disk. A disk that fills up in the
@@ -385,7 +397,8 @@ impl EventStore {
         }
     }
 
-    fn check(&self) -> Result<(), StoreError> {
+    /// Whether the store may be written to.
+    pub(crate) fn check(&self) -> Result<(), StoreError> {
         if self.broken.load(Ordering::SeqCst) { Err(StoreError::Broken) } else { Ok(()) }
     }
 
@@ -653,7 +666,7 @@ impl EventStore {
             .collect()
     }
 
-    /// Bytes that the store takes on its medium.
+    /// Bytes that the store takes on its medium, but for files.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -677,9 +690,18 @@ impl EventStore {
         self.numbers.read().unwrap_or_else(PoisonError::into_inner).get(room).copied()
     }
 
-    /// The medium, for a check of every row on it.
+    /// The medium: for files, and for a check of every row on it.
     pub(crate) fn backend(&self) -> &dyn Backend {
         &*self.backend
+    }
+
+    pub(crate) fn files(&self) -> &Files {
+        &self.files
+    }
+
+    /// The node's own number of a room.
+    pub(crate) fn room_number(&self, room: &RoomId) -> Option<u32> {
+        self.number(room)
     }
 
     /// The node's own number of each room.
