@@ -8,12 +8,14 @@
 //!                                                          └── move the durable end of the local log
 //!   sync: compare digests on every new connection and once a minute; pull what is missing; fetch by id
 //!   serve: answer the same questions of others
+//!   files: fetch what messages name, range by range, and send it to others
 //! ```
 //!
 //! One room, one owner: each room's state is written by its own task, so a slow or hostile room delays no other. An event is
 //! on disk before it is gossiped, before the API says that it was accepted, and before anybody who follows the log sees it.
 
 mod commit;
+pub(crate) mod files;
 mod graph;
 mod held;
 pub(crate) mod import;
@@ -45,6 +47,7 @@ use crate::clock::{Clock, Entropy};
 use crate::network::{Event, NetworkHandle};
 use crate::tuning::Tuning;
 use commit::Committer;
+use files::FileWork;
 use names::NameBook;
 use policy::PolicyBook;
 use room::{Ingested, RoomHandle};
@@ -72,6 +75,8 @@ pub(crate) struct EngineParts {
     pub(crate) name: Option<ServerName>,
     pub(crate) tuning: Tuning,
     pub(crate) bootstrap: BTreeSet<PeerId>,
+    /// The largest file that is fetched without anybody asking for it, in bytes.
+    pub(crate) fetch_up_to: u64,
     pub(crate) shutdown: watch::Receiver<bool>,
 }
 
@@ -103,6 +108,7 @@ pub(crate) struct Shared {
     found_own: Mutex<BTreeSet<RoomId>>,
     pulls: Semaphore,
     serving: Arc<Semaphore>,
+    files: FileWork,
     shutdown: watch::Receiver<bool>,
 }
 
@@ -117,6 +123,9 @@ pub(crate) struct Counters {
     pub(crate) flushes: Counter,
     pub(crate) pulled: Counter,
     pub(crate) served: Counter,
+    pub(crate) slices_served: Counter,
+    pub(crate) slices_received: Counter,
+    pub(crate) slices_refused: Counter,
     pub(crate) store_errors: Counter,
 }
 
@@ -144,7 +153,8 @@ impl Engine {
         parts: EngineParts,
         events: mpsc::Receiver<Event>,
     ) -> Result<Self, rocketmesh_storage::StoreError> {
-        let EngineParts { key, store, network, clock, entropy, policy, name, tuning, bootstrap, shutdown } = parts;
+        let EngineParts { key, store, network, clock, entropy, policy, name, .. } = parts;
+        let EngineParts { tuning, bootstrap, fetch_up_to, shutdown, .. } = parts;
         let engine = Engine(Arc::new(Shared {
             origin: key.origin(),
             names: NameBook::new(key.origin(), name),
@@ -167,6 +177,7 @@ impl Engine {
             found_own: Mutex::default(),
             pulls: Semaphore::new(PULLS),
             serving: Arc::new(Semaphore::new(SERVED)),
+            files: FileWork::new(fetch_up_to),
             shutdown,
         }));
         engine.follow_stored_rooms().await?;
@@ -174,6 +185,7 @@ impl Engine {
         tokio::spawn(sync::run(engine.clone()));
         tokio::spawn(sync::keep_company(engine.clone()));
         tokio::spawn(retention::run(engine.clone()));
+        tokio::spawn(files::want::run(engine.clone()));
         Ok(engine)
     }
 

@@ -56,6 +56,12 @@ impl FileRange {
         FileRange::new(from, size.checked_sub(from)?.min(FILE_RANGE_BYTES))
     }
 
+    /// The last chunk of a file of this size; none for sizes that no file has. It is what a range beyond the end is answered with.
+    pub fn last_chunk(size: u64) -> Option<Self> {
+        let from = size.checked_sub(1)? / FILE_CHUNK_BYTES * FILE_CHUNK_BYTES;
+        FileRange::new(from, size - from)
+    }
+
     /// Where it begins.
     pub const fn from(&self) -> u64 {
         self.from

@@ -168,6 +168,9 @@ fn the_ranges_of_a_file_cover_it_once() {
         let count = FileRange::count(size);
         assert_eq!(FileRange::numbered(count, size), None);
         let last = FileRange::numbered(count - 1, size).unwrap();
+        let chunk = FileRange::last_chunk(size).unwrap();
+        assert_eq!((chunk.end(), chunk.from() >= last.from()), (size, true));
+        assert!(chunk.size() <= 1024);
         assert_eq!((last.end(), FileRange::numbered(0, size).unwrap().from()), (size, 0));
         for number in (1..count).take(12) {
             let (before, range) = (FileRange::numbered(number - 1, size), FileRange::numbered(number, size));
@@ -175,6 +178,7 @@ fn the_ranges_of_a_file_cover_it_once() {
         }
     }
     assert_eq!(FileRange::numbered(u64::MAX, 1), None);
+    assert_eq!((FileRange::last_chunk(0), FileRange::last_chunk(MAX_FILE_BYTES + 1)), (None, None));
 }
 
 #[test]

@@ -286,14 +286,15 @@ impl EventStore {
         Ok(whole)
     }
 
-    /// A range of a whole file with what proves it, for [`open_slice`]; none if the file is not here, or ends before.
+    /// A range of a whole file with what proves it, for [`open_slice`]; none if the file is not here. Of a range that goes beyond
+    /// the file's end it is the last chunk, from whose slice the other side learns the size.
     ///
     /// # Errors
     /// [`StoreError::Damaged`] if the file is not what its id says: then it is here no longer, so that it can be fetched again.
     pub fn file_slice(&self, file: &FileId, range: FileRange) -> Result<Option<Vec<u8>>, StoreError> {
-        let Some(StoredFile { size, content }) = self.open_file(file)?.filter(|found| range.end() <= found.size) else {
-            return Ok(None);
-        };
+        let Some(StoredFile { size, content }) = self.open_file(file)? else { return Ok(None) };
+        let range = Some(range).filter(|range| range.end() <= size).or_else(|| FileRange::last_chunk(size));
+        let Some(range) = range else { return Ok(None) };
         let Some(outboard) = self.sound_outboard(file, size)? else { return Err(self.damaged_file(file)) };
         let (content, outboard) = (BufReader::new(content), BufReader::new(outboard));
         let extractor = SliceExtractor::new_outboard(content, outboard, range.from(), range.size());

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use rocketmesh_protocol::codec::Map;
 use rocketmesh_protocol::event::{Event, FileRef};
-use rocketmesh_protocol::file::{FileRange, open_slice};
+use rocketmesh_protocol::file::{FileRange, SliceError, open_slice};
 use rocketmesh_protocol::id::FileId;
 use rocketmesh_protocol::limits::FILE_RANGE_BYTES;
 use rocketmesh_storage::check::{FindingKind, Mode, Report, check, check_content};
@@ -162,8 +162,10 @@ fn an_uploaded_file_goes_by_its_hash_and_is_sent_in_ranges_that_verify() {
                 let slice = store.file_slice(&file.file, range).unwrap().unwrap();
                 assert_eq!(open_slice(&file.file, file.size, range, &slice).unwrap(), range_of(&bytes, number));
             }
+            // Whoever was told of a larger file learns how large it is.
             let beyond = FileRange::new(4 << 20, 1).unwrap();
-            assert_eq!(store.file_slice(&file.file, beyond).unwrap(), None);
+            let slice = store.file_slice(&file.file, beyond).unwrap().unwrap();
+            assert_eq!(open_slice(&file.file, 5 << 20, beyond, &slice), Err(SliceError::OtherSize(file.size)));
             assert_eq!(store.file_slice(&FileId::of_block(b"absent"), FileRange::new(0, 1).unwrap()).unwrap(), None);
         }
     }

@@ -14,7 +14,7 @@ use rocketmesh_protocol::wire::{Refused, Request, Response, WireEvent};
 use rocketmesh_storage::{Participation, StoreError, StoredEvent};
 use tokio::time::Instant;
 
-use super::{Engine, add, sync};
+use super::{Engine, add, files, sync};
 use crate::network::IncomingRequest;
 
 /// How many links of a chain are read at a time.
@@ -32,6 +32,8 @@ pub(super) async fn serve(engine: Engine, incoming: IncomingRequest) {
         Response::Refused(Refused::Policy)
     } else if !engine.policy.may_request(&peer, Instant::now()) {
         Response::Refused(Refused::TooMany)
+    } else if let Request::File { room, file, range } = &incoming.request {
+        files::answer(&engine, peer, *room, *file, *range).await
     } else {
         answer(&engine, &incoming.request).unwrap_or_else(|error| {
             add(&engine.counters.store_errors, 1);
@@ -87,6 +89,8 @@ fn answer(engine: &Engine, request: &Request) -> Result<Response, StoreError> {
             let (events, more) = with_ancestors(engine, *room, ids, have)?;
             Ok(Response::Events { events, have: HaveVector::new(), more })
         }
+        // What waits for a disk is answered elsewhere.
+        Request::File { .. } => Ok(Response::Refused(Refused::Other)),
     }
 }
 

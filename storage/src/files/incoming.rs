@@ -84,6 +84,7 @@ pub struct Part {
     file: FileId,
     size: u64,
     have: Ranges,
+    here: u64,
     unsaved: u64,
     blob: Box<dyn Blob>,
 }
@@ -96,7 +97,7 @@ impl Part {
 
     /// How many bytes have come.
     pub fn here(&self) -> u64 {
-        self.have.bytes(self.size)
+        self.here
     }
 
     /// Takes the bytes of a range, which the caller has verified.
@@ -110,6 +111,9 @@ impl Part {
         self.store.check_space()?;
         self.blob.seek(SeekFrom::Start(range.from()))?;
         self.blob.write_all(bytes)?;
+        if !self.have.contains(number) {
+            self.here += range.size();
+        }
         self.have.insert(number);
         self.unsaved += 1;
         if self.unsaved >= SAVE_EVERY { self.save() } else { Ok(()) }
@@ -202,8 +206,10 @@ impl EventStore {
             return Err(FileError::NotNamed);
         }
         let name = Of::Part.name(file);
-        let part =
-            |have: Ranges, blob: Box<dyn Blob>| Part { store: self.clone(), file: *file, size, have, unsaved: 0, blob };
+        let part = |have: Ranges, blob: Box<dyn Blob>| {
+            let here = have.bytes(size);
+            Part { store: self.clone(), file: *file, size, have, here, unsaved: 0, blob }
+        };
         let before = self.file_record(file)?;
         match &before {
             Some(FileRecord { have: None, size: held, .. }) if *held == size => return Ok(None),
