@@ -305,7 +305,10 @@ fn files_go_to_another_server_and_come_back_as_they_were() {
 
     until("the message arrives", || bergen.does(&["files", "list", &room]).contains("holiday.png"));
     let table = bergen.does(&["files", "list", &room]);
-    assert!(table.contains("@alice:oslo.example.org") && table.lines().all(|line| line.chars().count() <= 100), "{table}");
+    assert!(
+        table.contains("@alice:oslo.example.org") && table.lines().all(|line| line.chars().count() <= 100),
+        "{table}"
+    );
     let saved = path("saved.png");
     assert!(bergen.does(&["files", "get", &room, "holiday.png", "-o", &saved]).contains("2.86 MiB"));
     assert_eq!(fs::read(&saved).unwrap(), bytes);
