@@ -1,6 +1,7 @@
 //! The command line: what may be typed and what `--help` says about it.
 
 pub(crate) mod events;
+pub(crate) mod files;
 pub(crate) mod mesh;
 pub(crate) mod rooms;
 
@@ -14,6 +15,7 @@ Examples:
   rocketmesh status                                see how it does
   rocketmesh rooms create general --user alice     make a room
   rocketmesh send general --user alice Hello       say something in it
+  rocketmesh files get general holiday.png         save a file that was sent
   rocketmesh tail general                          watch what is said
   rocketmesh --json peers | jq .peers[].id         use it in a script
 
@@ -22,7 +24,7 @@ Exit codes:
   1  the node refused, or something failed
   2  wrong usage, or a name that may mean several things
   3  no running node can be reached
-  4  there is no such room, event or server
+  4  there is no such room, event, file or server
   5  the API token is missing or refused
 ";
 
@@ -111,6 +113,8 @@ pub(crate) enum AdminCommand {
     React(rooms::ReactArgs),
     /// Take a message back
     Redact(rooms::RedactArgs),
+    /// Send, save and list files
+    Files(files::FilesArgs),
     /// Watch what happens, live
     Tail(events::TailArgs),
     /// Show events, and how they hang together
@@ -209,6 +213,9 @@ pub(crate) struct DoctorArgs {
     /// Write anew what can be derived from the events, such as indexes and counts
     #[arg(long)]
     pub(crate) repair: bool,
+    /// Read and hash every file too, which takes as long as the disk takes
+    #[arg(long)]
+    pub(crate) files: bool,
     /// The node's directory: `--data-dir` or the default; filled by `main`.
     #[arg(skip)]
     pub(crate) data_dir: PathBuf,
@@ -265,6 +272,18 @@ mod tests {
     }
 
     #[test]
+    fn several_files_may_be_sent_at_once_and_their_sender_goes_by_two_names() {
+        for user in ["--user", "--as"] {
+            let line = format!("rocketmesh files upload general a.png b.png {user} alice");
+            let Command::Admin(AdminCommand::Files(files)) = parse(&line).expect(&line).command else {
+                panic!("{line}")
+            };
+            let files::FilesCommand::Upload(upload) = files.command else { panic!("{line}") };
+            assert_eq!((upload.paths.len(), upload.user.as_str()), (2, "alice"));
+        }
+    }
+
+    #[test]
     fn what_makes_no_sense_is_refused_with_exit_code_two() {
         for line in [
             "rocketmesh",
@@ -276,6 +295,10 @@ mod tests {
             "rocketmesh tail --events 0",
             "rocketmesh events list general --limit 1001",
             "rocketmesh rooms role general bob king --user alice",
+            "rocketmesh files",
+            "rocketmesh files upload general --user alice",
+            "rocketmesh files upload general a b c d e f g h i j k --user alice",
+            "rocketmesh files get general",
         ] {
             assert_eq!(parse(line).expect_err(line).exit_code(), 2, "{line}");
         }

@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
+use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue};
 use reqwest::{Body, Method, RequestBuilder, Response, Url, redirect};
 use rocketmesh_node::api::types::{ErrorBody, ErrorDetail};
 use serde::Serialize;
@@ -144,14 +144,19 @@ impl Client {
         }
     }
 
-    /// Hands over a body of any length, for which the caller watches the time.
-    pub(crate) async fn upload(
+    /// Hands over a body of any length, which is told if it is known, and for which the caller watches the time.
+    pub(crate) async fn upload<Q: Serialize>(
         &self,
         path: &[&str],
+        query: &Q,
         content_type: &'static str,
+        len: Option<u64>,
         body: Body,
     ) -> Result<Answer, Failure> {
-        let request = self.request(Method::POST, path)?.header(CONTENT_TYPE, content_type).body(body);
+        let mut request = self.request(Method::POST, path)?.query(query).header(CONTENT_TYPE, content_type).body(body);
+        if let Some(len) = len {
+            request = request.header(CONTENT_LENGTH, len);
+        }
         let sent = request.send().await.map_err(|error| self.sending(&error))?;
         let text = accepted(sent).await?.text().await.map_err(|error| lost(&error))?;
         Ok(Answer(text))

@@ -6,6 +6,7 @@ pub(crate) mod completions;
 mod config;
 mod download;
 mod events;
+mod files;
 mod id;
 mod peers;
 mod policy;
@@ -48,6 +49,7 @@ pub(crate) async fn run(context: &Context, command: AdminCommand) -> Result<(), 
         AdminCommand::Send(args) => send::send(context, args).await,
         AdminCommand::React(args) => send::react(context, args).await,
         AdminCommand::Redact(args) => send::redact(context, args).await,
+        AdminCommand::Files(args) => files::run(context, args).await,
         AdminCommand::Tail(args) => tail::run(context, args).await,
         AdminCommand::Events(args) => events::run(context, args).await,
         AdminCommand::Backup(args) => backup::run(context, &args).await,

@@ -1,5 +1,6 @@
 //! What an event says, in one line for people.
 
+use indicatif::HumanBytes;
 use rocketmesh_node::api::types::EventView;
 use rocketmesh_protocol::event::kind;
 use serde_json::Value;
@@ -33,10 +34,11 @@ pub(crate) fn describe(event: &EventView) -> String {
 }
 
 fn message(event: &EventView) -> String {
-    match link(event, "thread") {
-        Some(thread) => format!("[thread {}] {}", short_id(thread), body(event, "text")),
-        None => body(event, "text").to_owned(),
-    }
+    let mut parts: Vec<String> = Vec::new();
+    parts.extend(link(event, "thread").map(|thread| format!("[thread {}]", short_id(thread))));
+    parts.extend(Some(body(event, "text").to_owned()).filter(|text| !text.is_empty() || event.files.is_empty()));
+    parts.extend(event.files.iter().map(|file| format!("[file {}, {}]", file.said.name, HumanBytes(file.said.size))));
+    parts.join(" ")
 }
 
 fn act(event: &EventView) -> String {
@@ -158,11 +160,13 @@ pub(crate) fn example(id: &str, kind: &str) -> EventView {
         by_moderator: false,
         reaches: None,
         bytes: 200,
+        files: Vec::new(),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use rocketmesh_node::api::types::{FileView, MessageFile};
     use serde_json::json;
 
     use super::*;
@@ -176,6 +180,23 @@ mod tests {
     fn a_message_is_a_time_a_sender_and_a_text() {
         let event = event("message", Value::Null, json!({"text": "Hello"}));
         assert_eq!(line(&event), "22:13:20 @alice:a.example.org Hello");
+    }
+
+    #[test]
+    fn a_message_names_its_files_behind_its_text() {
+        let said = MessageFile {
+            file: "bafkr4i".to_owned(),
+            size: 2048,
+            name: "a\u{1b}.png".to_owned(),
+            media_type: "image/png".to_owned(),
+            width: None,
+            height: None,
+        };
+        let mut event = event("message", Value::Null, json!({"text": "look"}));
+        event.files = vec![FileView { said, state: "here".to_owned(), here: 2048 }];
+        assert_eq!(describe(&event), "look [file a␛.png, 2.00 KiB]");
+        event.body = json!({"text": ""});
+        assert_eq!(describe(&event), "[file a␛.png, 2.00 KiB]");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::path::Path;
 use indicatif::{HumanCount, ProgressBar, ProgressStyle};
 use rocketmesh_node::{open_store, store_directory};
 use rocketmesh_storage::StoreError;
-use rocketmesh_storage::check::{Finding, FindingKind, Mode, Report, check};
+use rocketmesh_storage::check::{Finding, FindingKind, Mode, Report, check, check_content};
 use serde_json::json;
 
 use crate::args::DoctorArgs;
@@ -31,8 +31,16 @@ pub(crate) fn doctor(args: &DoctorArgs, output: &Output) -> Result<(), Failure> 
         bar.set_length(of);
         bar.set_position(read);
     });
+    let mut report = checked.map_err(|error| unusable(&error, &args.data_dir))?;
+    if args.files {
+        bar.set_position(0);
+        let hashed = check_content(&store, mode, |read, of| {
+            bar.set_length(of);
+            bar.set_position(read);
+        });
+        report.absorb(hashed.map_err(|error| unusable(&error, &args.data_dir))?);
+    }
     bar.finish_and_clear();
-    let report = checked.map_err(|error| unusable(&error, &args.data_dir))?;
     match output.is_json() {
         true => output.json(&to_json(&report))?,
         false => output.text(&people(&report))?,
@@ -85,6 +93,8 @@ fn to_json(report: &Report) -> String {
         "events": report.events,
         "bodies": report.bodies,
         "log_entries": report.log_entries,
+        "files": report.files,
+        "hashed": report.hashed,
         "found": report.found,
         "derivable": report.derivable,
         "repaired": report.repaired,
@@ -114,7 +124,12 @@ fn people(report: &Report) -> String {
         }
     }
     let events = if report.events == 1 { "event" } else { "events" };
-    text.push_str(&format!("{} {events} in {}: ", HumanCount(report.events), count(report.rooms, "room")));
+    let files = match (report.files, report.hashed) {
+        (0, _) => String::new(),
+        (files, 0) => format!(", {}", count(files, "file")),
+        (files, hashed) => format!(", {}, {hashed} of them hashed", count(files, "file")),
+    };
+    text.push_str(&format!("{} {events} in {}{files}: ", HumanCount(report.events), count(report.rooms, "room")));
     text.push_str(&sum(report));
     text
 }
@@ -153,7 +168,10 @@ fn conclude(report: &Report) -> Result<(), Failure> {
     }
     let mut steps: Vec<&str> = Vec::new();
     if report.derivable > report.repaired {
-        steps.push("`rocketmesh doctor --repair` mends what can be repaired");
+        steps.push(match report.hashed {
+            0 => "`rocketmesh doctor --repair` mends what can be repaired",
+            _ => "`rocketmesh doctor --repair --files` mends what can be repaired",
+        });
     }
     let lost = report.findings.iter().filter(|finding| !finding.derivable);
     let mut remedies: BTreeSet<&str> = lost.map(|finding| finding.kind.remedy()).collect();
@@ -198,6 +216,8 @@ mod tests {
     fn a_sound_store_takes_one_line() {
         let sound = report(Vec::new());
         assert_eq!(people(&sound), "42,118 events in 3 rooms: nothing wrong");
+        let hashed = Report { files: 2, hashed: 2, ..report(Vec::new()) };
+        assert_eq!(people(&hashed), "42,118 events in 3 rooms, 2 files, 2 of them hashed: nothing wrong");
         assert!(conclude(&sound).is_ok());
     }
 

@@ -27,7 +27,7 @@ pub(crate) enum Failure {
     /// Nothing answers where a node should be. Nothing was changed.
     #[error("{0}")]
     NoNode(String),
-    /// The room, event or peer is not known. Nothing was changed.
+    /// The room, event, file or peer is not known. Nothing was changed.
     #[error("{message}")]
     NotFound {
         /// The API's code.
@@ -86,7 +86,10 @@ impl Failure {
     /// What the API's answer with this HTTP status and error means.
     pub(crate) fn answered(status: u16, detail: ErrorDetail) -> Self {
         let ErrorDetail { code, message } = detail;
-        if matches!(code.as_str(), "unknown_room" | "unknown_event" | "unknown_peer" | "unknown_server") {
+        if matches!(
+            code.as_str(),
+            "unknown_room" | "unknown_event" | "unknown_peer" | "unknown_server" | "unknown_file"
+        ) {
             return Failure::NotFound { code, message };
         }
         match status {
@@ -153,7 +156,7 @@ mod tests {
 
     #[test]
     fn the_apis_errors_map_to_the_documented_exit_codes() {
-        for code in ["unknown_room", "unknown_event", "unknown_peer", "unknown_server"] {
+        for code in ["unknown_room", "unknown_event", "unknown_peer", "unknown_server", "unknown_file"] {
             assert_eq!(answered(404, code).exit_code(), 4, "{code}");
         }
         assert_eq!(answered(404, "unknown_path").exit_code(), 1);

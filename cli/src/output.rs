@@ -93,6 +93,13 @@ impl Output {
         self.progress("{spinner} {bytes} ({binary_bytes_per_sec})")
     }
 
+    /// Shows people how many of so many bytes have gone.
+    pub(crate) fn byte_bar(&self, bytes: u64) -> ProgressBar {
+        let bar = self.progress("{spinner} {bytes} of {total_bytes} ({binary_bytes_per_sec}) {msg}");
+        bar.set_length(bytes);
+        bar
+    }
+
     fn progress(&self, template: &str) -> ProgressBar {
         if self.json {
             return ProgressBar::hidden();

@@ -1,16 +1,18 @@
 //! From what people type to ids: part of an id, or a name where exactly one thing has it.
 
-use rocketmesh_node::api::types::{PeerView, RoomSummary};
-use rocketmesh_protocol::id::RoomId;
+use rocketmesh_node::api::types::{PeerView, RoomFile, RoomSummary};
+use rocketmesh_protocol::id::{FileId, RoomId};
 use rocketmesh_protocol::identity::Origin;
 
 use crate::failure::Failure;
 
 /// How every room's id begins.
 const ROOM_HEAD: &str = "bafyr4i";
+/// How every file's id begins.
+const FILE_HEAD: &str = "bafkr4i";
 /// How every server's id begins.
 const PEER_HEAD: &str = "12D3KooW";
-/// What must follow the head in the beginning of a room's id: 40 bits of the hash.
+/// What must follow the head in the beginning of a room's or a file's id: 40 bits of the hash.
 const ROOM_PREFIX: usize = 8;
 /// What must follow the head in the beginning of a server's id.
 const PEER_PREFIX: usize = 4;
@@ -41,6 +43,18 @@ impl From<PeerView> for Candidate {
     }
 }
 
+impl From<&RoomFile> for Candidate {
+    fn from(file: &RoomFile) -> Self {
+        let said = &file.view.said;
+        Candidate { id: said.file.clone(), name: Some(said.name.clone()) }
+    }
+}
+
+/// Whether `text` is a file's id in full, which needs no looking up.
+pub(crate) fn is_file_id(text: &str) -> bool {
+    text.parse::<FileId>().is_ok()
+}
+
 /// Whether `text` is a room's id in full, which needs no looking up.
 pub(crate) fn is_room_id(text: &str) -> bool {
     text.parse::<RoomId>().is_ok()
@@ -62,6 +76,17 @@ pub(crate) fn room(text: &str, rooms: &[Candidate]) -> Result<String, Failure> {
             message: format!("no room here is called `{text}`; see `rocketmesh rooms`, or give its id in full"),
         }
     })
+}
+
+/// The id of the file that `text` means: its id, the beginning of it, its shortened form, or its name.
+pub(crate) fn file(text: &str, files: &[Candidate]) -> Result<String, Failure> {
+    let by_id = |id: &str| id == text || is_prefix(text, id, FILE_HEAD, ROOM_PREFIX) || is_shortened(text, id);
+    one_of(files, by_id, |called| called == text)
+        .map_err(|some| ambiguous("ambiguous_file", text, "files", &some))?
+        .ok_or_else(|| Failure::NotFound {
+            code: "unknown_file".to_owned(),
+            message: format!("no file of this room is called `{text}`; see `rocketmesh files list ROOM`"),
+        })
 }
 
 /// The id of the server that `text` means: its id, the beginning or the end of it, its shortened form, or its name.
@@ -200,6 +225,19 @@ mod tests {
         let peers = candidates(&[(P, Some("a.example.org")), (Q, Some("a.example.org"))]);
         let failure = peer("a.example.org", &peers).expect_err("two claim it");
         assert_eq!((failure.exit_code(), failure.code()), (2, "ambiguous_peer"));
+    }
+
+    #[test]
+    fn a_file_goes_by_its_id_or_by_a_name_that_only_it_has() {
+        let [one, two] = [1, 2].map(|seed| FileId::from_hash([seed; 32]).to_string());
+        let files = candidates(&[(one.as_str(), Some("a.png")), (two.as_str(), Some("b.png"))]);
+        for text in [one.as_str(), &one[..20], &crate::text::short_id(&one), "a.png"] {
+            assert_eq!(file(text, &files).expect(text), one);
+        }
+        assert_eq!(file("c.png", &files).expect_err("there is none").exit_code(), 4);
+        let twice = candidates(&[(one.as_str(), Some("a.png")), (two.as_str(), Some("a.png"))]);
+        assert_eq!(file("a.png", &twice).expect_err("there are two").code(), "ambiguous_file");
+        assert!(is_file_id(&one) && !is_file_id("a.png"));
     }
 
     #[test]

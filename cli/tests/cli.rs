@@ -282,6 +282,49 @@ fn a_room_goes_in_a_file_to_a_server_that_never_met_its_own() {
 }
 
 #[test]
+fn files_go_to_another_server_and_come_back_as_they_were() {
+    let home = TempDir::new().unwrap();
+    let oslo = Server::start(&home.path().join("oslo"), "oslo.example.org", &[]);
+    let address = oslo.does(&["id", "--addresses"]);
+    let bergen = Server::start(&home.path().join("bergen"), "bergen.example.org", &[&address]);
+    let room = oslo.does(&["rooms", "create", "general", "--user", "alice"]);
+    bergen.does(&["rooms", "join", &room, "--user", "bob", "--wait", "60"]);
+    let path = |name: &str| home.path().join(name).to_str().unwrap().to_owned();
+    let bytes: Vec<u8> = (0..3_000_000_u32).map(|at| (at % 251) as u8).collect();
+    fs::write(path("holiday.png"), &bytes).unwrap();
+    fs::write(path("notes.txt"), "remember the milk").unwrap();
+    fs::write(path("empty"), "").unwrap();
+    let sent = [path("holiday.png"), path("notes.txt")];
+    let line = ["files", "upload", "general", &sent[0], &sent[1], "--user", "alice", "--text", "From the lake"];
+    let message = oslo.does(&line);
+    let listed = oslo.does(&["events", "list", "general"]);
+    assert!(listed.contains("From the lake [file holiday.png, 2.86 MiB] [file notes.txt, 17 B]"), "{listed}");
+    let files = oslo.json(&["files", "list", "general"]);
+    let types: Vec<&Value> = files["files"].as_array().unwrap().iter().map(|file| &file["type"]).collect();
+    assert!(types.contains(&&"image/png".into()) && types.contains(&&"text/plain".into()), "{files}");
+
+    until("the message arrives", || bergen.does(&["files", "list", &room]).contains("holiday.png"));
+    let table = bergen.does(&["files", "list", &room]);
+    assert!(
+        table.contains("@alice:oslo.example.org") && table.lines().all(|line| line.chars().count() <= 100),
+        "{table}"
+    );
+    let saved = path("saved.png");
+    assert!(bergen.does(&["files", "get", &room, "holiday.png", "-o", &saved]).contains("2.86 MiB"));
+    assert_eq!(fs::read(&saved).unwrap(), bytes);
+    assert_eq!(bergen.fails(&["files", "get", &room, "holiday.png", "-o", &saved]).1, "file_exists");
+    assert_eq!(bergen.fails(&["files", "get", &room, "nothing.png"]).0, 4);
+    assert_eq!(oslo.fails(&["files", "upload", "general", &path("empty"), "--user", "alice"]).1, "file_empty");
+    assert_eq!(oslo.fails(&["files", "upload", "general", &path("none"), "--user", "alice"]).1, "io");
+
+    oslo.does(&["redact", "general", &message, "--user", "alice"]);
+    until("the files are gone with the message", || bergen.does(&["files", "list", &room]).contains("no files"));
+    assert_eq!(oslo.stop(), Some(0));
+    let stopped = Server { child: None, directory: home.path().join("oslo") };
+    assert!(stopped.does(&["doctor", "--files"]).ends_with("nothing wrong"));
+}
+
+#[test]
 fn what_fails_says_what_to_do_and_ends_with_the_documented_exit_code() {
     let home = TempDir::new().unwrap();
     let nobody = Server { child: None, directory: home.path().join("nobody") };
@@ -321,9 +364,9 @@ fn completions_are_there_for_every_shell_and_help_for_every_command() {
     }
     let help = String::from_utf8(ask(nowhere, &["--help"]).stdout).unwrap();
     assert!(help.contains("Exit codes") && help.contains("rocketmesh rooms create"), "{help}");
-    for command in
-        ["run", "status", "id", "config", "peers", "connect", "ban", "unban", "policy", "rooms", "send", "tail"]
-    {
+    for command in [
+        "run", "status", "id", "config", "peers", "connect", "ban", "unban", "policy", "rooms", "send", "files", "tail",
+    ] {
         assert!(help.lines().any(|line| line.trim_start().starts_with(command)), "{command} is not in: {help}");
         assert!(ask(nowhere, &[command, "--help"]).status.success(), "{command}");
     }

@@ -6,6 +6,7 @@ mod car;
 mod error;
 mod events;
 mod extract;
+mod files;
 mod invitations;
 mod peers;
 mod proof;
@@ -44,6 +45,8 @@ pub(crate) const MAX_BODY_BYTES: usize = 512 * 1024;
 pub(crate) const MAX_STREAMS: usize = 256;
 /// The most exports and imports of rooms at once: each has a thread.
 const MAX_TRANSFERS: usize = 4;
+/// The most files that are brought and taken at once: each has a thread.
+const MAX_FILE_TRANSFERS: usize = 32;
 
 /// What the API is made of.
 pub(crate) struct ApiParts {
@@ -66,6 +69,7 @@ struct Api {
     registry: Arc<Registry>,
     streams: Arc<Semaphore>,
     transfers: Arc<Semaphore>,
+    file_transfers: Arc<Semaphore>,
 }
 
 #[derive(OpenApi)]
@@ -76,7 +80,7 @@ struct Api {
         peers::connect, peers::ban, peers::unban, peers::policy, peers::set_policy, rooms::list, rooms::create,
         rooms::join, rooms::show, rooms::leave, rooms::members, events::list, events::post, events::show,
         stream::room, stream::all, proof::verify_room, proof::retention, proof::set_retention, car::export,
-        car::import, invitations::list, invitations::decline,
+        car::import, invitations::list, invitations::decline, files::list, files::upload, files::download,
     ),
     security(("token" = []))
 )]
@@ -96,7 +100,9 @@ pub(crate) async fn serve(listener: TcpListener, parts: ApiParts, mut down: watc
     let streams = Arc::new(Semaphore::new(MAX_STREAMS));
     let registry = Arc::new(registry);
     let transfers = Arc::new(Semaphore::new(MAX_TRANSFERS));
-    let api = Api { engine, name, config: config.into(), token: token.into(), started, registry, streams, transfers };
+    let file_transfers = Arc::new(Semaphore::new(MAX_FILE_TRANSFERS));
+    let (config, token) = (config.into(), token.into());
+    let api = Api { engine, name, config, token, started, registry, streams, transfers, file_transfers };
     // Small answers must not wait for the other side's delayed acknowledgement.
     let listener = listener.tap_io(|stream| {
         let _ = stream.set_nodelay(true);
@@ -128,6 +134,8 @@ fn router(api: Api) -> Router {
         .route("/v1/rooms/{room}/leave", post(rooms::leave))
         .route("/v1/rooms/{room}/members", get(rooms::members))
         .route("/v1/rooms/{room}/events", get(events::list).post(events::post))
+        .route("/v1/rooms/{room}/files", get(files::list).post(files::upload))
+        .route("/v1/rooms/{room}/files/{file}", get(files::download))
         .route("/v1/rooms/{room}/stream", get(stream::room))
         .route("/v1/rooms/{room}/verify", post(proof::verify_room))
         .route("/v1/rooms/{room}/retention", get(proof::retention).put(proof::set_retention))

@@ -8,6 +8,7 @@ use figment::value::{Dict, Value};
 use figment::{Figment, Metadata, Profile, Provider};
 use libp2p::Multiaddr;
 use rocketmesh_protocol::identity::ServerName;
+use rocketmesh_storage::FileLimits;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::api::types::ConfigEntry;
@@ -18,6 +19,8 @@ const OTHER_VARIABLES: [&str; 5] = ["API", "CONFIG", "TOKEN_FILE", "RECORD_VECTO
 
 /// The file that is read from the data directory when no other is named.
 pub const CONFIG_FILE: &str = "rocketmesh.toml";
+
+const MEBIBYTE: u64 = 1024 * 1024;
 
 /// The default port, on TCP and on UDP for QUIC.
 pub const DEFAULT_PORT: u16 = 4848;
@@ -36,6 +39,8 @@ pub struct Config {
     pub api: ApiSection,
     /// The store.
     pub store: StoreSection,
+    /// Files that messages name.
+    pub files: FilesSection,
     /// The log.
     pub log: LogSection,
 }
@@ -79,6 +84,37 @@ pub struct StoreSection {
     pub reserve_mib: u64,
 }
 
+/// Files that messages name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FilesSection {
+    /// The largest file that is taken, from users and from other servers, in MiB; 1 or more.
+    pub max_file_mib: u64,
+    /// What the files of one room may take, in MiB.
+    pub room_quota_mib: u64,
+    /// What all files may take, in MiB.
+    pub server_quota_mib: u64,
+    /// The largest file that is fetched from other servers without a user asking for it, in MiB; 0 for none.
+    pub fetch_up_to_mib: u64,
+}
+
+impl FilesSection {
+    /// What the store is told.
+    pub(crate) fn limits(&self) -> FileLimits {
+        let bytes = |mebibytes: u64| mebibytes.saturating_mul(MEBIBYTE);
+        FileLimits {
+            file: bytes(self.max_file_mib),
+            room: bytes(self.room_quota_mib),
+            server: bytes(self.server_quota_mib),
+        }
+    }
+
+    /// The largest file that is fetched without anybody asking for it, in bytes.
+    pub(crate) fn fetch_up_to(&self) -> u64 {
+        self.fetch_up_to_mib.saturating_mul(MEBIBYTE)
+    }
+}
+
 /// The log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -104,6 +140,12 @@ impl Config {
             },
             api: ApiSection { listen: format!("127.0.0.1:{}", port + 1) },
             store: StoreSection { cache_mib: 64, reserve_mib: 64 },
+            files: FilesSection {
+                max_file_mib: 1024,
+                room_quota_mib: 10 * 1024,
+                server_quota_mib: 50 * 1024,
+                fetch_up_to_mib: 100,
+            },
             log: LogSection { level: "info".to_owned() },
         }
     }
@@ -168,6 +210,7 @@ impl Config {
             Ok(())
         };
         least("network.max_connections", u64::from(self.network.max_connections), 16)?;
+        least("files.max_file_mib", self.files.max_file_mib, 1)?;
         least("store.cache_mib", self.store.cache_mib, 8)
     }
 }

@@ -8,6 +8,7 @@
 //!                                                          └── move the durable end of the local log
 //!   sync: compare digests on every new connection and once a minute; pull what is missing; fetch by id
 //!   serve: answer the same questions of others
+//!   files: fetch what messages name, range by range, and send it to others
 //! ```
 //!
 //! One room, one owner: each room's state is written by its own task, so a slow or hostile room delays no other. An event is
@@ -15,6 +16,7 @@
 
 mod commit;
 mod direct;
+pub(crate) mod files;
 mod followed;
 mod graph;
 mod held;
@@ -49,6 +51,7 @@ use crate::network::{Event, NetworkHandle};
 use crate::tuning::Tuning;
 use commit::Committer;
 use direct::Outbox;
+use files::FileWork;
 use followed::Followed;
 use invitations::Invitations;
 use names::NameBook;
@@ -78,6 +81,8 @@ pub(crate) struct EngineParts {
     pub(crate) name: Option<ServerName>,
     pub(crate) tuning: Tuning,
     pub(crate) bootstrap: BTreeSet<PeerId>,
+    /// The largest file that is fetched without anybody asking for it, in bytes.
+    pub(crate) fetch_up_to: u64,
     pub(crate) shutdown: watch::Receiver<bool>,
 }
 
@@ -112,6 +117,7 @@ pub(crate) struct Shared {
     found_own: Mutex<BTreeSet<RoomId>>,
     pulls: Semaphore,
     serving: Arc<Semaphore>,
+    files: FileWork,
     shutdown: watch::Receiver<bool>,
 }
 
@@ -126,6 +132,9 @@ pub(crate) struct Counters {
     pub(crate) flushes: Counter,
     pub(crate) pulled: Counter,
     pub(crate) served: Counter,
+    pub(crate) slices_served: Counter,
+    pub(crate) slices_received: Counter,
+    pub(crate) slices_refused: Counter,
     pub(crate) store_errors: Counter,
 }
 
@@ -153,7 +162,8 @@ impl Engine {
         parts: EngineParts,
         events: mpsc::Receiver<Event>,
     ) -> Result<Self, rocketmesh_storage::StoreError> {
-        let EngineParts { key, store, network, clock, entropy, policy, name, tuning, bootstrap, shutdown } = parts;
+        let EngineParts { key, store, network, clock, entropy, policy, name, .. } = parts;
+        let EngineParts { tuning, bootstrap, fetch_up_to, shutdown, .. } = parts;
         let engine = Engine(Arc::new(Shared {
             origin: key.origin(),
             names: NameBook::new(key.origin(), name),
@@ -179,6 +189,7 @@ impl Engine {
             found_own: Mutex::default(),
             pulls: Semaphore::new(PULLS),
             serving: Arc::new(Semaphore::new(SERVED)),
+            files: FileWork::new(fetch_up_to),
             shutdown,
         }));
         engine.follow_stored_rooms().await?;
@@ -187,6 +198,7 @@ impl Engine {
         tokio::spawn(sync::run(engine.clone()));
         tokio::spawn(sync::keep_company(engine.clone()));
         tokio::spawn(retention::run(engine.clone()));
+        tokio::spawn(files::want::run(engine.clone()));
         Ok(engine)
     }
 

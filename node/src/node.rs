@@ -183,6 +183,7 @@ impl NodeBuilder {
                 open_store(&data_dir, config.store.cache_mib)?.with_reserve(reserve)
             }
         };
+        let store = store.with_file_limits(config.files.limits());
         let key = match self.key {
             Some(key) => key,
             None => identity::load_or_create(&data_dir, &*self.entropy)?,
@@ -226,6 +227,7 @@ impl NodeBuilder {
                 name: name.clone(),
                 tuning: self.tuning,
                 bootstrap,
+                fetch_up_to: config.files.fetch_up_to(),
                 shutdown: down.clone(),
             },
             events,

@@ -13,12 +13,14 @@
 mod author;
 mod body;
 mod content;
+mod files;
 mod header;
 
 pub use author::{AuthorError, Draft, Placement, author};
 pub use body::Body;
 pub(crate) use content::seen_value;
 pub use content::{Content, ContentError, JoinRule, Label, Membership, Role, RoomType, Seen, ServerRule, Switch, kind};
+pub use files::{FileRef, FilesError};
 pub use header::{BodyRef, Header, Lane, RoomVersion};
 
 use std::sync::Arc;

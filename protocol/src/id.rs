@@ -1,8 +1,8 @@
-//! Content ids: what an event, a body and a room are called.
+//! Content ids: what an event, a body, a room and a file are called.
 //!
-//! All three are CIDs (version 1, DAG-CBOR, BLAKE3-256), so that any IPLD tool can follow an exported room. Only that form is
-//! an id here; a link of any other form is refused where an id belongs. Their text is the CID's own: base32, beginning with
-//! `bafyr4i`.
+//! All are CIDs (version 1, BLAKE3-256), so that any IPLD tool can follow an exported room: of DAG-CBOR for the first three, of raw
+//! bytes for files. Only that form is an id here; a link of any other form is refused where an id belongs. Their text is the
+//! CID's own: base32, beginning with `bafyr4i`, or for files with `bafkr4i`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -14,6 +14,8 @@ use crate::codec::Value;
 
 /// Multicodec `dag-cbor`.
 const DAG_CBOR: u64 = 0x71;
+/// Multicodec `raw`: bytes that mean what they like.
+const RAW: u64 = 0x55;
 /// Multicodec `blake3`.
 const BLAKE3: u64 = 0x1e;
 
@@ -25,15 +27,15 @@ const TEXT_LEN: usize = 59;
 #[non_exhaustive]
 pub enum IdError {
     /// The text is no CID at all.
-    #[error("`{0}` is not an id: expected a CID such as bafyr4i… (59 characters)")]
+    #[error("`{0}` is not an id: expected a CID such as bafyr4i…, or bafkr4i… for a file (59 characters)")]
     NotACid(String),
-    /// A CID, but not of version 1 with DAG-CBOR and BLAKE3-256.
-    #[error("`{0}` is a CID of another kind: expected version 1, dag-cbor, blake3-256")]
+    /// A CID, but not of version 1 with BLAKE3-256 and the codec of what it is to name.
+    #[error("`{0}` is a CID of another kind: expected version 1, blake3-256, and dag-cbor, or raw for a file")]
     WrongForm(String),
 }
 
 macro_rules! content_id {
-    ($(#[$doc:meta])* $name:ident) => {
+    ($(#[$doc:meta])* $name:ident, $codec:ident) => {
         $(#[$doc])*
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub struct $name([u8; 32]);
@@ -57,7 +59,7 @@ macro_rules! content_id {
             /// The id as a CID.
             pub fn to_cid(self) -> Cid {
                 let hash = Multihash::wrap(BLAKE3, &self.0).expect("32 bytes fit a multihash of 64");
-                Cid::new_v1(DAG_CBOR, hash)
+                Cid::new_v1($codec, hash)
             }
         }
 
@@ -66,7 +68,7 @@ macro_rules! content_id {
 
             fn try_from(cid: &Cid) -> Result<Self, IdError> {
                 let wrong = || IdError::WrongForm(cid.to_string());
-                if cid.version() != cid::Version::V1 || cid.codec() != DAG_CBOR || cid.hash().code() != BLAKE3 {
+                if cid.version() != cid::Version::V1 || cid.codec() != $codec || cid.hash().code() != BLAKE3 {
                     return Err(wrong());
                 }
                 cid.hash().digest().try_into().map($name).map_err(|_| wrong())
@@ -111,17 +113,22 @@ macro_rules! content_id {
 
 content_id! {
     /// The id of an event: the CID of its header block, signature included.
-    EventId
+    EventId, DAG_CBOR
 }
 
 content_id! {
     /// The id of a body block.
-    BodyId
+    BodyId, DAG_CBOR
 }
 
 content_id! {
     /// The id of a room: that of its create event.
-    RoomId
+    RoomId, DAG_CBOR
+}
+
+content_id! {
+    /// The id of a file: the hash of all its bytes, which is the root of a tree over them. See [`crate::file`].
+    FileId, RAW
 }
 
 impl From<EventId> for RoomId {

@@ -4,7 +4,7 @@
 /// The largest header block, in bytes, signature included.
 pub const MAX_HEADER_BYTES: usize = 8 * 1024;
 
-/// The largest body block, in bytes. Larger content is media.
+/// The largest body block, in bytes. Larger content is a file that a message names.
 pub const MAX_BODY_BYTES: usize = 64 * 1024;
 
 /// The longest sender, state key, kind or server name, in bytes of UTF-8.
@@ -67,3 +67,25 @@ pub const MAX_DIRECT: usize = 16;
 pub const MAX_PREVIEW_EVENTS: usize = 100_000;
 /// See [`MAX_PREVIEW_EVENTS`].
 pub const MAX_PREVIEW_BYTES: usize = 64 * 1024 * 1024;
+/// The most files that one message names.
+pub const MAX_FILES_PER_MESSAGE: usize = 10;
+
+/// The largest file, in bytes: 64 GiB. What a server takes is up to its administrator, and less. The list of those ranges of a
+/// file that have come stays below 8 KiB.
+pub const MAX_FILE_BYTES: u64 = 64 * 1024 * 1024 * 1024;
+
+/// The longest media type of a file, in bytes: two names of 127 and a slash, by RFC 6838.
+pub const MAX_MEDIA_TYPE_BYTES: usize = 255;
+
+/// The greatest width and height that a picture or film may claim, in pixels.
+pub const MAX_PIXELS: u32 = 1_000_000;
+
+/// The bytes under one leaf of the tree whose root is a file's hash: BLAKE3's chunk. Ranges of files begin at multiples of it.
+pub const FILE_CHUNK_BYTES: u64 = 1024;
+
+/// The most bytes of a file in one answer, and how many a server asks for at a time.
+pub const FILE_RANGE_BYTES: u64 = 1024 * 1024;
+
+/// The largest slice, in bytes: its file's size, the range, and 64 for each inner node of the tree above it: fewer than its
+/// chunks, and those on the ways down to its two ends.
+pub const MAX_SLICE_BYTES: usize = 8 + FILE_RANGE_BYTES as usize + 64 * (1024 + 2 * 54);

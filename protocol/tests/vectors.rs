@@ -10,16 +10,19 @@ mod checks;
 mod support;
 
 use std::collections::BTreeMap;
+use std::io::{Cursor, Read};
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
+use bao::encode::SliceExtractor;
 use cid::Cid;
 use rocketmesh_protocol::codec::{self, Map, Value};
 use rocketmesh_protocol::event::{
     Body, Content, Draft, Event, EventError, Header, Label, Lane, Placement, Role, RoomVersion, SIGNING_DOMAIN, author,
 };
+use rocketmesh_protocol::file::{FileRange, open_slice};
 use rocketmesh_protocol::have::{HaveVector, LaneHave, Sections};
-use rocketmesh_protocol::id::{BodyId, EventId, RoomId};
+use rocketmesh_protocol::id::{BodyId, EventId, FileId, RoomId};
 use rocketmesh_protocol::identity::{Localpart, Origin, ServerKey, ServerName, UserId};
 use rocketmesh_protocol::limits::{MAX_NUMBER, MAX_PARENTS};
 use rocketmesh_protocol::receipt::{Misplaced, Receipt};
@@ -584,6 +587,14 @@ fn requests(recorder: &Recorder) -> Vec<(&'static str, Request)> {
         ("fetch", Request::Fetch { room, ids, have }),
         ("tell", Request::Tell { room, events: vec![WireEvent::of(recorder.event("message"))] }),
         ("tell nothing", Request::Tell { room, events: Vec::new() }),
+        (
+            "file",
+            Request::File {
+                room,
+                file: FileId::of_block(&file_bytes(5000)),
+                range: FileRange::new(1024, 3976).unwrap(),
+            },
+        ),
     ]
 }
 
@@ -614,7 +625,43 @@ fn request_json(request: &Request) -> Json {
             let events: Vec<Json> = events.iter().map(wire_event_json).collect();
             json!({ "ask": "tell", "room": room.to_string(), "events": events })
         }
+        Request::File { room, file, range } => {
+            let (room, file) = (room.to_string(), file.to_string());
+            json!({ "ask": "file", "room": room, "file": file, "from": range.from(), "len": range.size() })
+        }
     }
+}
+
+/// The content of a file: what no two chunks have in common.
+fn file_bytes(len: usize) -> Vec<u8> {
+    (0..len).map(|at| (at % 251) as u8).collect()
+}
+
+/// Files of one chunk and of several, and what is sent of them.
+fn files() -> Vec<Json> {
+    let slice = |content: &[u8], range: FileRange| {
+        let (outboard, _) = bao::encode::outboard(content);
+        let (content, outboard) = (Cursor::new(content), Cursor::new(outboard));
+        let mut extractor = SliceExtractor::new_outboard(content, outboard, range.from(), range.size());
+        let mut slice = Vec::new();
+        extractor.read_to_end(&mut slice).unwrap();
+        json!({ "from": range.from(), "len": range.size(), "slice": hex::encode(slice) })
+    };
+    let file = |name: &str, len: usize, ranges: &[(u64, u64)]| {
+        let content = file_bytes(len);
+        let ranges = ranges.iter().map(|(from, len)| slice(&content, FileRange::new(*from, *len).unwrap()));
+        json!({
+            "name": name,
+            "id": FileId::of_block(&content).to_string(),
+            "content": hex::encode(&content),
+            "slices": ranges.collect::<Vec<_>>(),
+        })
+    };
+    vec![
+        file("one byte", 1, &[(0, 1)]),
+        file("one chunk", 1024, &[(0, 1024), (0, 1)]),
+        file("five chunks", 5000, &[(0, 5000), (1024, 1024), (2048, 2000), (4096, 904)]),
+    ]
 }
 
 fn responses(recorder: &Recorder) -> Vec<(&'static str, Response)> {
@@ -626,12 +673,14 @@ fn responses(recorder: &Recorder) -> Vec<(&'static str, Response)> {
         ("sections", Response::Sections { digests: Box::new(have.section_digests()) }),
         ("two events and more to come", Response::Events { events, have, more: true }),
         ("no events", Response::Events { events: Vec::new(), have: HaveVector::new(), more: false }),
+        ("slice", Response::Slice { slice: [&3_u64.to_le_bytes()[..], b"abc"].concat() }),
         ("unknown room", Response::Refused(Refused::UnknownRoom)),
         ("not admitted", Response::Refused(Refused::NotAdmitted)),
         ("invited", Response::Refused(Refused::Invited)),
         ("too many", Response::Refused(Refused::TooMany)),
         ("policy", Response::Refused(Refused::Policy)),
         ("not introduced", Response::Refused(Refused::NotIntroduced)),
+        ("no file", Response::Refused(Refused::NoFile)),
         ("other", Response::Refused(Refused::Other)),
     ]
 }
@@ -648,6 +697,7 @@ fn response_json(response: &Response) -> Json {
             let events: Vec<Json> = events.iter().map(wire_event_json).collect();
             json!({ "events": events, "have": have_json(have), "more": more })
         }
+        Response::Slice { slice } => json!({ "slice": hex::encode(slice) }),
         Response::Refused(refused) => json!({ "refused": refused.word() }),
     }
 }
@@ -768,6 +818,7 @@ fn recorded() -> Json {
         "hellos": Json::from_iter(hellos),
         "gossip_messages": Json::from_iter(gossip_messages(&recorder).into_iter().map(gossip)),
         "topics": topics,
+        "files": files(),
     })
 }
 
@@ -908,6 +959,10 @@ fn have_from_json(json: &Json) -> HaveVector {
     vector
 }
 
+fn range_from_json(entry: &Json) -> FileRange {
+    FileRange::new(entry["from"].as_u64().unwrap(), entry["len"].as_u64().unwrap()).unwrap()
+}
+
 fn request_from_json(entry: &Json) -> Request {
     let room = || text(&entry["room"]).parse::<RoomId>().unwrap();
     match text(&entry["ask"]) {
@@ -927,6 +982,11 @@ fn request_from_json(entry: &Json) -> Request {
             Request::Fetch { room: room(), ids, have: have_from_json(&entry["have"]) }
         }
         "tell" => Request::Tell { room: room(), events: list(&entry["events"], wire_event_from_json) },
+        "file" => Request::File {
+            room: room(),
+            file: text(&entry["file"]).parse::<FileId>().unwrap(),
+            range: range_from_json(entry),
+        },
         other => panic!("a request that asks {other}"),
     }
 }
@@ -939,6 +999,9 @@ fn response_from_json(entry: &Json) -> Response {
         let digests: Vec<[u8; 8]> = list(sections, |digest| unhex(digest).try_into().unwrap());
         return Response::Sections { digests: Box::new(digests.try_into().unwrap()) };
     }
+    if let Some(slice) = entry.get("slice") {
+        return Response::Slice { slice: unhex(slice) };
+    }
     if let Some(word) = entry.get("refused") {
         let all = [
             Refused::UnknownRoom,
@@ -947,6 +1010,7 @@ fn response_from_json(entry: &Json) -> Response {
             Refused::TooMany,
             Refused::Policy,
             Refused::NotIntroduced,
+            Refused::NoFile,
             Refused::Other,
         ];
         return Response::Refused(all.into_iter().find(|refused| refused.word() == text(word)).unwrap());
@@ -1072,6 +1136,21 @@ fn recorded_messages_are_read_and_written() {
         let (hello, bytes) = (hello_from_json(entry), unhex(&entry["bytes"]));
         assert_eq!(hello.encode(), bytes, "{}", entry["name"]);
         assert_eq!(Hello::decode(&bytes), Ok(hello), "{}", entry["name"]);
+    }
+}
+
+#[test]
+fn recorded_slices_prove_their_ranges_of_recorded_files() {
+    for entry in file()["files"].as_array().unwrap() {
+        let content = unhex(&entry["content"]);
+        let id: FileId = text(&entry["id"]).parse().unwrap();
+        assert_eq!(FileId::of_block(&content), id, "{}", entry["name"]);
+        for part in entry["slices"].as_array().unwrap() {
+            let range = range_from_json(part);
+            let expected = content[range.from() as usize..range.end() as usize].to_vec();
+            let opened = open_slice(&id, content.len() as u64, range, &unhex(&part["slice"]));
+            assert_eq!(opened, Ok(expected), "{}", entry["name"]);
+        }
     }
 }
 

@@ -11,12 +11,14 @@ use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use rocketmesh_protocol::codec::{self, Map, Value};
 use rocketmesh_protocol::event::{Event, EventError, Lane, RoomVersion};
+use rocketmesh_protocol::file::FileRange;
 use rocketmesh_protocol::have::{HaveError, HaveVector, LaneHave, Sections};
-use rocketmesh_protocol::id::{EventId, RoomId};
+use rocketmesh_protocol::id::{EventId, FileId, RoomId};
 use rocketmesh_protocol::identity::{Origin, ServerName};
 use rocketmesh_protocol::limits::{
-    MAX_EVENTS_PER_RESPONSE, MAX_EVENTS_PER_TELL, MAX_GOSSIP_BYTES, MAX_IDS_PER_REQUEST, MAX_NUMBER, MAX_ORIGINS,
-    MAX_REQUEST_BYTES, MAX_RESPONSE_BYTES, MAX_ROOMS_PER_REQUEST,
+    FILE_RANGE_BYTES, MAX_EVENTS_PER_RESPONSE, MAX_EVENTS_PER_TELL, MAX_FILE_BYTES, MAX_GOSSIP_BYTES,
+    MAX_IDS_PER_REQUEST, MAX_NUMBER, MAX_ORIGINS, MAX_REQUEST_BYTES, MAX_RESPONSE_BYTES, MAX_ROOMS_PER_REQUEST,
+    MAX_SLICE_BYTES,
 };
 use rocketmesh_protocol::sync::{ChainRange, lacking, unknown_heads};
 use rocketmesh_protocol::wire::{
@@ -26,13 +28,14 @@ use support::room::{TestRoom, World, any_steps};
 use support::values::{any_damage, damaged, small_map};
 use support::{Server, config};
 
-const REFUSALS: [Refused; 7] = [
+const REFUSALS: [Refused; 8] = [
     Refused::UnknownRoom,
     Refused::NotAdmitted,
     Refused::Invited,
     Refused::TooMany,
     Refused::Policy,
     Refused::NotIntroduced,
+    Refused::NoFile,
     Refused::Other,
 ];
 
@@ -85,6 +88,13 @@ fn any_hello() -> impl Strategy<Value = Hello> {
     )
 }
 
+fn any_range() -> impl Strategy<Value = FileRange> {
+    (0..MAX_FILE_BYTES / 1024, 1..=FILE_RANGE_BYTES).prop_map(|(chunk, len)| {
+        let from = chunk * 1024;
+        FileRange::new(from, len.min(MAX_FILE_BYTES - from)).unwrap()
+    })
+}
+
 fn any_request() -> impl Strategy<Value = Request> {
     prop_oneof![
         btree_map(any_room(), any::<[u8; 32]>(), 0..8).prop_map(|digests| Request::Compare { digests }),
@@ -95,6 +105,8 @@ fn any_request() -> impl Strategy<Value = Request> {
         }),
         (any_room(), vec(any_id(), 0..8), any_have()).prop_map(|(room, ids, have)| Request::Fetch { room, ids, have }),
         (any_room(), vec(any_wire_event(), 0..6)).prop_map(|(room, events)| Request::Tell { room, events }),
+        (any_room(), any::<[u8; 32]>().prop_map(FileId::from_hash), any_range())
+            .prop_map(|(room, file, range)| Request::File { room, file, range }),
     ]
 }
 
@@ -112,6 +124,7 @@ fn any_response() -> impl Strategy<Value = Response> {
             have,
             more
         }),
+        vec(any::<u8>(), 0..80).prop_map(|slice| Response::Slice { slice }),
         select(REFUSALS.to_vec()).prop_map(Response::Refused),
     ]
 }
@@ -477,6 +490,8 @@ fn lists_end_at_their_limits() {
         Response::decode(&Response::Events { events, have: HaveVector::new(), more: false }.encode()).is_ok()
     };
     assert!(events(MAX_EVENTS_PER_RESPONSE) && !events(MAX_EVENTS_PER_RESPONSE + 1));
+    let slice = |len: usize| Response::decode(&Response::Slice { slice: vec![0; len] }.encode()).is_ok();
+    assert!(slice(MAX_SLICE_BYTES) && !slice(MAX_SLICE_BYTES + 1));
     let vector = |lanes: usize| {
         let mut vector = HaveVector::new();
         for number in 0..lanes {
@@ -573,6 +588,14 @@ fn a_request_that_asks_something_unknown_is_refused_and_what_is_new_in_a_known_o
         ("no vector", pull().with("have", Value::Null)),
         ("no ids", pull().with("ask", "fetch")),
         ("a short id", pull().with("ask", "fetch").with("ids", Value::List(vec![vec![1_u8; 31].into()]))),
+        ("no file", pull().with("ask", "file").with("from", 0_u64).with("len", 1_u64)),
+        ("no range", pull().with("ask", "file").with("file", room())),
+        ("a range out of step", pull().with("ask", "file").with("file", room()).with("from", 1_u64).with("len", 1_u64)),
+        ("an empty range", pull().with("ask", "file").with("file", room()).with("from", 0_u64).with("len", 0_u64)),
+        (
+            "too large a range",
+            pull().with("ask", "file").with("file", room()).with("from", 0_u64).with("len", FILE_RANGE_BYTES + 1),
+        ),
         ("no digests", pull().with("ask", "compare")),
         ("a room without a digest", pull().with("ask", "compare").with("digests", Value::List(vec![room()]))),
     ] {

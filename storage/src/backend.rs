@@ -1,9 +1,11 @@
 //! Ordered bytes on some medium: all that the event store asks of sled or of memory.
 
 use std::ops::Bound;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::StoreError;
+use crate::files::Blobs;
 
 /// One change of a batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,6 +95,9 @@ pub(crate) trait Backend: Send + Sync {
         None
     }
 
-    /// Bytes taken on the medium.
+    /// Bytes taken on the medium, but for blobs.
     fn size(&self) -> Result<u64, StoreError>;
+
+    /// Where the bytes of files lie.
+    fn blobs(&self) -> Arc<dyn Blobs>;
 }

@@ -2,7 +2,7 @@
 //! from the events still fits them.
 //!
 //! ```text
-//!   the log ──► every event ──► chains, have-vectors ──► room order, tips, count ──► held events, snapshots, orphans
+//!   the log ──► every event ──► chains, have-vectors ──► room order, tips, count ──► held events, snapshots, files, orphans
 //! ```
 //!
 //! The events are what a store is about; indexes, have-vectors, tips and counts follow from them and can be written
@@ -13,6 +13,7 @@
 //! the log is read once for every 262,144 of its entries so that only about that many arrivals are in memory at a time.
 
 mod events;
+mod files;
 mod leftovers;
 mod log;
 mod mending;
@@ -28,6 +29,7 @@ use crate::layout;
 use crate::store::EventStore;
 use mending::Mending;
 
+pub use files::check_content;
 pub use report::{Finding, FindingKind, MAX_FINDINGS, Report};
 
 /// Damaged and missing events that are remembered, about a hundred bytes each. With more, the store is beyond repair.
@@ -52,8 +54,9 @@ pub enum Mode {
 /// Mended are the chains, the room order, the indexes of bodies and of edits and redactions, have-vectors, tips,
 /// counts, and a room's record, which is written anew as one of a room that was left. Held events and snapshots that
 /// cannot be used are removed, since sync and the node bring them again, and so are orphans. A damaged body is removed
-/// and from then on wanted, so that the node asks other servers for it. A repair that is cut off leaves nothing worse
-/// than it was, and another one goes on.
+/// and from then on wanted, so that the node asks other servers for it. A file that is not there as its record says counts as
+/// not here, so that it is fetched again; what is in files, [`check_content`] looks at. A repair that is cut off leaves
+/// nothing worse than it was, and another one goes on.
 ///
 /// **A damaged or missing event stays as it is**, and so do its room's have-vector, tips and count; of the room only
 /// the indexes are mended. Sync fetches an event only where the have-vector ends before it, and takes in only what is

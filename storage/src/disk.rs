@@ -12,10 +12,12 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
+use std::time::{Duration, Instant};
 
 use crate::backend::{Backend, Change, Entry, Scan};
 use crate::error::StoreError;
+use crate::files::{Blobs, DiskBlobs};
 
 /// The format that this build writes, and the newest that it reads. In format 1 sled's segments had [`OLD_SEGMENT`] bytes.
 pub(crate) const FORMAT: u64 = 2;
@@ -31,8 +33,13 @@ const MOST_UNSYNCED: usize = SEGMENT / 4;
 const FORMAT_FILE: &str = "FORMAT";
 const LOCK_FILE: &str = "lock";
 const SLED_DIRECTORY: &str = "sled";
+/// How long sled may take to let go of its lock after it was closed, and how often that is tried.
+const LETTING_GO: Duration = Duration::from_secs(5);
+const LOCK_GLANCE: Duration = Duration::from_millis(20);
+
 /// Says how far the local log reached once. sled takes a file that was cut off for one that is not written yet.
 const END_FILE: &str = "END";
+const FILES_DIRECTORY: &str = "files";
 
 pub(crate) struct Disk {
     tree: sled::Db,
@@ -49,6 +56,7 @@ pub(crate) struct Disk {
     damage: OnceLock<String>,
     end: PathBuf,
     end_file: Mutex<File>,
+    files: PathBuf,
     /// Held for as long as the store is open.
     _lock: File,
 }
@@ -62,9 +70,17 @@ impl Disk {
         let config =
             sled::Config::new().path(&directory).cache_capacity(cache_bytes).flush_every_ms(None).segment_size(segment);
         // sled panics on some kinds of damage instead of naming them.
-        let opened = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| config.open()));
-        let tree = opened.map_err(|_| StoreError::Damaged("sled cannot make sense of its file".to_owned()))?;
-        let tree = tree.map_err(from_sled)?;
+        let open = || std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| config.open()));
+        let senseless = |_| StoreError::Damaged("sled cannot make sense of its file".to_owned());
+        let begun = Instant::now();
+        let tree = loop {
+            match open().map_err(senseless)? {
+                // This process has the store for itself, by its own lock. A life of it that has just ended may still be letting
+                // go of sled's, which happens in threads of sled's own.
+                Err(error) if is_locked(&error) && begun.elapsed() < LETTING_GO => std::thread::sleep(LOCK_GLANCE),
+                opened => break opened.map_err(from_sled)?,
+            }
+        };
         let file = File::open(directory.join("db"))?;
         let blobs = directory.join("blobs");
         let disk = Disk {
@@ -80,6 +96,7 @@ impl Disk {
                 OpenOptions::new().create(true).truncate(false).write(true).open(path.join(END_FILE))?,
             ),
             end: path.join(END_FILE),
+            files: path.join(FILES_DIRECTORY),
             _lock: lock,
         };
         File::open(directory.join("conf"))?.sync_all()?;
@@ -192,6 +209,11 @@ fn settle(directory: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// sled tells a lock that is taken from other errors by its words only.
+fn is_locked(error: &sled::Error) -> bool {
+    matches!(error, sled::Error::Io(error) if error.to_string().contains("could not acquire lock"))
+}
+
 fn from_sled(error: sled::Error) -> StoreError {
     match error {
         sled::Error::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
@@ -286,5 +308,9 @@ impl Backend for Disk {
 
     fn size(&self) -> Result<u64, StoreError> {
         self.tree.size_on_disk().map_err(from_sled)
+    }
+
+    fn blobs(&self) -> Arc<dyn Blobs> {
+        Arc::new(DiskBlobs::in_directory(self.files.clone()))
     }
 }

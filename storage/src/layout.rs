@@ -14,6 +14,9 @@
 //! | `x` | event id | what is noted of an event: body erased, body expired, came late |
 //! | `b` | room number, id | nothing: events whose bodies are missing and wanted |
 //! | `t` | room number, target, kind, hash of the claimed author, id | nothing: allowed edits and redactions by what they name |
+//! | `f` | file id | what is here of a file |
+//! | `g` | room number, file id, event id | the size: which files a room names, and which of its messages name each |
+//! | `u` | file id, room number, event id | nothing: the same by files |
 //! | `s` | name | settings of the node |
 //!
 //! Rooms have short numbers so that a long index does not repeat 32 bytes in each key. Integers in keys are big-endian, so
@@ -43,6 +46,9 @@ pub(crate) const SNAPSHOT: u8 = b'n';
 pub(crate) const MARKS: u8 = b'x';
 pub(crate) const WANTED: u8 = b'b';
 pub(crate) const ALTERATION: u8 = b't';
+pub(crate) const FILE: u8 = b'f';
+pub(crate) const NAMED: u8 = b'g';
+pub(crate) const USED: u8 = b'u';
 
 /// What is kept of a room beside its events and its have-vector.
 pub(crate) struct RoomRecord {

@@ -6,11 +6,14 @@ use std::time::Duration;
 
 use crate::backend::{Backend, Change, Entry, Scan};
 use crate::error::StoreError;
+use crate::files::{Blobs, MemoryBlobs};
 
 /// The medium of an in-memory store. Clones share it, so that a simulated node can be restarted on what it left behind.
 #[derive(Clone, Debug, Default)]
 pub struct MemoryDisk {
     contents: Arc<Mutex<Contents>>,
+    /// Of files nothing is lost: each is flushed by itself before anything speaks of it.
+    blobs: MemoryBlobs,
     flush_takes: Duration,
 }
 
@@ -57,7 +60,7 @@ impl MemoryDisk {
     pub fn after_crash(&self) -> Self {
         let mut contents = self.lock().clone();
         contents.lose_unsynced();
-        MemoryDisk { contents: Arc::new(Mutex::new(contents)), flush_takes: self.flush_takes }
+        self.apart(contents)
     }
 
     /// The medium as it would be if the last sync had never been, for tests of what notices that.
@@ -68,7 +71,24 @@ impl MemoryDisk {
         contents.lose_unsynced();
         contents.undo = std::mem::take(&mut contents.last_synced);
         contents.lose_unsynced();
-        MemoryDisk { contents: Arc::new(Mutex::new(contents)), flush_takes: self.flush_takes }
+        self.apart(contents)
+    }
+
+    fn apart(&self, contents: Contents) -> Self {
+        let contents = Arc::new(Mutex::new(contents));
+        MemoryDisk { contents, blobs: self.blobs.copied(), flush_takes: self.flush_takes }
+    }
+
+    /// The bytes of files and what belongs to them, by their names in the store's directory, for tests.
+    #[doc(hidden)]
+    pub fn blob_contents(&self) -> BTreeMap<String, Vec<u8>> {
+        self.blobs.contents()
+    }
+
+    /// Sets or removes such bytes behind the store's back, for tests of what notices damage.
+    #[doc(hidden)]
+    pub fn damage_blob(&self, name: &str, bytes: Option<&[u8]>) {
+        self.blobs.damage(name, bytes);
     }
 
     /// Every row as it is, for tests of what notices damage.
@@ -139,5 +159,9 @@ impl Backend for MemoryDisk {
 
     fn size(&self) -> Result<u64, StoreError> {
         Ok(self.lock().entries.iter().map(|(key, value)| (key.len() + value.len()) as u64).sum())
+    }
+
+    fn blobs(&self) -> Arc<dyn Blobs> {
+        Arc::new(self.blobs.clone())
     }
 }

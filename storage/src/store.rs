@@ -16,6 +16,7 @@ use rocketmesh_protocol::wire::WireEvent;
 use crate::backend::{Backend, Change, Scan, after_prefix};
 use crate::disk::Disk;
 use crate::error::StoreError;
+use crate::files::{FileLimits, Files, Naming};
 use crate::layout::{self, RoomRecord};
 use crate::memory::MemoryDisk;
 
@@ -179,6 +180,8 @@ pub struct EventStore {
     noted_end: Arc<AtomicU64>,
     /// Bytes of the medium that are to stay free.
     reserve: u64,
+    files: Arc<Files>,
+    pub(crate) limits: FileLimits,
 }
 
 struct Writer {
@@ -255,6 +258,7 @@ impl EventStore {
             return Err(StoreError::Damaged(format!("its log ended at {noted} before, and ends at {end} now")));
         }
         let next_room = numbers.values().max().map_or(0, |number| number + 1);
+        let files = Arc::new(Files::load(&*backend)?);
         Ok(EventStore {
             backend,
             writer: Arc::new(Mutex::new(Writer { next_position, next_room })),
@@ -262,6 +266,8 @@ impl EventStore {
             broken: Arc::default(),
             noted_end: Arc::new(AtomicU64::new(noted)),
             reserve: 0,
+            files,
+            limits: FileLimits::NONE,
         })
     }
 
@@ -331,7 +337,7 @@ impl EventStore {
             state_tips: batch.outline.tips(Lane::State).clone(),
         };
         changes.push(Change::Set(layout::key(layout::ROOM, &[room.hash()]), layout::write_room(&record)));
-        self.backend.apply(&changes)?;
+        self.apply_naming(room, number, Naming::of(self, batch)?, changes)?;
         writer.next_position = position;
         if known.is_none() {
             writer.next_room += 1;
@@ -355,12 +361,15 @@ impl EventStore {
             event: stored.event.id(),
         };
         let mut changes = vec![event_change(stored)];
-        if let Some(number) = self.number(&entry.room) {
-            let wanted = layout::key(layout::WANTED, &[&number.to_be_bytes(), entry.event.hash()]);
-            changes.push(Change::Remove(wanted));
-        }
         put_log(&mut changes, entry);
-        self.backend.apply(&changes)?;
+        match self.number(&entry.room) {
+            Some(number) => {
+                let wanted = layout::key(layout::WANTED, &[&number.to_be_bytes(), entry.event.hash()]);
+                changes.push(Change::Remove(wanted));
+                self.apply_naming(entry.room, number, Naming::of_body(stored), changes)?;
+            }
+            None => self.backend.apply(&changes)?,
+        }
         writer.next_position += 1;
         Ok(entry.position)
     }
@@ -372,13 +381,14 @@ impl EventStore {
     /// until it is opened anew.
     pub fn sync(&self) -> Result<(), StoreError> {
         self.check()?;
-        let end = self.log_end();
+        let (end, doomed) = (self.log_end(), self.doomed_files());
         self.backend.sync().inspect_err(|_| self.broken.store(true, Ordering::SeqCst))?;
         let noted = self.noted_end.load(Ordering::Relaxed);
         if end > noted {
             self.backend.note_end(end)?;
             self.noted_end.store(end, Ordering::Relaxed);
         }
+        self.erase_files(&doomed);
         Ok(())
     }
 
@@ -400,7 +410,8 @@ impl EventStore {
         }
     }
 
-    fn check(&self) -> Result<(), StoreError> {
+    /// Whether the store may be written to.
+    pub(crate) fn check(&self) -> Result<(), StoreError> {
         match self.backend.damage() {
             Some(what) => Err(StoreError::Damaged(what)),
             None if self.broken.load(Ordering::SeqCst) => Err(StoreError::Broken),
@@ -678,7 +689,7 @@ impl EventStore {
             .collect()
     }
 
-    /// Bytes that the store takes on its medium.
+    /// Bytes that the store takes on its medium, but for files.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -702,9 +713,18 @@ impl EventStore {
         self.numbers.read().unwrap_or_else(PoisonError::into_inner).get(room).copied()
     }
 
-    /// The medium, for a check of every row on it.
+    /// The medium: for files, and for a check of every row on it.
     pub(crate) fn backend(&self) -> &dyn Backend {
         &*self.backend
+    }
+
+    pub(crate) fn files(&self) -> &Files {
+        &self.files
+    }
+
+    /// The node's own number of a room.
+    pub(crate) fn room_number(&self, room: &RoomId) -> Option<u32> {
+        self.number(room)
     }
 
     /// The node's own number of each room.

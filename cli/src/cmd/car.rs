@@ -39,12 +39,14 @@ pub(super) async fn import(context: &Context, args: &ImportArgs) -> Result<(), F
     let client = context.client()?;
     let progress = context.output.byte_spinner();
     let body = Body::wrap_stream(pieces(file, progress.clone()));
-    let answer = patiently(client.upload(&["rooms", "import"], MEDIA_TYPE, body), &progress).await;
+    let sending = client.upload(&["rooms", "import"], &(), MEDIA_TYPE, None, body);
+    let answer = patiently(sending, &progress, "what it took is kept").await;
     progress.finish_and_clear();
     context.output.show(&answer?, |room: ImportedRoom| people(&room))
 }
 
-fn pieces(file: File, progress: ProgressBar) -> impl Stream<Item = io::Result<Vec<u8>>> + Send + 'static {
+/// A file piece by piece, as the node takes it.
+pub(super) fn pieces(file: File, progress: ProgressBar) -> impl Stream<Item = io::Result<Vec<u8>>> + Send + 'static {
     futures::stream::try_unfold((file, progress), |(mut file, progress)| async move {
         let mut piece = vec![0; PIECE];
         let len = file.read(&mut piece).await?;
@@ -57,10 +59,11 @@ fn pieces(file: File, progress: ProgressBar) -> impl Stream<Item = io::Result<Ve
     })
 }
 
-/// Waits for the answer for as long as the node takes more of the file, and for [`SILENCE`] after that.
-async fn patiently(
+/// Waits for the answer for as long as the node takes more of the file, and for [`SILENCE`] after that; `then` says what that means.
+pub(super) async fn patiently(
     sending: impl Future<Output = Result<Answer, Failure>>,
     progress: &ProgressBar,
+    then: &str,
 ) -> Result<Answer, Failure> {
     let mut sending = pin!(sending);
     loop {
@@ -69,7 +72,7 @@ async fn patiently(
             Ok(answer) => return answer,
             Err(_) if progress.position() > before => {}
             Err(_) => {
-                let message = format!("the node took nothing for {} s; what it took is kept", SILENCE.as_secs());
+                let message = format!("the node took nothing for {} s; {then}", SILENCE.as_secs());
                 return Err(Failure::Lost(message));
             }
         }

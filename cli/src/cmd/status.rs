@@ -33,7 +33,7 @@ fn people(node: NodeStatus, health: &Health) -> String {
         .add("connected", count(node.peers, "server"))
         .add("rooms", node.rooms)
         .add("log position", node.log_position)
-        .add("on disk", HumanBytes(node.store_bytes))
+        .add("on disk", format!("{}, and {} of files", HumanBytes(node.store_bytes), HumanBytes(node.files_bytes)))
         .add("health", &health.status)
         .add_all("problems", health.problems.iter().map(|problem| format!("{}: {}", problem.code, problem.message)));
     fields.to_string()

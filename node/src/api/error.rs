@@ -8,9 +8,10 @@ use axum::response::{IntoResponse, Response};
 use rocketmesh_protocol::event::AuthorError;
 use rocketmesh_protocol::id::IdError;
 use rocketmesh_protocol::identity::NameError;
-use rocketmesh_storage::StoreError;
+use rocketmesh_storage::{FileError, StoreError};
 
 use crate::api::types::{ErrorBody, ErrorDetail};
+use crate::engine::files::{FetchError, ReceiveError};
 use crate::engine::import::ImportError;
 use crate::engine::names::ResolveError;
 use crate::engine::{JoinError, PostError};
@@ -35,6 +36,11 @@ impl ApiError {
 
     pub(super) fn missing(code: &'static str, message: impl Into<String>) -> Self {
         ApiError::new(StatusCode::NOT_FOUND, code, message)
+    }
+
+    #[cfg(test)]
+    pub(super) fn status(&self) -> StatusCode {
+        self.status
     }
 }
 
@@ -128,6 +134,59 @@ impl From<ImportError> for ApiError {
             ImportError::NoRoom(refusal) => ApiError::new(StatusCode::FORBIDDEN, refusal.code(), text),
             ImportError::NoBeginning(_) => ApiError::bad("no_create_event", text),
             ImportError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<FileError> for ApiError {
+    fn from(error: FileError) -> Self {
+        Arc::new(error).into()
+    }
+}
+
+impl From<Arc<FileError>> for ApiError {
+    fn from(error: Arc<FileError>) -> Self {
+        let text = error.to_string();
+        let full = |code| ApiError::new(StatusCode::INSUFFICIENT_STORAGE, code, text.clone());
+        match &*error {
+            FileError::Store(StoreError::Full { .. }) => full("store_full"),
+            FileError::Store(StoreError::Io(error)) if error.kind() == std::io::ErrorKind::StorageFull => {
+                full("store_full")
+            }
+            FileError::RoomQuota { .. } => full("room_quota"),
+            FileError::ServerQuota { .. } => full("server_quota"),
+            FileError::TooLarge { .. } => ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "file_too_large", text),
+            FileError::Empty => ApiError::bad("file_empty", text),
+            FileError::UnknownRoom(_) => ApiError::missing("unknown_room", text),
+            FileError::NotNamed => ApiError::missing("unknown_file", text),
+            FileError::OtherSize => ApiError::missing("wrong_size", text),
+            FileError::Damaged => ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "file_damaged", text),
+            _ => ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "store_failed", text),
+        }
+    }
+}
+
+impl From<ReceiveError> for ApiError {
+    fn from(error: ReceiveError) -> Self {
+        match error {
+            ReceiveError::File(error) => error.into(),
+            ReceiveError::Store(error) => error.into(),
+            ReceiveError::Broken(_) => ApiError::bad("file_broken", error.to_string()),
+            ReceiveError::Closed => ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "shutting_down", error.to_string()),
+        }
+    }
+}
+
+impl From<FetchError> for ApiError {
+    fn from(error: FetchError) -> Self {
+        let text = error.to_string();
+        let unavailable = |code| ApiError::new(StatusCode::SERVICE_UNAVAILABLE, code, text.clone());
+        match error {
+            FetchError::File(error) => error.into(),
+            FetchError::NotNamed => ApiError::missing("unknown_file", text),
+            FetchError::NoHolder { .. } => unavailable("no_holder"),
+            FetchError::Busy => unavailable("too_many_fetches"),
+            FetchError::Closed => unavailable("shutting_down"),
         }
     }
 }

@@ -13,7 +13,7 @@ use rocketmesh_storage::{StoredEvent, Verdict};
 use crate::api::error::ApiError;
 use crate::api::extract::{Body, QueryOf};
 use crate::api::types::{ErrorBody, EventPage, EventQuery, EventView, PostEvent, Posted};
-use crate::api::{Api, rooms, view};
+use crate::api::{Api, files, rooms, view};
 use crate::clock::random_16;
 use crate::engine::Engine;
 
@@ -87,12 +87,12 @@ pub(super) async fn post(
     Body(post): Body<PostEvent>,
 ) -> Result<Json<Posted>, ApiError> {
     let room: RoomId = room.parse()?;
-    let draft = draft(&api.engine, post)?;
+    let draft = draft(&api.engine, &room, post)?;
     let written = api.engine.post(room, draft).await?;
     Ok(Json(rooms::posted(&written)))
 }
 
-fn draft(engine: &Engine, post: PostEvent) -> Result<Draft, ApiError> {
+fn draft(engine: &Engine, room: &RoomId, post: PostEvent) -> Result<Draft, ApiError> {
     let user: Localpart = post.user.parse()?;
     let text = |field: &str| match &post.text {
         Some(text) => Ok(Map::new().with(field, text.as_str())),
@@ -113,10 +113,15 @@ fn draft(engine: &Engine, post: PostEvent) -> Result<Draft, ApiError> {
         Ok::<_, ApiError>(written.filter(|author| *author != engine.local(user.clone())))
     };
     let kind = post.kind.as_deref().unwrap_or(kind::MESSAGE);
+    if !post.files.is_empty() && kind != kind::MESSAGE {
+        return Err(ApiError::bad("unexpected_field", "only a message has `files`"));
+    }
     let (content, fields) = match kind {
         kind::MESSAGE => {
             let thread = post.thread.as_deref().map(str::parse).transpose()?;
-            (Content::Message { thread }, text("text")?)
+            let fields =
+                if post.files.is_empty() || post.text.is_some() { text("text")? } else { Map::new().with("text", "") };
+            (Content::Message { thread }, files::into_fields(engine, room, &post.files, fields)?)
         }
         kind::EDIT => (Content::Edit { target: target()?, author: author()? }, text("text")?),
         kind::REDACT => {

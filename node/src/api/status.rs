@@ -81,6 +81,7 @@ pub(super) async fn node(State(api): State<Api>) -> Result<Json<NodeStatus>, Api
         rooms: api.engine.followed().len() as u64,
         log_position: *api.engine.durable().borrow(),
         store_bytes: api.engine.store.size()?,
+        files_bytes: api.engine.store.file_bytes(None),
         health,
     }))
 }
@@ -106,19 +107,24 @@ pub(super) async fn metrics(State(api): State<Api>) -> Result<Response, ApiError
         ("events_authored", "Events made by this server's users", &counters.authored),
         ("events_pulled", "Events that sync brought", &counters.pulled),
         ("requests_served", "Requests of other servers that were answered", &counters.served),
+        ("file_slices_served", "Ranges of files that were sent to other servers", &counters.slices_served),
+        ("file_slices_received", "Ranges of files that came and verified", &counters.slices_received),
+        ("file_slices_refused", "Ranges of files that came and did not verify", &counters.slices_refused),
         ("flushes", "Bursts of events that were flushed to disk", &counters.flushes),
         ("store_errors", "Times that the store failed", &counters.store_errors),
     ] {
         registry.register(name, help, counter.clone());
     }
     let size = i64::try_from(api.engine.store.size()?).unwrap_or(i64::MAX);
+    let files = i64::try_from(api.engine.store.file_bytes(None)).unwrap_or(i64::MAX);
     for (name, help, value) in [
         ("peers_connected", "Connected peers", network.connected as i64),
         ("peers_introduced", "Peers that have introduced themselves", network.introduced as i64),
         ("dht_peers", "Peers that serve the DHT", network.dht_peers as i64),
         ("rooms_followed", "Rooms that this node takes part in", network.topics as i64),
         ("log_position", "The durable end of the local log", *api.engine.durable().borrow() as i64),
-        ("store_bytes", "Bytes that the store takes on disk", size),
+        ("store_bytes", "Bytes that the store takes on disk, but for files", size),
+        ("files_bytes", "Bytes of files that messages name", files),
         ("uptime_seconds", "Seconds since the start", api.started.elapsed().as_secs() as i64),
     ] {
         let gauge = Gauge::<i64>::default();

@@ -62,8 +62,11 @@ pub struct NodeStatus {
     pub rooms: u64,
     /// The last position in the local log.
     pub log_position: u64,
-    /// Bytes that the store takes on disk.
+    /// Bytes that the store takes on disk, but for files.
     pub store_bytes: u64,
+    /// Bytes of files that messages name. One that is still coming counts in full.
+    #[serde(default)]
+    pub files_bytes: u64,
     /// Health in short: `ok` or `degraded`.
     pub health: String,
 }
@@ -514,6 +517,92 @@ pub struct EventView {
     pub reaches: Option<bool>,
     /// Bytes of the header block and of the body block.
     pub bytes: u64,
+    /// The files that a message names.
+    #[serde(default)]
+    pub files: Vec<FileView>,
+}
+
+/// A file as a message names it. What an upload answers, and what a message is posted with.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct MessageFile {
+    /// Its id, the hash of its content: `bafkr4i…`.
+    pub file: String,
+    /// Its size in bytes.
+    pub size: u64,
+    /// What it is called.
+    pub name: String,
+    /// Its media type, such as `image/png`.
+    #[serde(rename = "type")]
+    pub media_type: String,
+    /// The width of a picture or film in pixels.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub width: Option<u32>,
+    /// Its height in pixels.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub height: Option<u32>,
+}
+
+/// A file that a message names, and what is here of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct FileView {
+    /// What the message says.
+    #[serde(flatten)]
+    pub said: MessageFile,
+    /// `here`; `coming`: some of it is; or `missing`.
+    pub state: String,
+    /// How many bytes of it are here and verified.
+    pub here: u64,
+}
+
+/// A file of a room.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RoomFile {
+    /// The file.
+    #[serde(flatten)]
+    pub view: FileView,
+    /// A message that names it.
+    pub event: String,
+    /// Who sent that, as people read it.
+    pub sender: Option<String>,
+    /// When, by the sender's server, in milliseconds since 1970.
+    pub time_ms: u64,
+}
+
+/// A page of a room's files, ascending by id.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct FilePage {
+    /// The files that messages which are shown name.
+    pub files: Vec<RoomFile>,
+    /// What to give as `from` for the next page; none at the end.
+    pub next: Option<String>,
+    /// Bytes that count for this room.
+    pub bytes: u64,
+}
+
+/// How to page through a room's files.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, IntoParams)]
+pub struct FileQuery {
+    /// Start just after this file.
+    pub from: Option<String>,
+    /// At most this many: 100 by default, 1,000 at most.
+    pub limit: Option<usize>,
+}
+
+/// What an uploaded file is called.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, IntoParams)]
+pub struct UploadQuery {
+    /// Its name: 1 to 255 bytes without slashes.
+    pub name: String,
+    /// Its media type; `application/octet-stream` by default.
+    #[serde(rename = "type")]
+    pub media_type: Option<String>,
+}
+
+/// How to ask for a file.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, IntoParams)]
+pub struct DownloadQuery {
+    /// How long to wait for a file that other servers have, in seconds; 30 by default, 600 at most.
+    pub wait: Option<u64>,
 }
 
 /// Posts an event. Which fields count depends on `kind`.
@@ -532,6 +621,9 @@ pub struct PostEvent {
     pub target: Option<String>,
     /// The message that began the thread that a message belongs to.
     pub thread: Option<String>,
+    /// Files that a message names, at most 10, as the upload answered. A message with files needs no text.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<MessageFile>,
     /// The emoji of a reaction, such as `:smile:`.
     pub emoji: Option<String>,
     /// Takes a reaction back.

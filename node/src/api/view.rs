@@ -1,11 +1,11 @@
 //! From the protocol's types to what the API shows.
 
 use rocketmesh_protocol::codec::{Map, Value as Dag};
-use rocketmesh_protocol::event::{Content, Event, Lane};
+use rocketmesh_protocol::event::{Content, Event, FileRef, Lane};
 use rocketmesh_storage::{LogKind, StoreError, StoredEvent, Verdict};
 use serde_json::{Value, json};
 
-use crate::api::types::EventView;
+use crate::api::types::{EventView, FileView, MessageFile};
 use crate::engine::Engine;
 
 /// An event.
@@ -52,7 +52,35 @@ pub(super) fn event(stored: &StoredEvent, engine: &Engine) -> Result<EventView, 
         accepted: stored.verdict != Verdict::Rejected,
         withheld: stored.verdict == Verdict::Withheld,
         bytes: (event.header_block().len() + event.body_block().map_or(0, <[u8]>::len)) as u64,
+        files: event.files().unwrap_or_default().iter().map(|named| file(named, engine)).collect::<Result<_, _>>()?,
     })
+}
+
+/// A file that a message names.
+///
+/// # Errors
+/// If the store fails.
+pub(super) fn file(named: &FileRef, engine: &Engine) -> Result<FileView, StoreError> {
+    let entry = engine.store.file(&named.file)?;
+    let here = entry.map_or(0, |entry| entry.here);
+    let state = match entry {
+        Some(entry) if entry.whole => "here",
+        Some(_) => "coming",
+        None => "missing",
+    };
+    Ok(FileView { said: said(named), state: state.to_owned(), here })
+}
+
+/// What a message says of a file.
+pub(super) fn said(named: &FileRef) -> MessageFile {
+    MessageFile {
+        file: named.file.to_string(),
+        size: named.size,
+        name: named.name.clone(),
+        media_type: named.media_type.clone(),
+        width: named.dimensions.map(|(width, _)| width),
+        height: named.dimensions.map(|(_, height)| height),
+    }
 }
 
 /// Of an edit or a redaction: whether it is a moderator's of somebody else's message, and whether it reaches its target,

@@ -92,6 +92,8 @@ impl Engine {
         }
         // Fails only while the node shuts down.
         let _ = self.network.follow(room, gossiped).await;
+        // What came of it before named files already.
+        self.files.find_missing();
         if !gossiped {
             let own = self.clone();
             self.background(async move { own.keep_company(room).await });

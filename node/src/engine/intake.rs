@@ -31,6 +31,7 @@ pub(super) async fn run(engine: Engine, mut events: mpsc::Receiver<NetworkEvent>
                 let excluded = !engine.policy.may_federate(&peer);
                 let _ = engine.network.exclude(vec![(peer, excluded)]).await;
                 if !excluded {
+                    engine.files.look_again();
                     let own = engine.clone();
                     engine.background(async move {
                         invitations::greet(&own, peer).await;

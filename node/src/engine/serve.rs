@@ -15,7 +15,7 @@ use rocketmesh_protocol::wire::{Refused, Request, Response, WireEvent};
 use rocketmesh_storage::{Participation, StoreError, StoredEvent};
 use tokio::time::Instant;
 
-use super::{Engine, add, direct, sync};
+use super::{Engine, add, direct, files, sync};
 use crate::network::{IncomingRequest, origin};
 
 /// How many links of a chain are read at a time.
@@ -37,6 +37,8 @@ pub(super) async fn serve(engine: Engine, incoming: IncomingRequest) {
         Response::Refused(Refused::Policy)
     } else if !engine.policy.may_request(&peer, Instant::now()) {
         Response::Refused(Refused::TooMany)
+    } else if let Request::File { room, file, range } = &incoming.request {
+        files::answer(&engine, peer, *room, *file, *range).await
     } else {
         answer(&engine, peer, &incoming.request).await.unwrap_or_else(|error| {
             add(&engine.counters.store_errors, 1);
@@ -130,6 +132,8 @@ async fn answer(engine: &Engine, peer: PeerId, request: &Request) -> Result<Resp
             Ok(Response::Events { events, have: HaveVector::new(), more })
         }
         Request::Tell { room, events } => Ok(direct::take(engine, peer, *room, events.clone()).await),
+        // What waits for a disk is answered elsewhere.
+        Request::File { .. } => Ok(Response::Refused(Refused::Other)),
     }
 }
 

@@ -391,7 +391,7 @@ pub(super) async fn ask(
     match response {
         Ok(Response::Events { events, have, more }) => Ok((events, have, more)),
         Ok(Response::Refused(refused)) => Err(PullError::Refused(refused)),
-        Ok(Response::Differing { .. } | Response::Sections { .. }) => {
+        Ok(Response::Differing { .. } | Response::Sections { .. } | Response::Slice { .. }) => {
             let _ = engine.network.count(peer, Count::EventsRefused(1)).await;
             Err(PullError::OffTopic)
         }

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 
 use crate::codec::{self, Map, Value};
 use crate::event::{Event, EventError, UnverifiedEvent, encode_own};
+use crate::file::FileRange;
 use crate::have::{HaveVector, SECTION_DIGEST_BYTES, SECTIONS, SectionDigests, Sections};
-use crate::id::{EventId, RoomId};
+use crate::id::{EventId, FileId, RoomId};
 use crate::limits::{
     MAX_EVENTS_PER_RESPONSE, MAX_EVENTS_PER_TELL, MAX_IDS_PER_REQUEST, MAX_REQUEST_BYTES, MAX_RESPONSE_BYTES,
-    MAX_ROOMS_PER_REQUEST,
+    MAX_ROOMS_PER_REQUEST, MAX_SLICE_BYTES,
 };
 use crate::wire::{WireError, shape};
 
@@ -53,6 +54,15 @@ pub enum Request {
         /// Events, in causal order; at most [`MAX_EVENTS_PER_TELL`].
         events: Vec<WireEvent>,
     },
+    /// Send me this range of a file that the room names.
+    File {
+        /// The room.
+        room: RoomId,
+        /// The file.
+        file: FileId,
+        /// The range.
+        range: FileRange,
+    },
 }
 
 /// The answer.
@@ -79,6 +89,11 @@ pub enum Response {
         /// Whether there is more to ask for.
         more: bool,
     },
+    /// To [`Request::File`].
+    Slice {
+        /// What [`crate::file::open_slice`] takes the range out of.
+        slice: Vec<u8>,
+    },
     /// The request was not answered.
     Refused(Refused),
 }
@@ -98,18 +113,21 @@ pub enum Refused {
     Policy,
     /// No wire version in common, or the first exchange is still to come.
     NotIntroduced,
+    /// The answering side does not have the file, or the room does not name it there.
+    NoFile,
     /// Something failed on the answering side, or a reason that this version does not know.
     Other,
 }
 
 impl Refused {
-    const WORDS: [(Refused, &'static str); 7] = [
+    const WORDS: [(Refused, &'static str); 8] = [
         (Refused::UnknownRoom, "unknown-room"),
         (Refused::NotAdmitted, "not-admitted"),
         (Refused::Invited, "invited"),
         (Refused::TooMany, "too-many"),
         (Refused::Policy, "policy"),
         (Refused::NotIntroduced, "not-introduced"),
+        (Refused::NoFile, "no-file"),
         (Refused::Other, "other"),
     ];
 
@@ -200,6 +218,12 @@ impl Request {
                 .with("ask", "tell")
                 .with("room", hash(room.hash()))
                 .with("events", Value::List(events.iter().map(WireEvent::to_value).collect())),
+            Request::File { room, file, range } => Map::new()
+                .with("ask", "file")
+                .with("room", hash(room.hash()))
+                .with("file", hash(file.hash()))
+                .with("from", range.from())
+                .with("len", range.size()),
         };
         encode_own(&Value::Map(map))
     }
@@ -243,6 +267,11 @@ impl Request {
                 let events = events.iter().map(WireEvent::from_value).collect::<Result<_, _>>()?;
                 Ok(Request::Tell { room: room()?, events })
             }
+            Some("file") => {
+                let file = map.get("file").and_then(read_hash).ok_or(shape("request", "no file"))?;
+                let range = read_range(map).ok_or(shape("request", "no range that may be asked for"))?;
+                Ok(Request::File { room: room()?, file: FileId::from_hash(file), range })
+            }
             _ => Err(shape("request", "asks nothing that is known here")),
         }
     }
@@ -260,6 +289,7 @@ impl Response {
                 .with("events", Value::List(events.iter().map(WireEvent::to_value).collect()))
                 .with("have", have.to_value())
                 .with("more", *more),
+            Response::Slice { slice } => Map::new().with("slice", slice.as_slice()),
             Response::Refused(refused) => Map::new().with("refused", refused.word()),
         };
         encode_own(&Value::Map(map))
@@ -286,6 +316,11 @@ impl Response {
             let digests = read_digests(sections).ok_or(shape("response", "the digests of sections are cut"))?;
             return Ok(Response::Sections { digests: Box::new(digests) });
         }
+        if let Some(slice) = map.get("slice") {
+            let slice = slice.as_bytes().filter(|slice| slice.len() <= MAX_SLICE_BYTES);
+            let slice = slice.ok_or(shape("response", "a slice is no bytes, or too many"))?;
+            return Ok(Response::Slice { slice: slice.to_vec() });
+        }
         let events = bounded(map, "events", MAX_EVENTS_PER_RESPONSE)?;
         Ok(Response::Events {
             events: events.iter().map(WireEvent::from_value).collect::<Result<_, _>>()?,
@@ -306,6 +341,10 @@ fn hash(hash: &[u8; 32]) -> Value {
 
 fn read_hash(value: &Value) -> Option<[u8; 32]> {
     value.as_bytes()?.try_into().ok()
+}
+
+fn read_range(map: &Map) -> Option<FileRange> {
+    FileRange::new(map.get("from")?.as_u64()?, map.get("len")?.as_u64()?)
 }
 
 fn read_sections(value: &Value) -> Option<Sections> {

@@ -4,10 +4,10 @@
 use std::fmt::{Debug, Display};
 use std::str::FromStr;
 
-use rocketmesh_protocol::codec;
-use rocketmesh_protocol::event::{Body, Event, EventError, UnverifiedEvent};
+use rocketmesh_protocol::codec::{self, Map};
+use rocketmesh_protocol::event::{Body, Event, EventError, FileRef, UnverifiedEvent};
 use rocketmesh_protocol::have::HaveVector;
-use rocketmesh_protocol::id::{BodyId, EventId, RoomId};
+use rocketmesh_protocol::id::{BodyId, EventId, FileId, RoomId};
 use rocketmesh_protocol::identity::{Localpart, Origin, ServerName, UserAddress, UserId};
 use rocketmesh_protocol::sync;
 use rocketmesh_protocol::wire::{GossipFrame, Hello, Request, Response, common_version, gossip_message_id};
@@ -67,11 +67,15 @@ fn inspect(event: &Event, header: &[u8], body: Option<&[u8]>) {
     assert_eq!(HaveVector::decode(&have.encode()), Ok(have));
 }
 
-/// A body that is read is written back as it was.
+/// A body that is read is written back as it was, and the files that it names can be named again.
 pub fn body(bytes: &[u8]) {
     if let Ok(body) = Body::decode(bytes) {
         assert_eq!(body.encode().as_deref(), Ok(bytes));
         assert_eq!(body.fields().get("salt"), None);
+        if let Ok(files) = FileRef::of_body(&body) {
+            let fields = FileRef::into_fields(&files, Map::new()).unwrap();
+            assert_eq!(FileRef::of_body(&Body::new([1; 16], fields)), Ok(files));
+        }
     }
 }
 
@@ -145,6 +149,7 @@ pub fn names(bytes: &[u8]) {
     text_is_kept::<EventId>(text);
     text_is_kept::<BodyId>(text);
     text_is_kept::<RoomId>(text);
+    text_is_kept::<FileId>(text);
     text_is_kept::<Origin>(text);
     text_is_kept::<Localpart>(text);
     text_is_kept::<UserId>(text);

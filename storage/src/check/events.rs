@@ -146,10 +146,10 @@ impl Checker<'_> {
             let wanted = layout::wanted_key(number, &id);
             self.ensure(wanted, FindingKind::BodyIndex, event, "its body is missing and not asked for")?;
         }
-        Ok(())
+        self.look_at_own_files(number, &stored)
     }
 
-    fn ensure(&mut self, key: Vec<u8>, kind: FindingKind, event: &Event, what: &str) -> Result<(), Stop> {
+    pub(super) fn ensure(&mut self, key: Vec<u8>, kind: FindingKind, event: &Event, what: &str) -> Result<(), Stop> {
         if self.mending.contains(&key)? {
             return Ok(());
         }

@@ -15,7 +15,7 @@ use crate::layout;
 use crate::store::{ALTERATION_PREFIX, Verdict, alteration_key};
 
 /// Everything that is kept under the number of a room.
-const BY_ROOM: [(u8, &str); 8] = [
+const BY_ROOM: [(u8, &str); 9] = [
     (layout::CHAIN, "entries of chains"),
     (layout::ORDER, "entries of an order"),
     (layout::HAVE, "entries of a have-vector"),
@@ -24,6 +24,7 @@ const BY_ROOM: [(u8, &str); 8] = [
     (layout::SNAPSHOT, "snapshots"),
     (layout::WANTED, "wanted bodies"),
     (layout::ALTERATION, "edits and redactions"),
+    (layout::NAMED, "files that messages name"),
 ];
 /// How many bytes a prefix and a room's number have.
 const ROOM_PREFIX: usize = 5;
@@ -39,10 +40,11 @@ impl Checker<'_> {
         for (room, number) in self.rooms.clone() {
             self.look_at_wanted(room, number)?;
             self.look_at_alterations(room, number)?;
+            self.look_at_named_files(room, number)?;
             self.look_at_held(room, number)?;
             self.look_at_snapshot(room, number)?;
         }
-        Ok(())
+        self.look_at_files()
     }
 
     /// Finds what is kept under numbers that no room has.
@@ -166,7 +168,7 @@ impl Checker<'_> {
         Ok(())
     }
 
-    fn named_at(&self, id: Option<EventId>) -> Result<Named, StoreError> {
+    pub(super) fn named_at(&self, id: Option<EventId>) -> Result<Named, StoreError> {
         id.map_or(Ok(Named::Absent), |id| self.named(&id))
     }
 

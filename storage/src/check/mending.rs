@@ -62,6 +62,11 @@ impl<'a> Mending<'a> {
         self.rooms.push((room, number));
     }
 
+    /// The store as it is without the corrections.
+    pub(super) fn store(&self) -> &'a EventStore {
+        self.store
+    }
+
     /// How far the local log may reach.
     pub(super) fn log_end(&self) -> u64 {
         self.store.log_end()

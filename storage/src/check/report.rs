@@ -41,6 +41,10 @@ pub enum FindingKind {
     Room,
     /// The local log has a gap, cannot be read somewhere, or says too much or too little about an event's arrival.
     Log,
+    /// The lists of which files are named, and by what, lack something, or have too much.
+    FileIndex,
+    /// A file is not on disk as its record says, or is not what its id says.
+    File,
     /// A held event cannot be used.
     Held,
     /// A snapshot cannot be used.
@@ -77,6 +81,10 @@ pub struct Report {
     pub bodies: u64,
     /// Entries of the local log.
     pub log_entries: u64,
+    /// Files that are whole.
+    pub files: u64,
+    /// Files whose content was hashed.
+    pub hashed: u64,
     /// What is wrong, in the order in which it was found: the first [`MAX_FINDINGS`].
     pub findings: Vec<Finding>,
     /// How many findings there are, listed or not.
@@ -110,6 +118,8 @@ impl FindingKind {
             FindingKind::Count => "count",
             FindingKind::Room => "room",
             FindingKind::Log => "log",
+            FindingKind::FileIndex => "file-index",
+            FindingKind::File => "file",
             FindingKind::Held => "held",
             FindingKind::Snapshot => "snapshot",
             FindingKind::Orphan => "orphan",
@@ -135,6 +145,18 @@ impl Report {
     /// Whether nothing is wrong, or nothing any more.
     pub const fn is_sound(&self) -> bool {
         self.found == self.repaired && !self.unfinished
+    }
+
+    /// Adds what was found in the content of files.
+    pub fn absorb(&mut self, content: Report) {
+        self.hashed += content.hashed;
+        let unlisted = content.found - content.findings.len() as u64;
+        content.findings.into_iter().for_each(|finding| self.add(finding));
+        // All of a kind, each as derivable and as repaired as the others.
+        let repaired = content.repaired > 0;
+        self.found += unlisted;
+        self.derivable += unlisted;
+        self.repaired += if repaired { unlisted } else { 0 };
     }
 
     pub(super) fn add(&mut self, finding: Finding) {

@@ -36,13 +36,18 @@ impl Room {
 
     /// The next message, in the outline from now on.
     pub fn message(&mut self, text: &str) -> Event {
+        self.message_with(Map::new().with("text", text))
+    }
+
+    /// The same, with these fields in its body.
+    pub fn message_with(&mut self, fields: Map) -> Event {
         self.count += 1;
         let draft = Draft {
             sender: Some("alice".parse().unwrap()),
             kind: "message".to_owned(),
             state_key: None,
             content: None,
-            body: Some(Body::new([2; 16], Map::new().with("text", text))),
+            body: Some(Body::new([2; 16], fields)),
             time_ms: self.count,
         };
         let lamport = |_: &EventId| Err::<u64, ()>(());
