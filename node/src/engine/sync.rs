@@ -36,6 +36,8 @@ const MOST_ASKED: usize = 4096;
 const FRUITLESS_ROUNDS: usize = 2;
 /// How long an event may wait for what it stands on before that is asked for.
 const OVERTAKING: Duration = Duration::from_millis(300);
+/// How long a pull from a peer behind a relay waits, while another one in the room is connected directly and may bring the same.
+const DETOUR: Duration = Duration::from_secs(2);
 /// How long to wait before asking again a peer that was asked too often.
 const TOO_MANY_PAUSE: Duration = Duration::from_secs(2);
 
@@ -191,6 +193,9 @@ pub(super) async fn spread_now(engine: &Engine, room: RoomId) {
 /// peer sees from the pull what is missing there.
 fn reconcile(engine: Engine, room: RoomId, peer: PeerId) {
     engine.clone().background(async move {
+        if engine.network.is_detour(peer, room).await.unwrap_or(false) {
+            tokio::time::sleep(DETOUR).await;
+        }
         let Ok(ours) = have(&engine, room) else { return };
         let sections = match engine.network.request(peer, &Request::Sections { room }).await {
             Ok(Response::Sections { digests }) => Sections::differing(&ours.section_digests(), &digests),

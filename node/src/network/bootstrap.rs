@@ -103,6 +103,16 @@ impl Bootstrap {
         }
     }
 
+    /// Whatever is waited for is due at once: the network has changed.
+    pub(super) fn hurry(&mut self, now: Instant) {
+        for entry in &mut self.0 {
+            if let State::Waiting(until) = &mut entry.state {
+                *until = now;
+                entry.failures = entry.failures.min(1);
+            }
+        }
+    }
+
     /// For people and programs to look at.
     pub(super) fn view(&self, now: Instant) -> Vec<BootstrapView> {
         let view = |entry: &Entry| BootstrapView {
@@ -164,6 +174,9 @@ mod tests {
         bootstrap.connected(connection, peer);
         assert_eq!(bootstrap.view(now)[0].state, "connected");
         bootstrap.lost(&peer, now);
-        assert_eq!(bootstrap.due(now + FIRST_PAUSE), [address]);
+        assert_eq!(bootstrap.due(now + FIRST_PAUSE), std::slice::from_ref(&address));
+        assert!(bootstrap.due(now).is_empty());
+        bootstrap.hurry(now);
+        assert_eq!(bootstrap.due(now), [address]);
     }
 }
