@@ -196,7 +196,8 @@ impl NetworkConfig {
         }
         let (unused, kept): (Vec<_>, Vec<_>) = self.listen.drain(..).partition(quic);
         if kept.is_empty() && !unused.is_empty() {
-            let problem = "it has only addresses for QUIC, and a private mesh runs over TCP only; add /ip4/0.0.0.0/tcp/4848";
+            let problem =
+                "it has only addresses for QUIC, and a private mesh runs over TCP only; add /ip4/0.0.0.0/tcp/4848";
             return Err(("network.listen", problem.to_owned()));
         }
         self.listen = kept;

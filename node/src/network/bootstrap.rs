@@ -13,7 +13,7 @@ use crate::network::address::peer_of;
 /// The first pause after a failure; it doubles up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// The longest pause. A server that comes back is found within it.
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// The bootstrap addresses of a node.
 #[derive(Debug, Default)]
@@ -166,7 +166,7 @@ mod tests {
             pauses.push(view.next_try_s.unwrap());
             now += Duration::from_secs(view.next_try_s.unwrap());
         }
-        assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 60, 60, 60]);
+        assert_eq!(pauses, [1, 2, 4, 8, 16, 30, 30, 30, 30]);
 
         let connection = ConnectionId::new_unchecked(99);
         let peer = peer_of(&address).unwrap();

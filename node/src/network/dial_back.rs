@@ -98,7 +98,13 @@ impl NetworkBehaviour for DialBack {
     ) -> Result<THandler<Self>, ConnectionDenied> {
         if self.dialling.remove(&connection_id).is_some() {
             self.open.insert(connection_id, peer);
-            return self.inner.handle_established_outbound_connection(connection_id, peer, addr, role_override, port_use);
+            return self.inner.handle_established_outbound_connection(
+                connection_id,
+                peer,
+                addr,
+                role_override,
+                port_use,
+            );
         }
         let mut remote = addr.clone();
         if matches!(remote.iter().last(), Some(Protocol::P2p(_))) {

@@ -87,6 +87,8 @@ pub(super) struct Connection {
     pub(super) carrier: &'static str,
     /// How far away the other side sees this node.
     pub(super) seen: Option<Scope>,
+    /// When it was last proven to be alive.
+    pub(super) proven: Option<Instant>,
 }
 
 impl Connection {
@@ -104,6 +106,7 @@ impl Connection {
             via: relay_of(way),
             carrier: carrier_of(way),
             seen: None,
+            proven: None,
         }
     }
 

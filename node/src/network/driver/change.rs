@@ -23,10 +23,11 @@ const SLEPT: Duration = Duration::from_secs(30);
 const GATHER: Duration = Duration::from_secs(2);
 /// How long after the start addresses that appear are no change.
 const SETTLING: Duration = Duration::from_secs(10);
-/// The first pause before a lost peer is dialled again; it doubles at each try.
+/// The first pause before a lost peer is dialled again; it doubles up to the longest.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
-/// Tries before a lost peer is left to the search for company: two minutes.
-const TRIES: u32 = 7;
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// How long a lost peer is dialled again before it is left to the search for company.
+const GIVEN_UP: Duration = Duration::from_secs(60 * 60);
 /// The most lost peers that are dialled again.
 const LOST: usize = 64;
 /// A direct connection that was made again and is closed again within this is not wanted by the other side.
@@ -35,8 +36,9 @@ const UNWANTED: Duration = Duration::from_secs(2 * 60);
 const LOOK: Duration = Duration::from_secs(5);
 
 struct Lost {
+    since: Instant,
     next: Instant,
-    tries: u32,
+    pause: Duration,
 }
 
 /// What is going on.
@@ -115,7 +117,7 @@ impl Driver {
             nearby.hurry(now);
         }
         for lost in self.nat.change.lost.values_mut() {
-            *lost = Lost { next: now, tries: 0 };
+            *lost = Lost { next: now, pause: FIRST_PAUSE, ..*lost };
         }
         self.restart_upnp();
         self.advertise();
@@ -183,10 +185,10 @@ impl Driver {
         self.nat.change.lost.retain(|peer, lost| {
             if lost.next <= now {
                 due.push(*peer);
-                lost.next = now + FIRST_PAUSE * 2_u32.pow(lost.tries);
-                lost.tries += 1;
+                lost.next = now + lost.pause;
+                lost.pause = (lost.pause * 2).min(LONGEST_PAUSE);
             }
-            lost.tries < TRIES
+            now.duration_since(lost.since) < GIVEN_UP
         });
         for peer in due {
             self.dial_known(peer);
@@ -198,7 +200,8 @@ impl Driver {
         if self.peers.get(&peer).is_some_and(|known| known.ban.is_some() || !known.connections.is_empty()) {
             return;
         }
-        let dial = DialOpts::peer_id(peer).addresses(self.dialled_addresses(&peer)).extend_addresses_through_behaviour();
+        let dial =
+            DialOpts::peer_id(peer).addresses(self.dialled_addresses(&peer)).extend_addresses_through_behaviour();
         // Refused when a dial is under way, which is what is wanted. What libp2p still takes for a connection may be dead.
         let _ = self.swarm.dial(dial.condition(PeerCondition::NotDialing).build());
     }
@@ -213,7 +216,7 @@ impl Driver {
 impl Change {
     fn remember_lost(&mut self, peer: PeerId, now: Instant) {
         if self.lost.len() < LOST || self.lost.contains_key(&peer) {
-            self.lost.insert(peer, Lost { next: now + FIRST_PAUSE, tries: 0 });
+            self.lost.insert(peer, Lost { since: now, next: now + FIRST_PAUSE, pause: FIRST_PAUSE });
         }
     }
 }

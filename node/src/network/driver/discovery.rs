@@ -177,7 +177,7 @@ impl Driver {
             changed = true;
         }
         // libp2p's own address through a relay may be none of the relay's list, and goes with the relay.
-        let through = |relay: PeerId| self.nat.relays.holding().any(|(held, _)| *held == relay);
+        let through = |relay: PeerId| self.nat.relays.involves(&relay);
         let keeps = |address: &&Multiaddr| wanted.contains(address) || relay_of(address).is_some_and(through);
         let stale: Vec<Multiaddr> = given.iter().filter(|address| !keeps(address)).cloned().collect();
         for address in stale {
@@ -288,29 +288,36 @@ impl Driver {
     pub(super) fn prune_duplicates(&mut self, now: Instant) {
         let own = *self.swarm.local_peer_id();
         let several = self.peers.iter().filter(|(_, known)| known.connections.len() > 1);
-        let surplus: Vec<ConnectionId> = several.flat_map(|(peer, known)| surplus(known, own < *peer, now)).collect();
+        let careful = self.nat.on;
+        let surplus: Vec<ConnectionId> =
+            several.flat_map(|(peer, known)| surplus(known, own < *peer, careful, now)).collect();
         for connection in surplus {
             self.swarm.close_connection(connection);
         }
     }
 }
 
-/// The connections with a peer that are to be closed.
-fn surplus(known: &Peer, lower: bool, now: Instant) -> Vec<ConnectionId> {
+/// The connections with a peer that are to be closed. `careful` where connections may be dead without a word: then one only
+/// goes for another that has answered since the first one began.
+fn surplus(known: &Peer, lower: bool, careful: bool, now: Instant) -> Vec<ConnectionId> {
     let age = |open: &Connection| now.duration_since(open.since);
+    let replaces = |kept: &Connection, open: &Connection| {
+        age(kept) >= DUPLICATE_AGE && (!careful || kept.proven.is_some_and(|at| at > open.since))
+    };
     let (relayed, direct): (Vec<_>, Vec<_>) = known.connections.iter().partition(|(_, open)| open.is_relayed());
-    let proven = direct.iter().any(|(_, open)| age(open) >= DUPLICATE_AGE);
     let mut surplus: Vec<ConnectionId> = Vec::new();
-    if proven {
-        surplus.extend(relayed.iter().map(|(id, _)| **id));
+    for (id, open) in &relayed {
+        if direct.iter().any(|(_, better)| replaces(better, open)) {
+            surplus.push(**id);
+        }
     }
     let (alike, old_enough) = if direct.is_empty() { (&relayed, PUNCHING_AGE) } else { (&direct, DUPLICATE_AGE) };
     let keep = alike.iter().find(|(_, open)| open.outbound).or(alike.first());
     let Some((keep, kept)) = keep.filter(|_| lower) else { return surplus };
-    // One that was just made, such as to test whether this node can be dialled, does not take the place of what works.
-    if age(kept) >= DUPLICATE_AGE {
-        let old = alike.iter().filter(|(id, open)| id != keep && age(open) >= old_enough);
-        surplus.extend(old.map(|(id, _)| **id));
+    for (id, open) in alike.iter().filter(|(id, _)| id != keep) {
+        if age(open) >= old_enough && replaces(kept, open) {
+            surplus.push(**id);
+        }
     }
     surplus
 }

@@ -90,6 +90,9 @@ impl Driver {
             Ok(latency) => {
                 if let Some(peer) = self.peers.get_mut(&ping.peer) {
                     peer.latency = Some(latency);
+                    if let Some(open) = peer.connections.get_mut(&ping.connection) {
+                        open.proven = Some(Instant::now());
+                    }
                 }
             }
             // A peer without ping is alive all the same.

@@ -10,6 +10,7 @@
 //! Only what reaches as far as the farthest connected peer stands counts: an address of the local network proves nothing to
 //! somebody across the internet, and is all that is needed where everybody is on it.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -21,8 +22,10 @@ use super::observed::{Block, same_family};
 use crate::network::address::{Scope, scope};
 use crate::network::prober::Outcome;
 
-/// The most addresses that are looked at. A machine has a few; the rest would be what somebody makes up.
-const ADDRESSES: usize = 24;
+/// The most addresses that are looked at, and how many of them may be this node's own: a machine with many virtual networks has
+/// that many. The rest would be what somebody makes up.
+const ADDRESSES: usize = 64;
+const OWN: usize = 48;
 /// The most peers whose word about one address is kept, and the most that came by themselves.
 const VOICES: usize = 32;
 /// The most tests of one address that are kept.
@@ -179,12 +182,31 @@ impl Reach {
         for candidate in self.candidates.values_mut() {
             candidate.sources.clear();
         }
+        let mut own: Vec<&(Source, Multiaddr)> = own.iter().collect();
+        own.sort_by_key(|(source, address)| (Reverse(scope(address)), *source));
+        own.truncate(OWN);
+        // Those that are there already come first, so that none of them makes room for another.
+        own.sort_by_key(|(_, address)| !self.candidates.contains_key(address));
         for (source, address) in own {
+            self.make_room(address, usize::MAX);
             if let Some(candidate) = self.candidate(address, now) {
                 candidate.sources.insert(*source);
             }
         }
         self.sweep(now);
+    }
+
+    /// Makes room for an address by forgetting one that is not this node's own and that at most so many peers name.
+    fn make_room(&mut self, address: &Multiaddr, named_by: usize) {
+        if self.candidates.len() < ADDRESSES || self.candidates.contains_key(address) {
+            return;
+        }
+        let goes = |candidate: &Candidate| candidate.sources.is_empty() && candidate.named.len() <= named_by;
+        let free = self.candidates.iter().filter(|(_, candidate)| goes(candidate));
+        let goes = free.min_by_key(|(_, candidate)| candidate.named.len()).map(|(address, _)| address.clone());
+        if let Some(goes) = goes {
+            self.candidates.remove(&goes);
+        }
     }
 
     fn candidate(&mut self, address: &Multiaddr, now: Instant) -> Option<&mut Candidate> {
@@ -217,19 +239,13 @@ impl Reach {
             };
             let mut words: Vec<(Instant, Multiaddr)> = self.candidates.iter().filter_map(of_peer).collect();
             words.sort_unstable();
-            if words.len() >= WORDS
-                && let Some(candidate) = words.first().and_then(|(_, oldest)| self.candidates.get_mut(oldest))
+            if let Some((_, oldest)) = words.into_iter().rev().nth(WORDS - 1)
+                && let Some(candidate) = self.candidates.get_mut(&oldest)
             {
                 candidate.named.remove(&peer);
             }
             self.candidates.retain(|_, candidate| !candidate.sources.is_empty() || !candidate.named.is_empty());
-            let lonely =
-                |(_, candidate): &(&Multiaddr, &Candidate)| candidate.sources.is_empty() && candidate.named.len() <= 1;
-            if self.candidates.len() >= ADDRESSES
-                && let Some(lonely) = self.candidates.iter().find(lonely).map(|(address, _)| address.clone())
-            {
-                self.candidates.remove(&lonely);
-            }
+            self.make_room(address, 1);
         }
         if let Some(candidate) = self.candidate(address, now)
             && (candidate.named.len() < VOICES || candidate.named.contains_key(&peer))
@@ -395,7 +411,8 @@ impl Reach {
 
     /// Whether others reach this node.
     pub(super) fn verdict(&self, now: Instant) -> Verdict {
-        let standings = |standing| self.relevant().filter(move |(_, candidate)| candidate.standing == standing);
+        let standings =
+            |standing: Standing| self.relevant().filter(move |(_, candidate)| candidate.standing == standing);
         if standings(Standing::Confirmed).next().is_some() {
             return Verdict::Public;
         }
