@@ -107,6 +107,15 @@ impl Driver {
         }
     }
 
+    /// Every connection is gone at once: most likely the way to the others is.
+    pub(super) fn notice_solitude(&mut self, now: Instant) {
+        let alone = self.peers.iter().all(|(_, peer)| peer.connections.is_empty());
+        if self.nat.on && alone && now.duration_since(self.nat.change.started) >= SETTLING {
+            tracing::info!("the last connection has broken: looking at everything anew");
+            self.nat.change.notice(now);
+        }
+    }
+
     pub(super) fn on_change(&mut self, now: Instant) {
         self.nat.change.due = None;
         self.nat.reach.changed(now);
@@ -119,7 +128,7 @@ impl Driver {
         for lost in self.nat.change.lost.values_mut() {
             *lost = Lost { next: now, pause: FIRST_PAUSE, ..*lost };
         }
-        self.restart_upnp();
+        self.restart_upnp(now);
         self.advertise();
         self.addresses_changed();
         self.check_peers();

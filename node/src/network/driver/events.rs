@@ -154,6 +154,7 @@ impl Driver {
             self.bootstrap.lost(&peer, Instant::now());
             if let Some(last) = closed.filter(|_| broken) {
                 self.on_lost(peer, &last, Instant::now());
+                self.notice_solitude(Instant::now());
             }
             for early in self.early.take(&peer) {
                 self.hand_over(peer, early, false);

@@ -26,6 +26,8 @@ use crate::network::{DhtMode, NetworkConfig};
 const ANNOUNCE_AGAIN: Duration = Duration::from_secs(60);
 /// How often open connections count again as proof that somebody came.
 const COUNT_GUESTS: Duration = Duration::from_secs(60);
+/// How often a router that says that it forwards a port, and does not, is asked again. One that was started anew has forgotten.
+const MAP_AGAIN: Duration = Duration::from_secs(10 * 60);
 /// The most addresses through one relay that others are told. A relay names them itself.
 const THROUGH_RELAY: usize = 4;
 /// The most addresses of a peer that are dialled at once.
@@ -53,6 +55,7 @@ pub(in crate::network) struct Nat {
     /// Addresses that the router forwards, and the word for how that fares.
     pub(super) mapped: BTreeSet<Multiaddr>,
     pub(super) upnp: &'static str,
+    upnp_started: Instant,
     /// Addresses that are listened on, with their listeners, for UPnP to be told again.
     listeners: BTreeMap<Multiaddr, ListenerId>,
     /// Whether addresses changed since peers were told, and since the DHT was.
@@ -80,6 +83,7 @@ impl Nat {
             serves: false,
             mapped: BTreeSet::new(),
             upnp: if config.nat && config.upnp { "searching" } else { "off" },
+            upnp_started: now,
             listeners: BTreeMap::new(),
             untold: false,
             unannounced: false,
@@ -165,6 +169,11 @@ impl Driver {
         }
         self.decide_dht();
         self.decide_serving();
+        let in_vain = self.nat.mapped.iter().any(|address| self.nat.reach.is_refuted(address));
+        if in_vain && now.duration_since(self.nat.upnp_started) >= MAP_AGAIN {
+            tracing::info!("what the router said to forward does not arrive: asking it again");
+            self.restart_upnp(now);
+        }
         self.advertise();
     }
 
@@ -251,7 +260,7 @@ impl Driver {
     }
 
     /// Looks for a router that forwards ports anew: the one that was found, or was not, may be another one now.
-    pub(super) fn restart_upnp(&mut self) {
+    pub(super) fn restart_upnp(&mut self, now: Instant) {
         if self.nat.upnp == "off" {
             return;
         }
@@ -259,6 +268,7 @@ impl Driver {
         self.swarm.behaviour_mut().upnp = Some(upnp::tokio::Behaviour::default()).into();
         self.nat.mapped.clear();
         self.nat.upnp = "searching";
+        self.nat.upnp_started = now;
         for (address, listener) in self.nat.listeners.clone() {
             let listening = FromSwarm::NewListenAddr(NewListenAddr { listener_id: listener, addr: &address });
             self.swarm.behaviour_mut().upnp.on_swarm_event(listening);
