@@ -120,6 +120,7 @@ impl Driver {
         self.nat.change.due = None;
         self.nat.reach.changed(now);
         self.nat.relays.forgive();
+        self.nat.walked = None;
         self.nat.punches.changed(now);
         self.bootstrap.hurry(now);
         for nearby in self.nearby.values_mut() {

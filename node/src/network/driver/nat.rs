@@ -63,8 +63,8 @@ pub(in crate::network) struct Nat {
     unannounced: bool,
     announced: Instant,
     guests_counted: Instant,
-    /// When relays were last looked for in the DHT.
-    pub(super) walked: Option<Instant>,
+    /// When relays were last looked for in the DHT, and how often the pause until the next time was doubled.
+    pub(super) walked: Option<(Instant, u32)>,
 }
 
 impl Nat {

@@ -16,8 +16,10 @@ use crate::network::RelayMode;
 use crate::network::address::{is_relayed, scope};
 use crate::network::peers::{FoundBy, Peer};
 
-/// How often more relays are looked for while there are too few.
+/// The first pause before more relays are looked for while there are too few. It doubles as often as said: in a mesh with a
+/// single relay there is no second one to be found.
 const LOOK_AGAIN: Duration = Duration::from_secs(15);
+const DOUBLINGS: u32 = 4;
 /// Servers that said earlier that they relay and are dialled at a time, while there are too few.
 const DIALLED: usize = 4;
 /// How long a node must have been reachable before it gives up its places at relays.
@@ -80,10 +82,12 @@ impl Driver {
 
     /// Dials servers that were seen to relay, and asks the DHT for a place in it at random, to meet others.
     fn look_for_relays(&mut self, now: Instant) {
-        if self.nat.walked.is_some_and(|at| now.duration_since(at) < LOOK_AGAIN) {
+        let (last, walks) = self.nat.walked.unwrap_or((now, 0));
+        if self.nat.walked.is_some() && now.duration_since(last) < LOOK_AGAIN * 2_u32.pow(walks) {
             return;
         }
-        self.nat.walked = Some(now);
+        let doubled = if self.nat.walked.is_some() { walks + 1 } else { 0 };
+        self.nat.walked = Some((now, doubled.min(DOUBLINGS)));
         let away = self.peers.iter().filter(|(_, peer)| peer.connections.is_empty() && offers_to_relay(peer));
         let away: Vec<PeerId> = away.map(|(id, _)| *id).take(DIALLED).collect();
         for peer in away {
