@@ -93,6 +93,8 @@ pub(crate) enum AdminCommand {
     Id(IdArgs),
     /// Show the configuration and where each value comes from
     Config,
+    /// Show whether others reach the node, and how it is connected with whom
+    Net(mesh::NetArgs),
     /// Show the servers that the node knows
     Peers(mesh::PeersArgs),
     /// Connect to a server
@@ -258,7 +260,7 @@ mod tests {
 
     #[test]
     fn commands_that_show_something_need_no_more_words() {
-        for command in ["rooms", "peers", "policy", "tail", "config"] {
+        for command in ["rooms", "peers", "net", "policy", "tail", "config"] {
             parse(&format!("rocketmesh {command}")).expect(command);
         }
     }

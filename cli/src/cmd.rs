@@ -8,6 +8,7 @@ mod download;
 mod events;
 mod files;
 mod id;
+mod net;
 mod peers;
 mod policy;
 mod proof;
@@ -39,6 +40,7 @@ pub(crate) async fn run(context: &Context, command: AdminCommand) -> Result<(), 
         AdminCommand::Status => status::run(context).await,
         AdminCommand::Id(args) => id::run(context, &args).await,
         AdminCommand::Config => config::run(context).await,
+        AdminCommand::Net(args) => net::run(context, args).await,
         AdminCommand::Peers(args) => peers::run(context, args).await,
         AdminCommand::Connect(args) => peers::connect(context, args).await,
         AdminCommand::Ban(args) => peers::ban(context, args).await,

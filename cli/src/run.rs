@@ -12,7 +12,17 @@ use crate::args::RunArgs;
 use crate::failure::Failure;
 
 /// libp2p reports at warning level what its peers do wrong; nobody here can do anything about that.
-const QUIET: [&str; 4] = ["libp2p_gossipsub=error", "libp2p_kad=error", "libp2p_mdns=error", "netlink_proto=error"];
+const QUIET: [&str; 9] = [
+    "libp2p_autonat=error",
+    "libp2p_dcutr=error",
+    "libp2p_gossipsub=error",
+    "libp2p_identify=error",
+    "libp2p_kad=error",
+    "libp2p_mdns=error",
+    "libp2p_quic=error",
+    "libp2p_relay=error",
+    "netlink_proto=error",
+];
 
 /// Runs a node until it is told to stop.
 pub(crate) async fn run(args: RunArgs) -> Result<(), Failure> {

@@ -356,6 +356,22 @@ fn what_fails_says_what_to_do_and_ends_with_the_documented_exit_code() {
 }
 
 #[test]
+fn the_key_of_a_private_mesh_is_made_once_and_never_overwritten() {
+    let home = TempDir::new().unwrap();
+    let file = home.path().join("mesh.key");
+    let line = ["net", "new-key", file.to_str().unwrap()];
+    let made = ask(home.path(), &line);
+    assert!(made.status.success(), "{made:?}");
+    let key = fs::read_to_string(&file).unwrap();
+    assert!(key.starts_with("/key/swarm/psk/1.0.0/\n/base16/\n"), "{key}");
+    assert!(!String::from_utf8_lossy(&made.stdout).contains(key.lines().nth(2).unwrap()), "the key is not printed");
+    let again = ask(home.path(), &line);
+    assert_eq!(again.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&again.stderr).contains("exists already"), "{again:?}");
+    assert_eq!(fs::read_to_string(&file).unwrap(), key);
+}
+
+#[test]
 fn completions_are_there_for_every_shell_and_help_for_every_command() {
     let nowhere = Path::new("/nonexistent");
     for shell in ["bash", "zsh", "fish"] {
@@ -365,7 +381,7 @@ fn completions_are_there_for_every_shell_and_help_for_every_command() {
     let help = String::from_utf8(ask(nowhere, &["--help"]).stdout).unwrap();
     assert!(help.contains("Exit codes") && help.contains("rocketmesh rooms create"), "{help}");
     for command in [
-        "run", "status", "id", "config", "peers", "connect", "ban", "unban", "policy", "rooms", "send", "files", "tail",
+        "run", "status", "id", "config", "net", "peers", "connect", "ban", "unban", "policy", "rooms", "send", "files", "tail",
     ] {
         assert!(help.lines().any(|line| line.trim_start().starts_with(command)), "{command} is not in: {help}");
         assert!(ask(nowhere, &[command, "--help"]).status.success(), "{command}");

@@ -76,8 +76,8 @@ struct Api {
 #[openapi(
     info(title = "Rocketmesh", description = "The API of a Rocketmesh node."),
     paths(
-        status::health, status::node, status::config, status::metrics, status::backup, peers::list, peers::show,
-        peers::connect, peers::ban, peers::unban, peers::policy, peers::set_policy, rooms::list, rooms::create,
+        status::health, status::node, status::net, status::config, status::metrics, status::backup, peers::list,
+        peers::show, peers::connect, peers::ban, peers::unban, peers::policy, peers::set_policy, rooms::list, rooms::create,
         rooms::join, rooms::show, rooms::leave, rooms::members, events::list, events::post, events::show,
         stream::room, stream::all, proof::verify_room, proof::retention, proof::set_retention, car::export,
         car::import, invitations::list, invitations::decline, files::list, files::upload, files::download,
@@ -117,6 +117,7 @@ pub(crate) async fn serve(listener: TcpListener, parts: ApiParts, mut down: watc
 fn router(api: Api) -> Router {
     let guarded = Router::new()
         .route("/v1/node", get(status::node))
+        .route("/v1/net", get(status::net))
         .route("/v1/config", get(status::config))
         .route("/v1/backup", post(status::backup))
         .route("/v1/peers", get(peers::list))

@@ -12,7 +12,10 @@ use rocketmesh_storage::FileLimits;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::api::types::ConfigEntry;
-use crate::network::{AddressError, DhtMode, NetworkConfig, NetworkLimits, parse_peer_address};
+use crate::network::{
+    AddressError, DhtMode, NetworkConfig, NetworkLimits, PrivateKeyError, RelayLimits, RelayMode, parse_peer_address,
+    private_key,
+};
 
 /// Environment variables of the tools around the node, which are no keys of the configuration.
 const OTHER_VARIABLES: [&str; 5] = ["API", "CONFIG", "TOKEN_FILE", "RECORD_VECTORS", "SOAK"];
@@ -21,6 +24,8 @@ const OTHER_VARIABLES: [&str; 5] = ["API", "CONFIG", "TOKEN_FILE", "RECORD_VECTO
 pub const CONFIG_FILE: &str = "rocketmesh.toml";
 
 const MEBIBYTE: u64 = 1024 * 1024;
+/// A day; what should last longer should be direct.
+const MOST_CIRCUIT_MINUTES: u32 = 24 * 60;
 
 /// The default port, on TCP and on UDP for QUIC.
 pub const DEFAULT_PORT: u16 = 4848;
@@ -64,6 +69,46 @@ pub struct NetworkSection {
     pub dht: DhtMode,
     /// The most connections in all; 16 or more.
     pub max_connections: u32,
+    /// Whether to find out if others reach this node, and to use relays and punch holes where they do not.
+    pub nat: bool,
+    /// Whether to ask the router to forward the listening ports to this node (UPnP).
+    pub upnp: bool,
+    /// The file with the key of a private mesh; empty for the open one. Relative to where the node is started.
+    pub private_key_file: String,
+    /// What this node relays for others.
+    pub relay: RelaySection,
+}
+
+/// What a node relays for servers that others cannot reach.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RelaySection {
+    /// `auto` (once this node is known to be reachable), `on` or `off`.
+    pub serve: RelayMode,
+    /// Servers that may be reachable through this one at a time.
+    pub max_reservations: u32,
+    /// Relayed connections at a time.
+    pub max_circuits: u32,
+    /// Relayed connections at a time that one server may have opened.
+    pub max_circuits_per_peer: u32,
+    /// What one relayed connection may carry, both directions together, in MiB.
+    pub circuit_mib: u64,
+    /// How long one relayed connection may last, in minutes; 1 to 1440.
+    pub circuit_minutes: u32,
+}
+
+impl Default for RelaySection {
+    fn default() -> Self {
+        let limits = RelayLimits::default();
+        RelaySection {
+            serve: limits.serve,
+            max_reservations: limits.max_reservations,
+            max_circuits: limits.max_circuits,
+            max_circuits_per_peer: limits.max_circuits_per_peer,
+            circuit_mib: limits.circuit_bytes / MEBIBYTE,
+            circuit_minutes: u32::try_from(limits.circuit_duration.as_secs() / 60).unwrap_or(u32::MAX),
+        }
+    }
 }
 
 /// The API.
@@ -137,6 +182,10 @@ impl Config {
                 mdns: true,
                 dht: DhtMode::Auto,
                 max_connections: NetworkLimits::default().max_connections,
+                nat: true,
+                upnp: true,
+                private_key_file: String::new(),
+                relay: RelaySection::default(),
             },
             api: ApiSection { listen: format!("127.0.0.1:{}", port + 1) },
             store: StoreSection { cache_mib: 64, reserve_mib: 64 },
@@ -150,10 +199,11 @@ impl Config {
         }
     }
 
-    /// What the network is told.
+    /// What the network is told. Reads the file with a private mesh's key, if one is named.
     ///
     /// # Errors
-    /// [`ConfigError::Value`] for an address that cannot be read.
+    /// [`ConfigError::Value`] for an address that cannot be read or does not suit a private mesh, and for a key that cannot be
+    /// read.
     pub fn network(&self) -> Result<NetworkConfig, ConfigError> {
         let plain = |key: &str, text: &String| {
             text.parse::<Multiaddr>().map_err(|error| {
@@ -169,11 +219,24 @@ impl Config {
             })
         });
         let max_connections = self.network.max_connections;
-        Ok(NetworkConfig {
+        let relay = &self.network.relay;
+        let mut config = NetworkConfig {
             listen: all("network.listen", &self.network.listen)?,
             external: all("network.external", &self.network.external)?,
             bootstrap: bootstrap.collect::<Result<_, _>>()?,
             mdns: self.network.mdns,
+            nat: self.network.nat,
+            upnp: self.network.upnp,
+            relay: RelayLimits {
+                serve: relay.serve,
+                max_reservations: relay.max_reservations,
+                max_circuits: relay.max_circuits,
+                max_circuits_per_peer: relay.max_circuits_per_peer,
+                circuit_bytes: relay.circuit_mib.saturating_mul(MEBIBYTE),
+                circuit_duration: std::time::Duration::from_secs(u64::from(relay.circuit_minutes) * 60),
+            },
+            private: None,
+            unused_listen: Vec::new(),
             dht: self.network.dht,
             limits: NetworkLimits {
                 max_connections,
@@ -181,7 +244,16 @@ impl Config {
                 ..NetworkLimits::default()
             },
             tuning: crate::Tuning::default(),
-        })
+        };
+        if !self.network.private_key_file.is_empty() {
+            let key = private_key::read(Path::new(&self.network.private_key_file));
+            let key = key.map_err(|error: PrivateKeyError| ConfigError::Value {
+                key: "network.private_key_file".to_owned(),
+                problem: error.to_string(),
+            })?;
+            config.make_private(key).map_err(|(key, problem)| ConfigError::Value { key: key.to_owned(), problem })?;
+        }
+        Ok(config)
     }
 
     /// The server's name, if it has one.
@@ -211,6 +283,20 @@ impl Config {
         };
         least("network.max_connections", u64::from(self.network.max_connections), 16)?;
         least("files.max_file_mib", self.files.max_file_mib, 1)?;
+        let relay = &self.network.relay;
+        for (key, value) in [
+            ("network.relay.max_reservations", u64::from(relay.max_reservations)),
+            ("network.relay.max_circuits", u64::from(relay.max_circuits)),
+            ("network.relay.max_circuits_per_peer", u64::from(relay.max_circuits_per_peer)),
+            ("network.relay.circuit_mib", relay.circuit_mib),
+            ("network.relay.circuit_minutes", u64::from(relay.circuit_minutes)),
+        ] {
+            least(key, value, 1)?;
+        }
+        if relay.circuit_minutes > MOST_CIRCUIT_MINUTES {
+            let problem = format!("{} is too much; the most is {MOST_CIRCUIT_MINUTES}", relay.circuit_minutes);
+            return Err(ConfigError::Value { key: "network.relay.circuit_minutes".to_owned(), problem });
+        }
         least("store.cache_mib", self.store.cache_mib, 8)
     }
 }
@@ -347,18 +433,19 @@ fn flatten(figment: &Figment) -> Result<BTreeMap<String, Value>, ConfigError> {
     let data = figment.data().map_err(|error| ConfigError::File(error.to_string()))?;
     let mut flat = BTreeMap::new();
     for dict in data.into_values() {
-        for (key, value) in dict {
-            match value {
-                Value::Dict(_, section) => {
-                    flat.extend(section.into_iter().map(|(inner, value)| (format!("{key}.{inner}"), value)));
-                }
-                value => {
-                    flat.insert(key, value);
-                }
-            }
-        }
+        flatten_into(&mut flat, "", dict);
     }
     Ok(flat)
+}
+
+fn flatten_into(flat: &mut BTreeMap<String, Value>, prefix: &str, section: Dict) {
+    for (key, value) in section {
+        let key = format!("{prefix}{key}");
+        match value {
+            Value::Dict(_, section) => flatten_into(flat, &format!("{key}."), section),
+            value => drop(flat.insert(key, value)),
+        }
+    }
 }
 
 fn source(figment: &Figment, key: &str) -> String {

@@ -1,8 +1,10 @@
 //! The network: peers and bytes, and no rule of any room.
 //!
 //! ```text
-//!   engine, API ── Command ──► driver task ── libp2p swarm: TCP, QUIC, identify, ping, kad, mDNS, gossipsub, requests
-//!   engine      ◄── Event ────            └── peer table: who they are, how they were found, what they sent
+//!   engine, API ── Command ──► driver task ── libp2p swarm: TCP, QUIC, identify, ping, kad, mDNS, gossipsub, requests,
+//!   engine      ◄── Event ────      │         relays, hole punching, AutoNAT, UPnP
+//!                                   ├── peer table: who they are, how they were found, what they sent
+//!                                   └── reach: am I reachable, and through whom
 //! ```
 //!
 //! One task owns the swarm. It never waits for the engine: what the engine's bounded channel does not take is dropped, and
@@ -11,18 +13,23 @@
 mod address;
 mod behaviour;
 mod bootstrap;
+mod dial_back;
 mod driver;
 mod framing;
 mod handle;
 mod peers;
+pub mod private_key;
+mod prober;
 mod quota;
+mod serving;
 pub mod transport;
 
 pub use address::{AddressError, parse_peer_address};
 pub use driver::NetworkError;
 pub(crate) use driver::{NetworkParts, shut_down, spawn};
 pub(crate) use handle::{Count, Event, GossipToken, IncomingRequest, NetworkHandle, RequestError};
-pub use handle::{NetworkClosed, NetworkStatus};
+pub use handle::{NetworkClosed, NetworkStatus, PathCounts};
+pub use private_key::{PrivateKey, PrivateKeyError};
 pub(crate) use quota::Quota;
 
 use std::time::Duration;
@@ -80,13 +87,68 @@ impl Default for NetworkLimits {
 #[serde(rename_all = "lowercase")]
 pub enum DhtMode {
     /// Server once it is known to be reachable: an external address is configured, or a peer connected to a
-    /// listening address of its own accord.
+    /// listening address of its own accord. Client again once other servers find that they cannot dial it.
     #[default]
     Auto,
     /// Always answer.
     Server,
     /// Only ask.
     Client,
+}
+
+/// Whether a node relays for others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RelayMode {
+    /// Once it is known to be reachable.
+    #[default]
+    Auto,
+    /// Always.
+    On,
+    /// Never.
+    Off,
+}
+
+impl RelayMode {
+    /// The word in the configuration.
+    pub fn word(self) -> &'static str {
+        match self {
+            RelayMode::Auto => "auto",
+            RelayMode::On => "on",
+            RelayMode::Off => "off",
+        }
+    }
+}
+
+/// What a node relays for others. The defaults are far above those of libp2p (16 circuits, two minutes, 128 KiB), which let
+/// nobody catch up, and far below what would hurt a small machine: 64 circuits that are used up at once are 4 GiB in all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RelayLimits {
+    /// When to relay.
+    pub serve: RelayMode,
+    /// Servers that may be reachable through this one at a time. Each keeps a connection open.
+    pub max_reservations: u32,
+    /// Relayed connections at a time. Each has two buffers and takes turns on the line.
+    pub max_circuits: u32,
+    /// Relayed connections at a time that one server may have opened: as many as symmetric NAT makes it need in a few rooms.
+    pub max_circuits_per_peer: u32,
+    /// Bytes of one relayed connection, both directions together: a history of 100,000 short messages.
+    pub circuit_bytes: u64,
+    /// How long one relayed connection may last. Its ends dial anew then.
+    pub circuit_duration: Duration,
+}
+
+impl Default for RelayLimits {
+    fn default() -> Self {
+        RelayLimits {
+            serve: RelayMode::Auto,
+            max_reservations: 128,
+            max_circuits: 64,
+            max_circuits_per_peer: 8,
+            circuit_bytes: 64 * 1024 * 1024,
+            circuit_duration: Duration::from_secs(30 * 60),
+        }
+    }
 }
 
 /// What the network is told at the start.
@@ -102,10 +164,47 @@ pub struct NetworkConfig {
     pub mdns: bool,
     /// How to take part in the DHT.
     pub dht: DhtMode,
+    /// Whether to find out if others reach this node, and to use relays and punch holes where they do not.
+    pub nat: bool,
+    /// Whether to ask the router to forward ports.
+    pub upnp: bool,
+    /// What to relay for others.
+    pub relay: RelayLimits,
+    /// The key of a private mesh; none for the open one.
+    pub private: Option<PrivateKey>,
+    /// Addresses that a private mesh does not listen on, because its key does not protect them.
+    pub unused_listen: Vec<Multiaddr>,
     /// Bounds.
     pub limits: NetworkLimits,
     /// What trades bytes for delay.
     pub tuning: Tuning,
+}
+
+impl NetworkConfig {
+    /// Turns this into the configuration of a private mesh: over TCP only. QUIC addresses to listen on are left out, since
+    /// they are among the defaults, and remembered for people to see; other QUIC addresses are a mistake.
+    ///
+    /// # Errors
+    /// The key of the configuration and what is wrong with it.
+    pub(crate) fn make_private(&mut self, key: PrivateKey) -> Result<(), (&'static str, String)> {
+        let quic = |address: &Multiaddr| address::carrier_of(address) == "quic";
+        for (name, addresses) in [("network.bootstrap", &self.bootstrap), ("network.external", &self.external)] {
+            if let Some(address) = addresses.iter().find(|address| quic(address)) {
+                let problem = format!("`{address}` is for QUIC, and a private mesh runs over TCP only; use /tcp/PORT");
+                return Err((name, problem));
+            }
+        }
+        let (unused, kept): (Vec<_>, Vec<_>) = self.listen.drain(..).partition(quic);
+        if kept.is_empty() && !unused.is_empty() {
+            let problem =
+                "it has only addresses for QUIC, and a private mesh runs over TCP only; add /ip4/0.0.0.0/tcp/4848";
+            return Err(("network.listen", problem.to_owned()));
+        }
+        self.listen = kept;
+        self.unused_listen = unused;
+        self.private = Some(key);
+        Ok(())
+    }
 }
 
 /// The PeerId of an origin.

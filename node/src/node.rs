@@ -195,7 +195,11 @@ impl NodeBuilder {
         let mut registry = Registry::default();
         let transport = match self.transport {
             Some(transport) => transport,
-            None => transport::sockets(&key, &mut registry).map_err(|error| NetworkError::Setup(error.to_string()))?,
+            None => match &network_config.private {
+                Some(private) => transport::private_sockets(&key, private, &mut registry),
+                None => transport::sockets(&key, &mut registry),
+            }
+            .map_err(|error| NetworkError::Setup(error.to_string()))?,
         };
         let policy = PolicyBook::load(&store)?;
         let (shutdown, down) = watch::channel(false);
@@ -213,6 +217,8 @@ impl NodeBuilder {
             config: network_config,
             hello,
             banned: PolicyBook::bans(&store)?,
+            clock: Arc::clone(&self.clock),
+            entropy: Arc::clone(&self.entropy),
             shutdown: down.clone(),
         })
         .await?;

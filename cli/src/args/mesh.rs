@@ -1,6 +1,8 @@
 //! Options of the commands about other servers.
 
-use clap::{Args, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, ValueEnum, ValueHint};
 use rocketmesh_node::api::types::Audience;
 
 /// `rocketmesh peers`
@@ -26,6 +28,36 @@ pub(crate) enum PeersCommand {
         /// The server: its id, the beginning or the end of it, or its name
         #[arg(value_name = "PEER")]
         peer: String,
+    },
+}
+
+/// `rocketmesh net`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  rocketmesh net                            can others reach this node, and how?
+  rocketmesh --json net | jq .reachability  in a script
+  rocketmesh net new-key mesh.key           the key of a new private mesh")]
+pub(crate) struct NetArgs {
+    /// What to do; show without it.
+    #[command(subcommand)]
+    pub(crate) command: Option<NetCommand>,
+}
+
+/// What to do about the network.
+#[derive(Debug, Subcommand)]
+pub(crate) enum NetCommand {
+    /// Show whether and how others reach the node (the default)
+    Show,
+    /// Make the key of a private mesh; needs no running node
+    #[command(after_help = "\
+Copy the file to every server of the mesh by a safe way, and name it in each
+configuration as network.private_key_file. Without it nobody can even shake
+hands with them.")]
+    NewKey {
+        /// The file to write; it must not exist yet
+        #[arg(value_hint = ValueHint::FilePath)]
+        file: PathBuf,
     },
 }
 

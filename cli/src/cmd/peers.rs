@@ -1,6 +1,6 @@
 //! `rocketmesh peers`, `connect`, `ban` and `unban`
 
-use rocketmesh_node::api::types::{BanRequest, ConnectRequest, PeerCounters, PeerList, PeerView};
+use rocketmesh_node::api::types::{BanRequest, ConnectRequest, ConnectionView, PeerCounters, PeerList, PeerView};
 
 use crate::args::mesh::{BanArgs, ConnectArgs, PeersArgs, PeersCommand, UnbanArgs};
 use crate::cmd::{Context, peer_id};
@@ -50,19 +50,19 @@ fn list(list: PeerList) -> String {
             short_id(&peer.id),
             peer.name.clone().unwrap_or_default(),
             peer.state.clone(),
+            peer.path.clone().unwrap_or_default(),
             peer.found_by.join(", "),
             latency(peer).unwrap_or_default(),
             peer.shared_rooms.len().to_string(),
             refused(&peer.received).to_string(),
         ]
     });
-    table(["ID", "NAME", "STATE", "FOUND BY", "LATENCY", "ROOMS", "REFUSED"], rows)
+    table(["ID", "NAME", "STATE", "PATH", "FOUND BY", "LATENCY", "ROOMS", "REFUSED"], rows)
 }
 
 fn inspect(peer: &PeerView) -> String {
     let received = &peer.received;
-    let connections =
-        peer.connections.iter().map(|open| format!("{} {}, {}", open.direction, open.transport, open.address));
+    let connections = peer.connections.iter().map(connection);
     let versions = peer.wire_versions.iter().map(u64::to_string).collect::<Vec<_>>().join(", ");
     let mut fields = Fields::default();
     fields
@@ -85,6 +85,15 @@ fn inspect(peer: &PeerView) -> String {
     fields.to_string()
 }
 
+fn connection(open: &ConnectionView) -> String {
+    let way = match (open.path.as_str(), &open.via) {
+        ("relayed", Some(relay)) => format!(" through {}", short_id(relay)),
+        ("punched", _) => " through a punched hole".to_owned(),
+        _ => String::new(),
+    };
+    format!("{} {}{way}, {}", open.direction, open.transport, open.address)
+}
+
 fn sent(all: u64, refused: u64) -> String {
     format!("{all} received, {refused} refused")
 }
@@ -99,8 +108,6 @@ fn refused(received: &PeerCounters) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use rocketmesh_node::api::types::ConnectionView;
-
     use super::*;
 
     fn peer() -> PeerView {
@@ -113,7 +120,10 @@ mod tests {
                 address: "/ip4/192.0.2.7/tcp/4848".to_owned(),
                 transport: "tcp".to_owned(),
                 direction: "outbound".to_owned(),
+                path: "direct".to_owned(),
+                via: None,
             }],
+            path: Some("direct".to_owned()),
             addresses: vec!["/ip4/192.0.2.7/tcp/4848".to_owned()],
             protocols: Vec::new(),
             agent: Some("rocketmesh/0.1.0".to_owned()),

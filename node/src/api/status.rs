@@ -5,12 +5,13 @@ use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use prometheus_client::encoding::text::{encode, encode_registry};
+use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use rocketmesh_storage::backup;
 
 use crate::api::error::ApiError;
-use crate::api::types::{ConfigView, Health, NodeStatus, Problem};
+use crate::api::types::{ConfigView, Health, NetView, NodeStatus, Problem};
 use crate::api::{Api, transfer};
 
 /// Whether the node is well. Needs no token.
@@ -86,6 +87,12 @@ pub(super) async fn node(State(api): State<Api>) -> Result<Json<NodeStatus>, Api
     }))
 }
 
+/// Whether others reach the node, and how it is connected with whom.
+#[utoipa::path(get, path = "/v1/net", tag = "node", responses((status = 200, body = NetView)))]
+pub(super) async fn net(State(api): State<Api>) -> Result<Json<NetView>, ApiError> {
+    Ok(Json(api.engine.network.net().await?))
+}
+
 /// The effective configuration and where each value came from.
 #[utoipa::path(get, path = "/v1/config", tag = "node", responses((status = 200, body = ConfigView)))]
 pub(super) async fn config(State(api): State<Api>) -> Json<ConfigView> {
@@ -115,11 +122,33 @@ pub(super) async fn metrics(State(api): State<Api>) -> Result<Response, ApiError
     ] {
         registry.register(name, help, counter.clone());
     }
+    let totals = [
+        ("relay_circuits_served", "Connections that ran through this node", network.circuits_served_total),
+        ("punches_tried", "Holes that were tried to punch, as far as this node is told", network.punches_tried),
+        ("punches_succeeded", "Holes that made a direct connection", network.punches_succeeded),
+    ];
+    for (name, help, total) in totals {
+        let counter = Counter::<u64>::default();
+        counter.inc_by(total);
+        registry.register(name, help, counter);
+    }
+    let reachable = match network.reachability {
+        "public" => 2,
+        "private" => 1,
+        _ => 0,
+    };
     let size = i64::try_from(api.engine.store.size()?).unwrap_or(i64::MAX);
     let files = i64::try_from(api.engine.store.file_bytes(None)).unwrap_or(i64::MAX);
     for (name, help, value) in [
         ("peers_connected", "Connected peers", network.connected as i64),
         ("peers_introduced", "Peers that have introduced themselves", network.introduced as i64),
+        ("peers_direct", "Peers connected directly, without a punched hole", network.paths.direct as i64),
+        ("peers_punched", "Peers connected directly through a punched hole", network.paths.punched as i64),
+        ("peers_relayed", "Peers connected through a relay", network.paths.relayed as i64),
+        ("reachability", "Whether others reach this node: 0 unknown, 1 private, 2 public", reachable),
+        ("relays_held", "Relays that hold a place for this node", network.relays_held as i64),
+        ("relay_clients", "Servers that are reachable through this node", network.reservations_served as i64),
+        ("relay_circuits", "Connections that run through this node", network.circuits_served as i64),
         ("dht_peers", "Peers that serve the DHT", network.dht_peers as i64),
         ("rooms_followed", "Rooms that this node takes part in", network.topics as i64),
         ("log_position", "The durable end of the local log", *api.engine.durable().borrow() as i64),

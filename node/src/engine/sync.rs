@@ -40,6 +40,8 @@ const OVERTAKING: Duration = Duration::from_millis(300);
 /// How long a peer that brings a room may bring nothing before another one does, and how often that is looked at.
 const NOTHING_BROUGHT: Duration = Duration::from_secs(3);
 const LEAD_GLANCE: Duration = Duration::from_millis(100);
+/// How long a pull from a peer behind a relay waits, while another one in the room is connected directly and may bring the same.
+const DETOUR: Duration = Duration::from_secs(2);
 /// How long to wait before asking again a peer that was asked too often.
 const TOO_MANY_PAUSE: Duration = Duration::from_secs(2);
 
@@ -229,6 +231,9 @@ pub(super) async fn spread_now(engine: &Engine, room: RoomId) {
 /// for the others'. Whoever comes after finds out what is left. A peer that brings nothing keeps nobody waiting for long.
 fn reconcile(engine: Engine, room: RoomId, peer: PeerId) {
     engine.clone().background(async move {
+        if engine.network.is_detour(peer, room).await.unwrap_or(false) {
+            tokio::time::sleep(DETOUR).await;
+        }
         let _lead = Lead::take(&engine, room, peer).await;
         let Ok(ours) = have(&engine, room) else { return };
         let sections = match engine.network.request(peer, &Request::Sections { room }).await {

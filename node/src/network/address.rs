@@ -90,12 +90,30 @@ fn is_shared(ip: std::net::Ipv4Addr) -> bool {
     first == 100 && (64..128).contains(&second)
 }
 
-/// The transport in an address, for people.
-pub(super) fn transport_of(address: &Multiaddr) -> &'static str {
+/// Whether an address leads through a relay.
+pub(super) fn is_relayed(address: &Multiaddr) -> bool {
+    address.iter().any(|part| part == Protocol::P2pCircuit)
+}
+
+/// The relay that an address leads through, if it names one.
+pub(super) fn relay_of(address: &Multiaddr) -> Option<PeerId> {
+    let mut last = None;
+    for part in address.iter() {
+        match part {
+            Protocol::P2pCircuit => return last,
+            Protocol::P2p(peer) => last = Some(peer),
+            _ => {}
+        }
+    }
+    None
+}
+
+/// The transport of an address, for people; of one through a relay, that of the way to the relay.
+pub(super) fn carrier_of(address: &Multiaddr) -> &'static str {
     let mut transport = "other";
     for part in address.iter() {
         match part {
-            Protocol::P2pCircuit => return "relayed",
+            Protocol::P2pCircuit => break,
             Protocol::Tcp(_) => transport = "tcp",
             Protocol::QuicV1 | Protocol::Quic => transport = "quic",
             Protocol::Memory(_) => transport = "memory",
@@ -130,6 +148,17 @@ mod tests {
             Err(AddressError::Undiallable(_) | AddressError::Malformed { .. })
         ));
         assert!(matches!(parse_peer_address(""), Err(AddressError::Undiallable(_))));
+    }
+
+    #[test]
+    fn an_address_through_a_relay_names_the_relay_and_the_transport_to_it() {
+        let relayed: Multiaddr =
+            format!("/ip4/192.0.2.7/udp/4848/quic-v1/p2p/{PEER}/p2p-circuit/p2p/{PEER}").parse().unwrap();
+        assert!(is_relayed(&relayed));
+        assert_eq!(relay_of(&relayed), Some(PEER.parse().unwrap()));
+        assert_eq!(carrier_of(&relayed), "quic");
+        let direct: Multiaddr = format!("/ip4/192.0.2.7/tcp/4848/p2p/{PEER}").parse().unwrap();
+        assert_eq!((is_relayed(&direct), relay_of(&direct), carrier_of(&direct)), (false, None, "tcp"));
     }
 
     #[test]

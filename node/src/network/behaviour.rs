@@ -14,11 +14,14 @@ use libp2p::kad::store::{MemoryStore, MemoryStoreConfig};
 use libp2p::request_response::{self, ProtocolSupport};
 use libp2p::swarm::NetworkBehaviour;
 use libp2p::swarm::behaviour::toggle::Toggle;
-use libp2p::{StreamProtocol, identify, kad, mdns, ping};
+use libp2p::{StreamProtocol, dcutr, identify, kad, mdns, ping, relay, upnp};
 use rocketmesh_protocol::wire;
 
+use crate::network::dial_back::DialBack;
 use crate::network::framing::Framing;
-use crate::network::{DhtMode, NetworkConfig, NetworkLimits};
+use crate::network::prober::Prober;
+use crate::network::serving::Serving;
+use crate::network::{DhtMode, NetworkConfig, NetworkLimits, RelayMode};
 use crate::tuning::Tuning;
 
 /// The largest gossip RPC. One event fits many times; what needs the room is the list of all subscriptions of a server in
@@ -35,6 +38,11 @@ const DHT_BUCKET: NonZeroUsize = NonZeroUsize::new(8).expect("8 is not 0");
 /// The most rooms whose providers this node remembers for the DHT, its own included: about 10 MiB.
 const MAX_PROVIDED_KEYS: usize = 65_536;
 
+/// How often a connection is tested, and how long an answer may take, where connections may die without a word: behind NAT, or on
+/// a machine that sleeps. Two missing answers close it, which takes some half a minute.
+const PING_EVERY: Duration = Duration::from_secs(8);
+const PING_TIMEOUT: Duration = Duration::from_secs(7);
+
 pub(super) type Gossip =
     gossipsub::Behaviour<IdentityTransform, MaxCountSubscriptionFilter<AllowAllSubscriptionFilter>>;
 
@@ -50,16 +58,36 @@ pub(super) struct Behaviour {
     pub(super) gossip: Gossip,
     pub(super) kad: kad::Behaviour<MemoryStore>,
     pub(super) mdns: Toggle<mdns::tokio::Behaviour>,
+    pub(super) upnp: Toggle<upnp::tokio::Behaviour>,
+    pub(super) relays: Toggle<relay::client::Behaviour>,
+    pub(super) serving: Toggle<Serving>,
+    pub(super) dcutr: Toggle<dcutr::Behaviour>,
+    pub(super) prober: Toggle<Prober>,
+    pub(super) dial_back: Toggle<DialBack>,
 }
 
 impl Behaviour {
-    pub(super) fn new(keypair: &Keypair, config: &NetworkConfig, agent: &str) -> Result<Self, String> {
+    /// `relays` is the other half of the transport through relays, where there is one.
+    pub(super) fn new(
+        keypair: &Keypair,
+        config: &NetworkConfig,
+        agent: &str,
+        relays: Option<relay::client::Behaviour>,
+    ) -> Result<Self, String> {
         let limits = &config.limits;
         let peer = keypair.public().to_peer_id();
         let identify = identify::Config::new(wire::IDENTIFY_PROTOCOL.to_owned(), keypair.public())
             .with_agent_version(agent.to_owned())
             .with_push_listen_addr_updates(true)
+            // What is listened on is told as far as it may be of use (see the driver): of two nodes behind different routers that
+            // listen on the same address, each would dial itself.
+            .with_hide_listen_addrs(config.nat)
             .with_cache_size(0);
+        let ping = match config.nat {
+            true => ping::Config::new().with_interval(PING_EVERY).with_timeout(PING_TIMEOUT),
+            false => ping::Config::new(),
+        };
+        let serves = config.nat && config.relay.serve != RelayMode::Off;
         let mdns = if config.mdns {
             match mdns::tokio::Behaviour::new(mdns::Config::default(), peer) {
                 Ok(mdns) => Some(mdns),
@@ -75,12 +103,18 @@ impl Behaviour {
             limits: connection_limits::Behaviour::new(connection_limits(limits)),
             blocked: allow_block_list::Behaviour::default(),
             identify: identify::Behaviour::new(identify),
-            ping: ping::Behaviour::new(ping::Config::new()),
+            ping: ping::Behaviour::new(ping),
             hello: requests(wire::HELLO_PROTOCOL, Framing::HELLO, limits.introduction_timeout, 4),
             sync: requests(wire::SYNC_PROTOCOL, Framing::SYNC, limits.request_timeout, 64),
             gossip: gossip(limits, &config.tuning)?,
             kad: kad(peer, config.dht),
             mdns: mdns.into(),
+            upnp: (config.nat && config.upnp).then(upnp::tokio::Behaviour::default).into(),
+            dcutr: relays.is_some().then(|| dcutr::Behaviour::new(peer)).into(),
+            relays: relays.into(),
+            serving: serves.then(|| Serving::new(peer, &config.relay)).into(),
+            prober: config.nat.then(Prober::default).into(),
+            dial_back: config.nat.then(DialBack::default).into(),
         })
     }
 }

@@ -13,7 +13,7 @@ use crate::network::address::peer_of;
 /// The first pause after a failure; it doubles up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// The longest pause. A server that comes back is found within it.
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// The bootstrap addresses of a node.
 #[derive(Debug, Default)]
@@ -103,6 +103,16 @@ impl Bootstrap {
         }
     }
 
+    /// Whatever is waited for is due at once: the network has changed.
+    pub(super) fn hurry(&mut self, now: Instant) {
+        for entry in &mut self.0 {
+            if let State::Waiting(until) = &mut entry.state {
+                *until = now;
+                entry.failures = entry.failures.min(1);
+            }
+        }
+    }
+
     /// For people and programs to look at.
     pub(super) fn view(&self, now: Instant) -> Vec<BootstrapView> {
         let view = |entry: &Entry| BootstrapView {
@@ -156,7 +166,7 @@ mod tests {
             pauses.push(view.next_try_s.unwrap());
             now += Duration::from_secs(view.next_try_s.unwrap());
         }
-        assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 60, 60, 60]);
+        assert_eq!(pauses, [1, 2, 4, 8, 16, 30, 30, 30, 30]);
 
         let connection = ConnectionId::new_unchecked(99);
         let peer = peer_of(&address).unwrap();
@@ -164,6 +174,9 @@ mod tests {
         bootstrap.connected(connection, peer);
         assert_eq!(bootstrap.view(now)[0].state, "connected");
         bootstrap.lost(&peer, now);
-        assert_eq!(bootstrap.due(now + FIRST_PAUSE), [address]);
+        assert_eq!(bootstrap.due(now + FIRST_PAUSE), std::slice::from_ref(&address));
+        assert!(bootstrap.due(now).is_empty());
+        bootstrap.hurry(now);
+        assert_eq!(bootstrap.due(now), [address]);
     }
 }

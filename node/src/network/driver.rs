@@ -1,6 +1,8 @@
 //! The task that owns the swarm: commands in, events out, and a tick for what is due.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -10,24 +12,33 @@ use libp2p::kad::{self, QueryId};
 use libp2p::multiaddr::Protocol;
 use libp2p::request_response::OutboundRequestId;
 use libp2p::swarm::ConnectionId;
-use libp2p::{Multiaddr, Swarm, TransportError, swarm};
+use libp2p::{Multiaddr, Swarm, TransportError, relay, swarm};
 use rocketmesh_protocol::id::RoomId;
 use rocketmesh_protocol::wire::{self, Hello};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
-use crate::network::address::{Scope, peer_of, scope};
+use crate::clock::{Clock, Entropy};
+use crate::network::address::{carrier_of, is_relayed, peer_of, scope};
 use crate::network::behaviour::Behaviour;
 use crate::network::bootstrap::Bootstrap;
-use crate::network::handle::{Command, Event, NetworkHandle, NetworkStatus};
-use crate::network::peers::{FoundBy, Peer, Peers};
-use crate::network::transport::NodeTransport;
+use crate::network::handle::{Command, Event, NetworkHandle, NetworkStatus, PathCounts};
+use crate::network::peers::{FoundBy, Path, Peer, Peers};
+use crate::network::transport::{self, NodeTransport};
 use crate::network::{DhtMode, NetworkConfig};
 
+mod change;
 mod discovery;
 mod early;
 mod events;
+mod nat;
+mod observed;
+mod punch;
+mod reach;
+mod relaying;
+mod relays;
 mod spare;
+mod view;
 
 /// How many events may wait for the engine. Beyond it gossip is ignored and requests are refused; sync repairs both.
 const EVENTS: usize = 2048;
@@ -48,6 +59,9 @@ pub(crate) struct NetworkParts {
     pub(crate) hello: Hello,
     /// Banned peers and the reasons.
     pub(crate) banned: Vec<(PeerId, String)>,
+    /// Tells when the machine has slept.
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) shutdown: watch::Receiver<bool>,
 }
 
@@ -103,15 +117,36 @@ pub(super) struct Driver {
     /// Servers of the local network.
     pub(super) nearby: BTreeMap<PeerId, discovery::Nearby>,
     pub(super) dht_bootstrapped: bool,
+    /// Whether and how others reach this node.
+    pub(super) nat: nat::Nat,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) entropy: Arc<dyn Entropy>,
     shutdown: watch::Receiver<bool>,
 }
 
 /// Starts to listen and spawns the network's task.
 pub(crate) async fn spawn(parts: NetworkParts) -> Result<(NetworkHandle, mpsc::Receiver<Event>), NetworkError> {
-    let NetworkParts { keypair, transport, config, hello, banned, shutdown } = parts;
-    let behaviour = Behaviour::new(&keypair, &config, &hello.agent).map_err(NetworkError::Setup)?;
-    let swarm_config = swarm::Config::with_tokio_executor().with_idle_connection_timeout(IDLE);
-    let mut swarm = Swarm::new(transport, behaviour, keypair.public().to_peer_id(), swarm_config);
+    let NetworkParts { keypair, transport, config, hello, banned, clock, entropy, shutdown } = parts;
+    let own = keypair.public().to_peer_id();
+    let mut swarm_config = swarm::Config::with_tokio_executor().with_idle_connection_timeout(IDLE);
+    let (transport, relays) = if config.nat {
+        // Direct addresses get a head start before those through relays.
+        swarm_config = swarm_config.with_smart_dial();
+        let (relayed, relays) = relay::client::new(own);
+        let joined = transport::with_relays(&keypair, relayed, transport);
+        (joined.map_err(|error| NetworkError::Setup(error.to_string()))?, Some(relays))
+    } else {
+        (transport, None)
+    };
+    let behaviour = Behaviour::new(&keypair, &config, &hello.agent, relays).map_err(NetworkError::Setup)?;
+    let mut swarm = Swarm::new(transport, behaviour, own, swarm_config);
+    if let Some(private) = &config.private {
+        let fingerprint = private.fingerprint();
+        tracing::info!(fingerprint, "this is a private mesh, over TCP only: its key does not protect QUIC");
+        for address in &config.unused_listen {
+            tracing::warn!(%address, "not listening here: a private mesh runs over TCP only");
+        }
+    }
     let mut waiting = Vec::new();
     for address in &config.listen {
         waiting.push(swarm.listen_on(address.clone()).map_err(|error| listen_error(address, error))?);
@@ -125,6 +160,7 @@ pub(crate) async fn spawn(parts: NetworkParts) -> Result<(NetworkHandle, mpsc::R
     let (handle, commands) = NetworkHandle::channel();
     let (engine, events) = mpsc::channel(EVENTS);
     let now = Instant::now();
+    let nat = nat::Nat::new(&config, now, clock.now_ms());
     let mut driver = Driver {
         bootstrap: Bootstrap::new(config.bootstrap.clone(), now),
         peers: Peers::new(config.limits.clone()),
@@ -148,6 +184,9 @@ pub(crate) async fn spawn(parts: NetworkParts) -> Result<(NetworkHandle, mpsc::R
         early: early::EarlyGossip::default(),
         nearby: BTreeMap::new(),
         dht_bootstrapped: false,
+        nat,
+        clock,
+        entropy,
         shutdown,
     };
     for (peer, reason) in banned {
@@ -240,8 +279,11 @@ impl Driver {
                 self.searches.insert(query, found);
             }
             Command::Ready { answer } => {
-                let ready = self.peers.iter().filter(|(_, peer)| peer.ready()).map(|(id, _)| *id).collect();
-                let _ = answer.send(ready);
+                let ready = self.peers.iter().filter(|(_, peer)| peer.ready());
+                let mut ready: Vec<(Option<Path>, PeerId)> =
+                    ready.map(|(id, peer)| (peer.best().map(|best| best.path), *id)).collect();
+                ready.sort_unstable();
+                let _ = answer.send(ready.into_iter().map(|(_, id)| id).collect());
             }
             Command::Mesh { answer } => {
                 let gossip = &self.swarm.behaviour().gossip;
@@ -268,7 +310,26 @@ impl Driver {
             Command::Status { answer } => {
                 let _ = answer.send(self.status());
             }
+            Command::Net { answer } => {
+                let _ = answer.send(self.net(Instant::now()));
+            }
+            Command::Detour { peer, room, answer } => {
+                let _ = answer.send(self.is_detour(&peer, &room));
+            }
         }
+    }
+
+    /// Whether a peer is reached through a relay only, and another one that follows the room is not.
+    fn is_detour(&self, peer: &PeerId, room: &RoomId) -> bool {
+        let relayed = |peer: &Peer| peer.best().is_some_and(|best| best.is_relayed());
+        if !self.peers.get(peer).is_some_and(relayed) {
+            return false;
+        }
+        let topic = IdentTopic::new(wire::topic(room)).hash();
+        let mut others = self.swarm.behaviour().gossip.all_peers();
+        others.any(|(other, topics)| {
+            topics.contains(&&topic) && self.peers.get(other).is_some_and(|known| known.ready() && !relayed(known))
+        })
     }
 
     fn on_tick(&mut self) {
@@ -288,6 +349,7 @@ impl Driver {
             self.tell(Event::PeerFollows { peer, room });
         }
         self.dial_nearby(now);
+        self.tend_nat(now);
         self.prune_duplicates(now);
         self.prune_spare(now);
         self.provide_more();
@@ -322,6 +384,11 @@ impl Driver {
     }
 
     fn connect(&mut self, address: Multiaddr, answer: oneshot::Sender<Result<PeerId, String>>) {
+        if self.config.private.is_some() && carrier_of(&address) == "quic" {
+            let refused = "this is a private mesh, which runs over TCP only; use the server's /tcp/ address";
+            let _ = answer.send(Err(refused.to_owned()));
+            return;
+        }
         if let Some(peer) = peer_of(&address) {
             let now = Instant::now();
             let known = self.peers.entry(peer, now);
@@ -360,10 +427,27 @@ impl Driver {
         let listening = self.swarm.listeners().filter(|address| !external.contains(address));
         let mut addresses: Vec<Multiaddr> =
             external.iter().copied().chain(listening).map(|a| with_peer(a, id)).collect();
-        // What only works on this machine stands last.
-        addresses.sort_by_key(|address| scope(address) == Scope::Loopback);
+        // What reaches farthest stands first, and before what leads through a relay.
+        addresses.sort_by_cached_key(|address| (Reverse(scope(address)), is_relayed(address), address.clone()));
         addresses.dedup();
+        let mut paths = PathCounts::default();
+        for best in self.peers.iter().filter_map(|(_, peer)| peer.best()) {
+            match best.path {
+                Path::Direct => paths.direct += 1,
+                Path::Punched => paths.punched += 1,
+                Path::Relayed => paths.relayed += 1,
+            }
+        }
+        let nat = &self.nat;
         NetworkStatus {
+            reachability: if nat.on { nat.verdict.word() } else { "" },
+            paths,
+            relays_held: nat.relays.holding().count(),
+            reservations_served: nat.clients.len(),
+            circuits_served: nat.circuits,
+            circuits_served_total: nat.circuits_total,
+            punches_tried: nat.punches.tried,
+            punches_succeeded: nat.punches.succeeded,
             addresses,
             bootstrap: self.bootstrap.view(Instant::now()),
             connected: self.peers.iter().filter(|(_, peer)| !peer.connections.is_empty()).count(),

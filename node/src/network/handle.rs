@@ -10,7 +10,7 @@ use rocketmesh_protocol::identity::ServerName;
 use rocketmesh_protocol::wire::{GossipFrame, Request, Response, WireError};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::api::types::{BootstrapView, PeerView};
+use crate::api::types::{BootstrapView, NetView, PeerView};
 
 /// How many commands may wait for the network. They are small, and whoever sends one can wait.
 const COMMANDS: usize = 1024;
@@ -90,6 +90,19 @@ pub(super) enum Command {
     Count { peer: PeerId, count: Count },
     Peers { answer: oneshot::Sender<Vec<PeerView>> },
     Status { answer: oneshot::Sender<NetworkStatus> },
+    Net { answer: oneshot::Sender<NetView> },
+    Detour { peer: PeerId, room: RoomId, answer: oneshot::Sender<bool> },
+}
+
+/// How many peers are connected how.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct PathCounts {
+    /// From one server to the other.
+    pub direct: usize,
+    /// Directly, through a hole in a NAT.
+    pub punched: usize,
+    /// Through a relay.
+    pub relayed: usize,
 }
 
 /// The network in short.
@@ -109,6 +122,22 @@ pub struct NetworkStatus {
     pub dht_peers: usize,
     /// Rooms followed.
     pub topics: usize,
+    /// Whether others reach this node: `public`, `private` or `unknown`; empty where nobody asks.
+    pub reachability: &'static str,
+    /// How peers are connected.
+    pub paths: PathCounts,
+    /// Relays that hold a place for this node.
+    pub relays_held: usize,
+    /// Servers that are reachable through this one.
+    pub reservations_served: usize,
+    /// Connections that run through this node, now and since the start.
+    pub circuits_served: usize,
+    /// See `circuits_served`.
+    pub circuits_served_total: u64,
+    /// Holes that were tried to punch since the start, as far as this side is told.
+    pub punches_tried: u64,
+    /// Those that made a direct connection.
+    pub punches_succeeded: u64,
 }
 
 /// A way to the network's task. Cheap to clone.
@@ -183,7 +212,8 @@ impl NetworkHandle {
         Ok(receiver)
     }
 
-    /// The peers that have introduced themselves and are neither incompatible nor excluded.
+    /// The peers that have introduced themselves and are neither incompatible nor excluded: those with a direct connection
+    /// before those behind a relay.
     pub(crate) async fn ready(&self) -> Result<Vec<PeerId>, NetworkClosed> {
         self.ask(|answer| Command::Ready { answer }).await
     }
@@ -216,6 +246,17 @@ impl NetworkHandle {
     /// Everybody who is known.
     pub(crate) async fn peers(&self) -> Result<Vec<PeerView>, NetworkClosed> {
         self.ask(|answer| Command::Peers { answer }).await
+    }
+
+    /// Whether others reach this node, and how it is connected with whom.
+    pub(crate) async fn net(&self) -> Result<NetView, NetworkClosed> {
+        self.ask(|answer| Command::Net { answer }).await
+    }
+
+    /// Whether a peer is reached through a relay only while another one that follows the room is connected directly: what
+    /// both have is better asked of the other.
+    pub(crate) async fn is_detour(&self, peer: PeerId, room: RoomId) -> Result<bool, NetworkClosed> {
+        self.ask(|answer| Command::Detour { peer, room, answer }).await
     }
 
     /// The network in short.

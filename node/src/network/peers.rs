@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use libp2p::Multiaddr;
+use libp2p::core::ConnectedPoint;
 use libp2p::identity::PeerId;
 use libp2p::swarm::ConnectionId;
 use rocketmesh_protocol::identity::ServerName;
@@ -12,7 +13,7 @@ use tokio::time::Instant;
 
 use crate::api::types::{ConnectionView, PeerCounters, PeerView};
 use crate::network::NetworkLimits;
-use crate::network::address::transport_of;
+use crate::network::address::{Scope, carrier_of, is_relayed, relay_of};
 use crate::network::handle::Count;
 use crate::network::quota::Quota;
 
@@ -52,12 +53,66 @@ pub(super) enum Introduction {
     Incompatible(Option<Hello>),
 }
 
+/// How a connection runs, the best first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Path {
+    /// From one server to the other.
+    Direct,
+    /// Directly, through a hole that both sides punched into their routers.
+    Punched,
+    /// Through a relay.
+    Relayed,
+}
+
+impl Path {
+    pub(super) const fn word(self) -> &'static str {
+        match self {
+            Path::Direct => "direct",
+            Path::Punched => "punched",
+            Path::Relayed => "relayed",
+        }
+    }
+}
+
 /// One open connection.
 #[derive(Clone, Debug)]
 pub(super) struct Connection {
     pub(super) address: Multiaddr,
     pub(super) outbound: bool,
     pub(super) since: Instant,
+    pub(super) path: Path,
+    /// The relay that it runs through, if that is known.
+    pub(super) via: Option<PeerId>,
+    /// The transport, of a relayed one that of the way to the relay.
+    pub(super) carrier: &'static str,
+    /// How far away the other side sees this node.
+    pub(super) seen: Option<Scope>,
+    /// When it was last proven to be alive.
+    pub(super) proven: Option<Instant>,
+}
+
+impl Connection {
+    pub(super) fn new(endpoint: &ConnectedPoint, now: Instant) -> Self {
+        // What comes in through a relay names the relay on this side only.
+        let way = match endpoint {
+            ConnectedPoint::Dialer { address, .. } => address,
+            ConnectedPoint::Listener { local_addr, .. } => local_addr,
+        };
+        Connection {
+            address: endpoint.get_remote_address().clone(),
+            outbound: endpoint.is_dialer(),
+            since: now,
+            path: if is_relayed(way) { Path::Relayed } else { Path::Direct },
+            via: relay_of(way),
+            carrier: carrier_of(way),
+            seen: None,
+            proven: None,
+        }
+    }
+
+    pub(super) fn is_relayed(&self) -> bool {
+        self.path == Path::Relayed
+    }
 }
 
 /// One peer.
@@ -120,6 +175,21 @@ impl Peer {
         self.requests.take(now)
     }
 
+    /// The best connection, of equal ones the oldest.
+    pub(super) fn best(&self) -> Option<&Connection> {
+        self.connections.values().min_by_key(|open| (open.path, open.since))
+    }
+
+    /// Its connections that run through no relay.
+    pub(super) fn direct(&self) -> impl Iterator<Item = &Connection> {
+        self.connections.values().filter(|open| !open.is_relayed())
+    }
+
+    /// Forgets addresses that led through relays: the peer has just said through which ones it is reached now.
+    pub(super) fn forget_relays(&mut self) {
+        self.addresses.retain(|address| !is_relayed(address));
+    }
+
     /// Notes an address, if there is room for one.
     pub(super) fn note_address(&mut self, address: Multiaddr) {
         if self.addresses.len() < MAX_CLAIMS {
@@ -168,10 +238,13 @@ impl Peer {
                 .values()
                 .map(|connection| ConnectionView {
                     address: connection.address.to_string(),
-                    transport: transport_of(&connection.address).to_owned(),
+                    transport: if connection.is_relayed() { "relayed" } else { connection.carrier }.to_owned(),
                     direction: if connection.outbound { "outbound" } else { "inbound" }.to_owned(),
+                    path: connection.path.word().to_owned(),
+                    via: connection.via.map(|relay| relay.to_string()),
                 })
                 .collect(),
+            path: self.best().map(|best| best.path.word().to_owned()),
             addresses: self.addresses.iter().map(ToString::to_string).collect(),
             protocols: self.protocols.clone(),
             agent: self.agent.clone(),

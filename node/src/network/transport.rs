@@ -1,16 +1,28 @@
-//! How bytes travel: TCP with Noise and Yamux, and QUIC, with names looked up by DNS.
+//! How bytes travel: TCP with Noise and Yamux, and QUIC, with names looked up by DNS; in a private mesh TCP alone, behind its
+//! key; and through relays, which is Noise and Yamux once more, inside a stream of a connection with the relay.
 
 use std::io;
+use std::time::Duration;
 
 use futures::{AsyncRead, AsyncWrite};
 use libp2p::core::muxing::StreamMuxerBox;
+use libp2p::core::transport::timeout::TransportTimeout;
 use libp2p::core::transport::{Boxed, MemoryTransport, OrTransport};
 use libp2p::core::upgrade::Version;
 use libp2p::identity::{Keypair, PeerId};
 use libp2p::metrics::BandwidthTransport;
-use libp2p::{Transport, dns, noise, quic, tcp, yamux};
+use libp2p::pnet::PnetConfig;
+use libp2p::{Transport, dns, noise, quic, relay, tcp, yamux};
 use prometheus_client::registry::Registry;
 use rocketmesh_protocol::identity::ServerKey;
+
+use crate::network::private_key::PrivateKey;
+
+/// How long a connection may take until both sides have proven who they are. Three tries to punch a hole fit into half a
+/// minute, and a server that dials an address for somebody can still say that it failed (see the prober).
+const HANDSHAKE: Duration = Duration::from_secs(8);
+/// The same through a relay, which itself may have to be dialled first.
+const RELAYED_HANDSHAKE: Duration = Duration::from_secs(20);
 
 /// A transport that the node can be built with: authenticated and multiplexed.
 pub type NodeTransport = Boxed<(PeerId, StreamMuxerBox)>;
@@ -53,12 +65,41 @@ where
     BandwidthTransport::new(transport, registry).map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer))).boxed()
 }
 
+/// Sockets of a private mesh: as [`sockets`], over TCP alone, and without the key not even the handshake can be read.
+///
+/// # Errors
+/// As for [`sockets`].
+pub fn private_sockets(key: &ServerKey, private: &PrivateKey, registry: &mut Registry) -> io::Result<NodeTransport> {
+    let private = PnetConfig::new(private.shared());
+    let sealed = tcp_sockets().and_then(move |socket, _| private.handshake(socket));
+    let secured = TransportTimeout::new(secured(key, sealed)?, HANDSHAKE).boxed();
+    Ok(counted(dns::tokio::Transport::system(secured)?, registry))
+}
+
 fn unresolved(key: &ServerKey) -> io::Result<NodeTransport> {
     let keypair = keypair(key);
-    let tcp = secured(key, tcp::tokio::Transport::new(tcp::Config::default().nodelay(true)))?;
+    let tcp = secured(key, tcp_sockets())?;
     let quic = quic::tokio::Transport::new(quic::Config::new(&keypair))
         .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
-    Ok(OrTransport::new(quic, tcp).map(|either, _| either.into_inner()).boxed())
+    let either = OrTransport::new(quic, tcp).map(|either, _| either.into_inner());
+    Ok(TransportTimeout::new(either, HANDSHAKE).boxed())
+}
+
+fn tcp_sockets() -> tcp::tokio::Transport {
+    tcp::tokio::Transport::new(tcp::Config::default().nodelay(true))
+}
+
+/// Joins a transport with the way through relays.
+///
+/// # Errors
+/// If Noise cannot be set up.
+pub(super) fn with_relays(
+    keypair: &Keypair,
+    relays: relay::client::Transport,
+    direct: NodeTransport,
+) -> io::Result<NodeTransport> {
+    let relayed = TransportTimeout::new(secured_by(keypair, relays)?, RELAYED_HANDSHAKE);
+    Ok(OrTransport::new(relayed, direct).map(|either, _| either.into_inner()).boxed())
 }
 
 /// Memory, for many nodes in one process. The same handshake and multiplexing as over TCP.
@@ -81,10 +122,20 @@ where
     T::Dial: Send + 'static,
     T::ListenerUpgrade: Send + 'static,
 {
-    let keypair = keypair(key);
+    secured_by(&keypair(key), transport)
+}
+
+fn secured_by<T>(keypair: &Keypair, transport: T) -> io::Result<NodeTransport>
+where
+    T: Transport + Send + Unpin + 'static,
+    T::Output: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    T::Error: Send + Sync + 'static,
+    T::Dial: Send + 'static,
+    T::ListenerUpgrade: Send + 'static,
+{
     Ok(transport
         .upgrade(Version::V1Lazy)
-        .authenticate(noise::Config::new(&keypair).map_err(io::Error::other)?)
+        .authenticate(noise::Config::new(keypair).map_err(io::Error::other)?)
         .multiplex(yamux::Config::default())
         .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)))
         .boxed())

@@ -47,6 +47,7 @@ impl Directory {
 pub fn quiet(config: &mut Config) {
     config.network.listen = vec!["/ip4/127.0.0.1/tcp/0".to_owned()];
     config.network.mdns = false;
+    config.network.upnp = false;
     config.api.listen = "127.0.0.1:0".to_owned();
     config.store.cache_mib = 8;
 }

@@ -11,10 +11,11 @@ use rocketmesh_protocol::wire;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+use super::nat::stands;
 use super::{Driver, provider_key};
 use crate::network::DhtMode;
-use crate::network::address::{Scope, peer_of, scope, transport_of};
-use crate::network::peers::FoundBy;
+use crate::network::address::{Scope, is_relayed, peer_of, relay_of, scope};
+use crate::network::peers::{Connection, FoundBy, Path, Peer};
 
 /// How many rooms are announced in the DHT at the same time. Each costs a lookup; thousands of rooms take turns.
 const ANNOUNCEMENTS: usize = 8;
@@ -27,6 +28,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 /// How long a second connection with a peer is left alone.
 const DUPLICATE_AGE: Duration = Duration::from_secs(5);
+/// The same for a second one through a relay, over which both sides may be punching a hole.
+const PUNCHING_AGE: Duration = Duration::from_secs(45);
 
 /// A server that mDNS has found.
 pub(in crate::network) struct Nearby {
@@ -35,8 +38,12 @@ pub(in crate::network) struct Nearby {
     pause: Duration,
 }
 
-fn is_relayed(address: &Multiaddr) -> bool {
-    transport_of(address) == "relayed"
+impl Nearby {
+    /// Is dialled at the next tick.
+    pub(super) fn hurry(&mut self, now: Instant) {
+        self.next = now;
+        self.pause = FIRST_PAUSE;
+    }
 }
 
 impl Driver {
@@ -113,23 +120,28 @@ impl Driver {
 
     /// Learns a peer's addresses from what it says of itself. Into the DHT go only peers of this mesh's DHT, and only
     /// addresses that reach as far as the connection over which they were learned.
-    pub(super) fn on_identify(&mut self, peer: PeerId, info: &identify::Info) {
+    pub(super) fn on_identify(&mut self, peer: PeerId, connection: ConnectionId, info: &identify::Info) {
         let now = Instant::now();
+        self.peers.entry(peer, now).note_claims(&info.agent_version, info.protocols.iter().map(ToString::to_string));
+        if self.nat.on {
+            self.on_observed(peer, connection, &info.observed_addr, now);
+        }
         let known = self.peers.entry(peer, now);
-        known.note_claims(&info.agent_version, info.protocols.iter().map(ToString::to_string));
-        let reach = known.connections.values().map(|connection| scope(&connection.address)).max();
+        let reach = known.connections.values().map(stands).max();
         let reach = reach.unwrap_or(Scope::Global);
         let usable: Vec<Multiaddr> =
             info.listen_addrs.iter().filter(|address| scope(address) >= reach).take(16).cloned().collect();
+        known.forget_relays();
         for address in &usable {
             known.note_address(address.clone());
         }
         if !info.protocols.contains(&StreamProtocol::new(wire::DHT_PROTOCOL)) {
+            known.in_dht = false;
             return;
         }
         known.in_dht = true;
         let kad = &mut self.swarm.behaviour_mut().kad;
-        for address in usable {
+        for address in usable.into_iter().filter(|address| !is_relayed(address)) {
             kad.add_address(&peer, address);
         }
         if !self.dht_bootstrapped {
@@ -138,27 +150,57 @@ impl Driver {
         self.provide_more();
     }
 
-    /// Announces the addresses that are listened on, as the DHT's provider records show them. Loopback is among them only
-    /// where there is nothing else: elsewhere it would lead every reader to itself.
+    /// Announces the addresses that are listened on, as the DHT's provider records and peers show them. Loopback is among them
+    /// only where there is nothing else: elsewhere it would lead every reader to itself. To these come addresses that others
+    /// have proven, and those through relays; what others have refuted is left out.
     pub(super) fn advertise(&mut self) {
-        let listening: Vec<Multiaddr> = self.swarm.listeners().cloned().collect();
+        let listening: Vec<Multiaddr> =
+            self.swarm.listeners().filter(|address| !is_relayed(address)).cloned().collect();
         let widest = listening.iter().map(scope).max();
         let (told, kept): (Vec<_>, Vec<_>) = listening
             .into_iter()
             .partition(|address| scope(address) > Scope::Loopback || widest == Some(Scope::Loopback));
-        for address in told {
-            self.swarm.add_external_address(address);
+        if !self.nat.on {
+            for address in told {
+                self.swarm.add_external_address(address);
+            }
+            for address in kept {
+                self.swarm.remove_external_address(&address);
+            }
+            return;
         }
-        for address in kept {
+        let wanted = self.adjust(told);
+        let given: Vec<Multiaddr> = self.swarm.external_addresses().cloned().collect();
+        let mut changed = false;
+        for address in wanted.iter().filter(|address| !given.contains(address)) {
+            self.swarm.add_external_address(address.clone());
+            changed = true;
+        }
+        // libp2p's own address through a relay may be none of the relay's list, and goes with the relay.
+        let through = |relay: PeerId| self.nat.relays.involves(&relay);
+        let keeps = |address: &&Multiaddr| wanted.contains(address) || relay_of(address).is_some_and(through);
+        let stale: Vec<Multiaddr> = given.iter().filter(|address| !keeps(address)).cloned().collect();
+        for address in stale {
             self.swarm.remove_external_address(&address);
+            changed = true;
+        }
+        if changed {
+            self.addresses_changed();
         }
     }
 
     /// A connection that a peer opened of its own accord proves that the address it came to can be reached, at least from
-    /// where that peer stands. It is what makes this node serve the DHT; a listening address alone proves nothing.
-    pub(super) fn on_inbound(&mut self, local: &Multiaddr) {
+    /// where that peer stands. It makes this node serve the DHT until something else is proven; a listening address alone
+    /// proves nothing.
+    pub(super) fn on_inbound(&mut self, peer: PeerId, open: &Connection) {
+        if open.path != Path::Direct {
+            return;
+        }
+        if self.nat.on {
+            return self.on_guest(peer, &open.address, open.since);
+        }
         let kad = &mut self.swarm.behaviour_mut().kad;
-        if self.config.dht == DhtMode::Auto && kad.mode() == kad::Mode::Client && !is_relayed(local) {
+        if self.config.dht == DhtMode::Auto && kad.mode() == kad::Mode::Client {
             kad.set_mode(Some(kad::Mode::Server));
         }
     }
@@ -228,8 +270,8 @@ impl Driver {
             let _ = found.try_send(peer);
             return;
         }
-        let addresses: Vec<Multiaddr> = known.addresses.iter().cloned().collect();
         let connected = !known.connections.is_empty();
+        let addresses = self.dialled_addresses(&peer);
         self.awaited.push((peer, found));
         if !connected {
             let dial = DialOpts::peer_id(peer).addresses(addresses).extend_addresses_through_behaviour().build();
@@ -241,23 +283,41 @@ impl Driver {
     }
 
     /// Two servers that find each other at the same moment hold two connections. The one with the lower id closes all but
-    /// one, so that they never close different ones, and not before what began on one of them has had time to end.
+    /// one, so that they never close different ones, and not before what began on one of them has had time to end. Which of
+    /// them lead through a relay both sides know, and those go as soon as there is a direct one.
     pub(super) fn prune_duplicates(&mut self, now: Instant) {
         let own = *self.swarm.local_peer_id();
-        let surplus: Vec<ConnectionId> = self
-            .peers
-            .iter()
-            .filter(|(peer, known)| own < **peer && known.connections.len() > 1)
-            .flat_map(|(_, known)| {
-                let keep = known.connections.iter().find(|(_, connection)| connection.outbound);
-                let keep = keep.or(known.connections.iter().next()).map(|(id, _)| *id);
-                let old =
-                    known.connections.iter().filter(move |(_, open)| now.duration_since(open.since) >= DUPLICATE_AGE);
-                old.map(|(id, _)| *id).filter(move |id| Some(*id) != keep)
-            })
-            .collect();
+        let several = self.peers.iter().filter(|(_, known)| known.connections.len() > 1);
+        let careful = self.nat.on;
+        let surplus: Vec<ConnectionId> =
+            several.flat_map(|(peer, known)| surplus(known, own < *peer, careful, now)).collect();
         for connection in surplus {
             self.swarm.close_connection(connection);
         }
     }
+}
+
+/// The connections with a peer that are to be closed. `careful` where connections may be dead without a word: then one only
+/// goes for another that has answered since the first one began.
+fn surplus(known: &Peer, lower: bool, careful: bool, now: Instant) -> Vec<ConnectionId> {
+    let age = |open: &Connection| now.duration_since(open.since);
+    let replaces = |kept: &Connection, open: &Connection| {
+        age(kept) >= DUPLICATE_AGE && (!careful || kept.proven.is_some_and(|at| at > open.since))
+    };
+    let (relayed, direct): (Vec<_>, Vec<_>) = known.connections.iter().partition(|(_, open)| open.is_relayed());
+    let mut surplus: Vec<ConnectionId> = Vec::new();
+    for (id, open) in &relayed {
+        if direct.iter().any(|(_, better)| replaces(better, open)) {
+            surplus.push(**id);
+        }
+    }
+    let (alike, old_enough) = if direct.is_empty() { (&relayed, PUNCHING_AGE) } else { (&direct, DUPLICATE_AGE) };
+    let keep = alike.iter().find(|(_, open)| open.outbound).or(alike.first());
+    let Some((keep, kept)) = keep.filter(|_| lower) else { return surplus };
+    for (id, open) in alike.iter().filter(|(id, _)| id != keep) {
+        if age(open) >= old_enough && replaces(kept, open) {
+            surplus.push(**id);
+        }
+    }
+    surplus
 }

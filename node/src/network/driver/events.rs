@@ -12,9 +12,10 @@ use tokio::time::Instant;
 
 use super::early::Early;
 use super::{Driver, PASSED_OVER};
+use crate::network::address::is_relayed;
 use crate::network::behaviour::BehaviourEvent;
 use crate::network::handle::{Event, GossipToken, IncomingRequest};
-use crate::network::peers::{Connection, FoundBy, Introduction};
+use crate::network::peers::{Connection, FoundBy, Introduction, Path};
 
 impl Driver {
     pub(super) fn on_swarm(&mut self, event: SwarmEvent<BehaviourEvent>) {
@@ -23,7 +24,9 @@ impl Driver {
             SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
                 self.on_connected(peer_id, connection_id, &endpoint);
             }
-            SwarmEvent::ConnectionClosed { peer_id, connection_id, .. } => self.on_closed(peer_id, connection_id),
+            SwarmEvent::ConnectionClosed { peer_id, connection_id, cause, .. } => {
+                self.on_closed(peer_id, connection_id, cause.is_some());
+            }
             SwarmEvent::OutgoingConnectionError { peer_id, connection_id, error } => {
                 let error = error.to_string();
                 tracing::debug!(peer = ?peer_id, error, "a dial failed");
@@ -35,16 +38,28 @@ impl Driver {
                     self.awaited.retain(|(awaited, _)| *awaited != peer);
                 }
             }
-            SwarmEvent::NewListenAddr { address, .. } => {
+            SwarmEvent::NewListenAddr { address, .. } if is_relayed(&address) => {
+                tracing::debug!(%address, "reachable through a relay");
+                self.advertise();
+            }
+            SwarmEvent::NewListenAddr { address, listener_id } => {
                 tracing::info!(%address, "listening");
+                self.note_listening(&address, Some(listener_id));
+                self.notice_address(&address, Instant::now());
                 self.advertise();
             }
             SwarmEvent::ExpiredListenAddr { address, .. } => {
+                self.note_listening(&address, None);
+                if !is_relayed(&address) {
+                    self.notice_address(&address, Instant::now());
+                }
                 self.swarm.remove_external_address(&address);
                 self.advertise();
             }
-            SwarmEvent::ListenerClosed { addresses, reason, .. } => {
-                tracing::warn!(?addresses, ?reason, "a listening address was lost");
+            SwarmEvent::ListenerClosed { listener_id, addresses, reason } => {
+                if !self.on_listener_closed(listener_id, reason.as_ref().err()) {
+                    tracing::warn!(?addresses, ?reason, "a listening address was lost");
+                }
             }
             _ => {}
         }
@@ -57,40 +72,70 @@ impl Driver {
             BehaviourEvent::Gossip(event) => self.on_gossip(event),
             BehaviourEvent::Kad(event) => self.on_kad(event),
             BehaviourEvent::Mdns(event) => self.on_mdns(event),
-            BehaviourEvent::Identify(
-                identify::Event::Received { peer_id, info, .. } | identify::Event::Pushed { peer_id, info, .. },
-            ) => self.on_identify(peer_id, &info),
-            BehaviourEvent::Ping(ping::Event { peer, result: Ok(latency), .. }) => {
-                if let Some(peer) = self.peers.get_mut(&peer) {
-                    peer.latency = Some(latency);
-                }
+            BehaviourEvent::Identify(identify::Event::Received { peer_id, connection_id, info }) => {
+                self.on_identify(peer_id, connection_id, &info);
             }
+            BehaviourEvent::Ping(ping) => self.on_ping(ping),
+            BehaviourEvent::Upnp(event) => self.on_upnp(event),
+            BehaviourEvent::Relays(event) => self.on_relay(&event),
+            BehaviourEvent::Serving(event) => self.on_serving(&event),
+            BehaviourEvent::Dcutr(event) => self.on_dcutr(&event),
+            BehaviourEvent::Prober(answer) => self.on_answer(&answer),
             _ => {}
         }
     }
 
+    fn on_ping(&mut self, ping: ping::Event) {
+        match ping.result {
+            Ok(latency) => {
+                if let Some(peer) = self.peers.get_mut(&ping.peer) {
+                    peer.latency = Some(latency);
+                    if let Some(open) = peer.connections.get_mut(&ping.connection) {
+                        open.proven = Some(Instant::now());
+                    }
+                }
+            }
+            // A peer without ping is alive all the same.
+            Err(ping::Failure::Unsupported) => {}
+            Err(error) if self.nat.on => {
+                tracing::debug!(peer = %ping.peer, %error, "closing a connection that is dead");
+                self.bury(ping.peer, ping.connection);
+            }
+            Err(_) => {}
+        }
+    }
+
+    /// Closes a connection that is dead. It counts as ended at once: closing it properly may take as long as the system goes on
+    /// sending what nobody acknowledges.
+    pub(super) fn bury(&mut self, peer: PeerId, connection: ConnectionId) {
+        self.on_closed(peer, connection, true);
+        self.swarm.close_connection(connection);
+    }
+
     fn on_connected(&mut self, peer: PeerId, connection: ConnectionId, endpoint: &ConnectedPoint) {
         let now = Instant::now();
+        let mut open = Connection::new(endpoint, now);
+        if !open.outbound && open.path == Path::Direct && self.comes_of_punching(&peer, now) {
+            open.path = Path::Punched;
+        }
         let known = self.peers.entry(peer, now);
-        let outbound = endpoint.is_dialer();
-        let address = endpoint.get_remote_address().clone();
+        let outbound = open.outbound;
         if outbound {
-            known.note_address(address.clone());
+            known.note_address(open.address.clone());
         } else if known.found_by.is_empty() {
             known.found_by.insert(FoundBy::Inbound);
         }
         let first = known.connections.is_empty();
-        known.connections.insert(connection, Connection { address, outbound, since: now });
+        known.connections.insert(connection, open.clone());
         if first {
             known.introduction = Introduction::Pending;
             self.unintroduced.insert(peer, now + self.config.limits.introduction_timeout);
             self.introduce(peer);
         }
-        if let ConnectedPoint::Listener { local_addr, .. } = endpoint {
-            self.on_inbound(local_addr);
-        }
         if outbound {
             self.bootstrap.connected(connection, peer);
+        } else {
+            self.on_inbound(peer, &open);
         }
         if let Some(answer) = self.connects.remove(&connection) {
             self.peers.entry(peer, now).found_by.insert(FoundBy::Command);
@@ -98,14 +143,19 @@ impl Driver {
         }
     }
 
-    fn on_closed(&mut self, peer: PeerId, connection: ConnectionId) {
+    /// A connection has ended; `broken` if not because this node closed it.
+    fn on_closed(&mut self, peer: PeerId, connection: ConnectionId, broken: bool) {
         let Some(known) = self.peers.get_mut(&peer) else { return };
-        known.connections.remove(&connection);
+        let closed = known.connections.remove(&connection);
         if known.connections.is_empty() {
             known.in_dht = false;
             self.unintroduced.remove(&peer);
             self.awaited.retain(|(awaited, _)| *awaited != peer);
             self.bootstrap.lost(&peer, Instant::now());
+            if let Some(last) = closed.filter(|_| broken) {
+                self.on_lost(peer, &last, Instant::now());
+                self.notice_solitude(Instant::now());
+            }
             for early in self.early.take(&peer) {
                 self.hand_over(peer, early, false);
             }
@@ -136,9 +186,11 @@ impl Driver {
             request_response::Event::Message { peer, message: Message::Response { request_id, response }, .. } => {
                 self.hellos.remove(&request_id);
                 self.introduced(peer, &response);
+                self.on_sign_of_life(request_id);
             }
             request_response::Event::OutboundFailure { peer, request_id, error, .. } => {
                 self.hellos.remove(&request_id);
+                self.on_silence(request_id, &error);
                 let pending = self.peers.get(&peer).is_some_and(|known| known.introduction == Introduction::Pending);
                 if pending && matches!(error, request_response::OutboundFailure::UnsupportedProtocols) {
                     self.mark(peer, Introduction::Incompatible(None));

@@ -20,19 +20,20 @@ impl Driver {
     /// Closes connections above what may be spare, the youngest first: what has lasted is likelier to last.
     ///
     /// Needed are, for each room, as many of its servers as it wants for company, those in its gossip mesh before others; for
-    /// each room without gossip those that the engine names; and whoever the administrator named or connected to.
+    /// each room without gossip those that the engine names; whoever the administrator named or connected to; relays of this
+    /// node, and those that it relays for.
     pub(super) fn prune_spare(&mut self, now: Instant) {
         let tuning = self.config.tuning;
-        let connected = self.peers.iter().filter(|(_, known)| !known.connections.is_empty());
-        let since = |peer: &super::Peer| peer.connections.values().map(|open| open.since).min();
-        let ages: BTreeMap<PeerId, Instant> = connected.filter_map(|(id, known)| Some((*id, since(known)?))).collect();
+        let ages = self.ages();
         if ages.len() <= tuning.spare_connections {
             return;
         }
         let needed = self.needed(&ages);
         let wanted = |peer: &PeerId| {
             let by = self.peers.get(peer).map(|known| &known.found_by);
-            by.is_some_and(|by| by.contains(&FoundBy::Bootstrap) || by.contains(&FoundBy::Command))
+            let named = by.is_some_and(|by| by.contains(&FoundBy::Bootstrap) || by.contains(&FoundBy::Command));
+            // Relays of this node, and those whose relay it is, are nothing without their connection.
+            named || self.nat.relays.involves(peer) || self.nat.clients.contains(peer)
         };
         let mut spare: Vec<(Instant, PeerId)> =
             ages.iter().filter(|(id, _)| !needed.contains(id) && !wanted(id)).map(|(id, age)| (*age, *id)).collect();
@@ -43,6 +44,18 @@ impl Driver {
                 let _ = self.swarm.disconnect_peer_id(peer);
             }
         }
+    }
+
+    /// Since when each connected peer is.
+    fn ages(&self) -> BTreeMap<PeerId, Instant> {
+        let connected = self.peers.iter().filter(|(_, known)| !known.connections.is_empty());
+        let since = |peer: &super::Peer| peer.connections.values().map(|open| open.since).min();
+        connected.filter_map(|(id, known)| Some((*id, since(known)?))).collect()
+    }
+
+    /// The peers that rooms need, and that this node would miss.
+    pub(super) fn company(&self) -> Vec<PeerId> {
+        self.needed(&self.ages()).into_iter().collect()
     }
 
     fn needed(&self, ages: &BTreeMap<PeerId, Instant>) -> BTreeSet<PeerId> {

@@ -1,0 +1,184 @@
+//! `rocketmesh net`
+
+use std::path::Path;
+use std::time::Duration;
+
+use indicatif::FormattedDuration;
+use rocketmesh_node::api::types::{NetAddress, NetPeer, NetServing, NetView};
+use rocketmesh_node::clock::SystemEntropy;
+use rocketmesh_node::network::private_key;
+use serde_json::json;
+
+use crate::args::mesh::{NetArgs, NetCommand};
+use crate::cmd::Context;
+use crate::failure::Failure;
+use crate::output::{Fields, table};
+use crate::text::{count, short_id};
+
+pub(super) async fn run(context: &Context, args: NetArgs) -> Result<(), Failure> {
+    match args.command.unwrap_or(NetCommand::Show) {
+        NetCommand::Show => {
+            let answer = context.client()?.get(&["net"]).await?;
+            context.output.show(&answer, |net: NetView| people(&net))
+        }
+        NetCommand::NewKey { file } => new_key(context, &file),
+    }
+}
+
+fn new_key(context: &Context, file: &Path) -> Result<(), Failure> {
+    let key = private_key::create(file, &SystemEntropy)
+        .map_err(|error| Failure::failed("key_not_made", error.to_string()))?;
+    let fingerprint = key.fingerprint();
+    if context.output.is_json() {
+        let made = json!({ "file": file.display().to_string(), "fingerprint": fingerprint });
+        return context.output.json(&made.to_string());
+    }
+    context.output.text(&format!(
+        "made {} with the fingerprint {fingerprint}\ncopy it to every server of the mesh, and name it in each configuration:\n\n\
+         [network]\nprivate_key_file = \"{}\"",
+        file.display(),
+        std::path::absolute(file).unwrap_or_else(|_| file.to_owned()).display(),
+    ))
+}
+
+fn people(net: &NetView) -> String {
+    let mut fields = Fields::default();
+    fields.add("reachable", reachable(net)).add_all("known from", net.reasons.iter().cloned());
+    if let Some(private) = &net.private {
+        fields.add("private mesh", format!("over TCP only; the key's fingerprint is {}", private.fingerprint));
+        let unused =
+            private.unused_listen.iter().map(|address| format!("{address} is not used: the key protects TCP only"));
+        fields.add_all("", unused);
+    }
+    fields
+        .add_all("through", net.relays.iter().map(|relay| format!("{}  {}", short_id(&relay.peer), relay.address)))
+        .add_all("addresses", net.addresses.iter().map(address))
+        .add("router", router(&net.upnp))
+        .add("relaying", relaying(&net.serving))
+        .add("holes", format!("{} tried, {} punched", net.punches.tried, net.punches.succeeded))
+        .add_all("to do", net.advice.iter().cloned());
+    if net.peers.is_empty() {
+        return fields.to_string();
+    }
+    let rows = net.peers.iter().map(peer);
+    format!("{fields}\n{}", table(["ID", "NAME", "PATH", "BY", "THROUGH", "FOR"], rows))
+}
+
+fn reachable(net: &NetView) -> &'static str {
+    match (net.reachability.as_str(), net.relays.is_empty()) {
+        ("public", _) => "yes: others connect to this node directly",
+        ("private", false) => "through a relay: others cannot connect to this node directly",
+        ("private", true) => "no: others cannot connect to this node, and no relay helps",
+        (_, false) => "through a relay, and maybe directly: that is not known yet",
+        _ => "not known yet",
+    }
+}
+
+fn address(address: &NetAddress) -> String {
+    let state = match address.state.as_str() {
+        "confirmed" => format!("reached by {}", count(address.reached_by, "server")),
+        "refuted" => format!("not reached by {}", count(address.not_reached_by, "server")),
+        _ => "not tried".to_owned(),
+    };
+    format!("{}  {}, {state}", address.address, address.sources.join(", "))
+}
+
+fn router(upnp: &str) -> &'static str {
+    match upnp {
+        "off" => "not asked to forward ports (network.upnp is off)",
+        "mapped" => "forwards a port to this node (UPnP)",
+        "no_mapping" => "forwards no port to this node any more (UPnP)",
+        "no_gateway" => "none found that forwards ports by itself (UPnP)",
+        "no_public_address" => "is itself behind NAT: forwarding a port on it would not help",
+        _ => "being looked for (UPnP)",
+    }
+}
+
+fn relaying(serving: &NetServing) -> String {
+    match (serving.active, serving.mode.as_str()) {
+        (true, _) => format!(
+            "for {}, {} now, {} since the start",
+            count(serving.reservations, "server"),
+            count(serving.circuits, "connection"),
+            serving.circuits_total
+        ),
+        (false, "off") => "no (network.relay.serve is off)".to_owned(),
+        (false, _) => "not while it is not known that others reach this node".to_owned(),
+    }
+}
+
+fn peer(peer: &NetPeer) -> [String; 6] {
+    [
+        short_id(&peer.id),
+        peer.name.clone().unwrap_or_default(),
+        peer.path.clone(),
+        peer.transport.clone(),
+        peer.via.as_deref().map(short_id).unwrap_or_default(),
+        FormattedDuration(Duration::from_secs(peer.since_s)).to_string(),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use rocketmesh_node::api::types::{NetPunches, NetRelay};
+
+    use super::*;
+
+    const RELAY: &str = "12D3KooWDpJ7As7BWAwRMfu1VU2WCqNjvq387JEYKDBj4kx6nXTN";
+
+    fn net() -> NetView {
+        NetView {
+            reachability: "private".to_owned(),
+            reasons: vec!["2 of 2 servers dialled /ip4/198.51.100.1/tcp/4848 in vain".to_owned()],
+            advice: Vec::new(),
+            addresses: vec![NetAddress {
+                address: "/ip4/198.51.100.1/tcp/4848".to_owned(),
+                sources: vec!["observed".to_owned()],
+                state: "refuted".to_owned(),
+                named_by: 3,
+                reached_by: 0,
+                not_reached_by: 2,
+            }],
+            relays: vec![NetRelay {
+                peer: RELAY.to_owned(),
+                address: "/ip4/203.0.113.1/tcp/4848".to_owned(),
+                since_s: 5,
+            }],
+            peers: vec![NetPeer {
+                id: RELAY.to_owned(),
+                name: Some("evil\u{1b}[2J".to_owned()),
+                path: "relayed".to_owned(),
+                transport: "quic".to_owned(),
+                via: Some(RELAY.to_owned()),
+                since_s: 3700,
+            }],
+            serving: NetServing {
+                mode: "auto".to_owned(),
+                active: false,
+                reservations: 0,
+                circuits: 0,
+                circuits_total: 0,
+            },
+            punches: NetPunches { tried: 2, succeeded: 1 },
+            upnp: "no_gateway".to_owned(),
+            private: None,
+        }
+    }
+
+    #[test]
+    fn a_node_behind_nat_says_through_whom_it_is_reached_and_how_it_knows() {
+        let text = people(&net());
+        for part in ["through a relay", "in vain", "12D3Koo", "2 tried, 1 punched", "relayed"] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+        assert!(!text.contains('\u{1b}'), "{text}");
+        assert!(!text.contains("to do"), "nothing has to be done: {text}");
+    }
+
+    #[test]
+    fn a_node_that_nobody_reaches_says_what_to_do() {
+        let advice = vec!["forward port 4848".to_owned()];
+        let text = people(&NetView { relays: Vec::new(), advice, ..net() });
+        assert!(text.contains("no relay helps") && text.contains("to do") && text.contains("forward port"), "{text}");
+    }
+}

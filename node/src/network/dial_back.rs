@@ -1,0 +1,205 @@
+//! AutoNAT v2, the answering side: dials addresses of other nodes that want to know whether they can be reached.
+//!
+//! libp2p's server dials whatever it is asked to dial. Around it stands what keeps it from being used to look into the network
+//! where this node stands: only addresses with a number and a port that reach at least as far as the asker's own connection
+//! are dialled, a bounded number of them at a time, and the connections made for it are closed again. libp2p's server also
+//! listens only to those who dialled it; this one listens on connections that it opened as well, so that a server that everybody
+//! dials and that dials nobody learns something too.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::task::{Context, Poll};
+
+use libp2p::Multiaddr;
+use libp2p::autonat::v2::server;
+use libp2p::core::Endpoint;
+use libp2p::core::transport::PortUse;
+use libp2p::identity::PeerId;
+use libp2p::multiaddr::Protocol;
+use libp2p::swarm::behaviour::{ConnectionClosed, ConnectionEstablished, DialFailure, FromSwarm};
+use libp2p::swarm::{
+    CloseConnection, ConnectionDenied, ConnectionId, NetworkBehaviour, THandler, THandlerInEvent, THandlerOutEvent,
+    ToSwarm,
+};
+
+use crate::network::address::{Scope, scope};
+
+/// Dials for others at a time. Each holds a socket for some seconds.
+const DIALS: usize = 16;
+
+/// See the module.
+#[derive(Default)]
+pub(super) struct DialBack {
+    inner: server::Behaviour,
+    /// Where direct connections of peers come from.
+    stands: BTreeMap<PeerId, BTreeMap<ConnectionId, Scope>>,
+    /// Dials that a peer asked for, until they succeed or fail.
+    dialling: BTreeMap<ConnectionId, PeerId>,
+    /// Connections that came of them.
+    open: BTreeMap<ConnectionId, PeerId>,
+    done: VecDeque<(PeerId, ConnectionId)>,
+}
+
+impl DialBack {
+    fn may_dial(&self, peer: &PeerId, address: &Multiaddr) -> bool {
+        let farthest = self.stands.get(peer).and_then(|connections| connections.values().max());
+        farthest.is_some_and(|farthest| is_plain(address) && scope(address) >= *farthest)
+    }
+}
+
+/// Whether an address is a number and a port: names would be looked up here, and a relay would be made to work.
+fn is_plain(address: &Multiaddr) -> bool {
+    let mut parts = address.iter().filter(|part| !matches!(part, Protocol::P2p(_)));
+    let number = matches!(parts.next(), Some(Protocol::Ip4(_) | Protocol::Ip6(_)));
+    match (parts.next(), parts.next(), parts.next()) {
+        (Some(Protocol::Tcp(_)), None, None) => number,
+        (Some(Protocol::Udp(_)), Some(Protocol::QuicV1), None) => number,
+        _ => false,
+    }
+}
+
+impl NetworkBehaviour for DialBack {
+    type ConnectionHandler = THandler<server::Behaviour>;
+    type ToSwarm = server::Event;
+
+    fn handle_established_inbound_connection(
+        &mut self,
+        connection_id: ConnectionId,
+        peer: PeerId,
+        local_addr: &Multiaddr,
+        remote_addr: &Multiaddr,
+    ) -> Result<THandler<Self>, ConnectionDenied> {
+        self.inner.handle_established_inbound_connection(connection_id, peer, local_addr, remote_addr)
+    }
+
+    fn handle_pending_outbound_connection(
+        &mut self,
+        connection_id: ConnectionId,
+        _: Option<PeerId>,
+        addresses: &[Multiaddr],
+        _: Endpoint,
+    ) -> Result<Vec<Multiaddr>, ConnectionDenied> {
+        let Some(peer) = self.dialling.get(&connection_id) else { return Ok(Vec::new()) };
+        if self.dialling.len() > DIALS {
+            return Err(ConnectionDenied::new("too many others want to know whether they can be reached"));
+        }
+        if addresses.iter().any(|address| !self.may_dial(peer, address)) {
+            return Err(ConnectionDenied::new("the address does not reach as far as who asks for it to be dialled"));
+        }
+        Ok(Vec::new())
+    }
+
+    fn handle_established_outbound_connection(
+        &mut self,
+        connection_id: ConnectionId,
+        peer: PeerId,
+        addr: &Multiaddr,
+        role_override: Endpoint,
+        port_use: PortUse,
+    ) -> Result<THandler<Self>, ConnectionDenied> {
+        if self.dialling.remove(&connection_id).is_some() {
+            self.open.insert(connection_id, peer);
+            return self.inner.handle_established_outbound_connection(
+                connection_id,
+                peer,
+                addr,
+                role_override,
+                port_use,
+            );
+        }
+        let mut remote = addr.clone();
+        if matches!(remote.iter().last(), Some(Protocol::P2p(_))) {
+            remote.pop();
+        }
+        self.inner.handle_established_inbound_connection(connection_id, peer, addr, &remote)
+    }
+
+    fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
+        match &event {
+            FromSwarm::ConnectionEstablished(ConnectionEstablished { peer_id, connection_id, endpoint, .. })
+                if !endpoint.is_relayed() =>
+            {
+                let stands = scope(endpoint.get_remote_address());
+                self.stands.entry(*peer_id).or_default().insert(*connection_id, stands);
+            }
+            FromSwarm::ConnectionClosed(ConnectionClosed { peer_id, connection_id, .. }) => {
+                self.open.remove(connection_id);
+                if let Some(connections) = self.stands.get_mut(peer_id) {
+                    connections.remove(connection_id);
+                    if connections.is_empty() {
+                        self.stands.remove(peer_id);
+                    }
+                }
+            }
+            FromSwarm::DialFailure(DialFailure { connection_id, .. }) => {
+                self.dialling.remove(connection_id);
+                self.open.remove(connection_id);
+            }
+            _ => {}
+        }
+        self.inner.on_swarm_event(event);
+    }
+
+    fn on_connection_handler_event(
+        &mut self,
+        peer_id: PeerId,
+        connection_id: ConnectionId,
+        event: THandlerOutEvent<Self>,
+    ) {
+        self.inner.on_connection_handler_event(peer_id, connection_id, event);
+    }
+
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<ToSwarm<server::Event, THandlerInEvent<Self>>> {
+        if let Some((peer_id, connection)) = self.done.pop_front() {
+            return Poll::Ready(ToSwarm::CloseConnection { peer_id, connection: CloseConnection::One(connection) });
+        }
+        let action = self.inner.poll(context);
+        match &action {
+            Poll::Ready(ToSwarm::Dial { opts }) => {
+                if let Some(peer) = opts.get_peer_id() {
+                    self.dialling.insert(opts.connection_id(), peer);
+                }
+            }
+            Poll::Ready(ToSwarm::GenerateEvent(event)) => {
+                let made = self.open.extract_if(.., |_, peer| *peer == event.client);
+                self.done.extend(made.map(|(connection, peer)| (peer, connection)));
+            }
+            _ => {}
+        }
+        action
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn nobody_is_dialled_nearer_than_where_the_asker_stands() {
+        let peer = PeerId::random();
+        let mut dial_back = DialBack::default();
+        let may = |dial_back: &DialBack, address: &str| dial_back.may_dial(&peer, &address.parse().unwrap());
+        assert!(!may(&dial_back, "/ip4/198.51.100.1/tcp/1"), "who is not connected asks for nothing");
+        let connections = BTreeMap::from([(ConnectionId::new_unchecked(1), Scope::Global)]);
+        dial_back.stands.insert(peer, connections);
+        for good in [
+            "/ip4/198.51.100.1/tcp/1",
+            "/ip6/2001:db8::1/udp/1/quic-v1",
+            &format!("/ip4/198.51.100.1/tcp/1/p2p/{peer}"),
+        ] {
+            assert!(may(&dial_back, good), "{good}");
+        }
+        let relayed = format!("/ip4/198.51.100.1/tcp/1/p2p/{peer}/p2p-circuit");
+        for bad in [
+            "/ip4/192.168.1.1/tcp/22",
+            "/ip4/127.0.0.1/tcp/4849",
+            "/ip6/::1/tcp/1",
+            "/dns4/router.lan/tcp/80",
+            &relayed,
+        ] {
+            assert!(!may(&dial_back, bad), "{bad}");
+        }
+        dial_back.stands.insert(peer, BTreeMap::from([(ConnectionId::new_unchecked(2), Scope::Loopback)]));
+        assert!(may(&dial_back, "/ip4/127.0.0.1/tcp/1"), "neighbours on one machine may ask for it");
+    }
+}

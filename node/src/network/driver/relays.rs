@@ -1,0 +1,231 @@
+//! Which relays a node that others cannot reach is to be reached through. Decides; the driver listens.
+//!
+//! It holds two at a time, in different blocks of the internet if it can, so that one may die. libp2p renews what is held; what
+//! ends is replaced by whoever is next: configured servers first, then others that offer it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use libp2p::Multiaddr;
+use libp2p::core::transport::ListenerId;
+use libp2p::identity::PeerId;
+use tokio::time::Instant;
+
+use super::observed::{Block, block};
+
+/// Relays to hold.
+const WANTED: usize = 2;
+/// How long a relay may take to answer before another one is asked beside it.
+const PATIENCE: Duration = Duration::from_secs(8);
+/// The first pause before a relay that refused is asked again; it doubles up to the longest.
+const FIRST_PAUSE: Duration = Duration::from_secs(5);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5 * 60);
+/// Relays that refused and are remembered.
+const REMEMBERED: usize = 256;
+
+/// A connected server that offers to relay.
+#[derive(Clone, Debug)]
+pub(super) struct Offer {
+    pub(super) peer: PeerId,
+    /// Where others dial it, with its id.
+    pub(super) address: Multiaddr,
+    /// Whether the administrator named it.
+    pub(super) configured: bool,
+    /// Since when it is connected.
+    pub(super) since: Instant,
+}
+
+/// A relay that was asked, or that holds a place for this node.
+#[derive(Clone, Debug)]
+pub(super) struct Held {
+    pub(super) listener: ListenerId,
+    pub(super) address: Multiaddr,
+    asked: Instant,
+    /// Since when it does.
+    pub(super) accepted: Option<Instant>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Refused {
+    until: Instant,
+    pause: Duration,
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(super) struct Relays {
+    held: BTreeMap<PeerId, Held>,
+    refused: BTreeMap<PeerId, Refused>,
+}
+
+impl Relays {
+    /// How many are held, or were asked so recently that they may still answer.
+    fn counted(&self, now: Instant) -> usize {
+        let counts = |held: &&Held| held.accepted.is_some() || now.duration_since(held.asked) < PATIENCE;
+        self.held.values().filter(counts).count()
+    }
+
+    /// Whom to ask now.
+    pub(super) fn choose(&self, offers: &[Offer], now: Instant) -> Vec<Offer> {
+        let mut chosen: Vec<Offer> = Vec::new();
+        let free = |offer: &&Offer| {
+            let waits = self.refused.get(&offer.peer).is_some_and(|refused| now < refused.until);
+            !waits && !self.held.contains_key(&offer.peer)
+        };
+        let mut free: Vec<&Offer> = offers.iter().filter(free).collect();
+        while self.counted(now) + chosen.len() < WANTED {
+            let used = |place: Block| {
+                let held = self.held.values().map(|held| block(&held.address));
+                held.chain(chosen.iter().map(|offer| block(&offer.address))).any(|other| other == place)
+            };
+            let rank = |offer: &&&Offer| (!offer.configured, used(block(&offer.address)), offer.since, offer.peer);
+            let Some(next) = free.iter().min_by_key(rank).copied() else { break };
+            free.retain(|offer| offer.peer != next.peer);
+            chosen.push(next.clone());
+        }
+        chosen
+    }
+
+    /// Whether more are needed than those that can be asked.
+    pub(super) fn lacks(&self, now: Instant) -> bool {
+        self.counted(now) < WANTED
+    }
+
+    /// A relay was asked.
+    pub(super) fn asked(&mut self, offer: &Offer, listener: ListenerId, now: Instant) {
+        let held = Held { listener, address: offer.address.clone(), asked: now, accepted: None };
+        self.held.insert(offer.peer, held);
+    }
+
+    /// A relay could not even be asked.
+    pub(super) fn refused(&mut self, peer: PeerId, now: Instant) {
+        let pause = self.refused.get(&peer).map_or(FIRST_PAUSE, |refused| (refused.pause * 2).min(LONGEST_PAUSE));
+        if self.refused.len() < REMEMBERED || self.refused.contains_key(&peer) {
+            self.refused.insert(peer, Refused { until: now + pause, pause });
+        }
+    }
+
+    /// A relay holds a place, or has renewed it. True if it is a new one.
+    pub(super) fn accepted(&mut self, peer: &PeerId, now: Instant) -> bool {
+        self.refused.remove(peer);
+        let Some(held) = self.held.get_mut(peer) else { return false };
+        held.accepted.replace(held.accepted.unwrap_or(now)).is_none()
+    }
+
+    /// A listener closed. Returns the relay that it belonged to, and whether that had held a place.
+    pub(super) fn closed(&mut self, listener: ListenerId, now: Instant) -> Option<(PeerId, bool)> {
+        let peer = self.held.iter().find(|(_, held)| held.listener == listener).map(|(peer, _)| *peer)?;
+        let was_held = self.held.remove(&peer).is_some_and(|held| held.accepted.is_some());
+        if was_held {
+            // Most likely its connection ended: it may be asked as soon as it is back.
+            self.refused.remove(&peer);
+        } else {
+            self.refused(peer, now);
+        }
+        Some((peer, was_held))
+    }
+
+    /// Whoever refused may be asked again: the network has changed.
+    pub(super) fn forgive(&mut self) {
+        self.refused.clear();
+    }
+
+    /// Relays that hold a place.
+    pub(super) fn holding(&self) -> impl Iterator<Item = (&PeerId, &Held)> {
+        self.held.iter().filter(|(_, held)| held.accepted.is_some())
+    }
+
+    /// Whether a relay holds a place or was asked for one.
+    pub(super) fn involves(&self, peer: &PeerId) -> bool {
+        self.held.contains_key(peer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn offer(number: u8, configured: bool, since: Instant) -> Offer {
+        let peer = crate::network::peer_id(&rocketmesh_protocol::identity::Origin::from_bytes([number; 32]));
+        let address = format!("/ip4/203.0.{number}.1/tcp/4848/p2p/{peer}").parse().unwrap();
+        Offer { peer, address, configured, since }
+    }
+
+    fn ask(relays: &mut Relays, offers: &[Offer], now: Instant) -> Vec<(PeerId, ListenerId)> {
+        let chosen = relays.choose(offers, now);
+        let mut asked = Vec::new();
+        for offer in chosen {
+            let listener = ListenerId::next();
+            relays.asked(&offer, listener, now);
+            asked.push((offer.peer, listener));
+        }
+        asked
+    }
+
+    #[test]
+    fn two_are_asked_the_configured_ones_first_then_those_that_lasted() {
+        let now = Instant::now();
+        let later = now + Duration::from_secs(1);
+        let offers = [offer(1, false, later), offer(2, false, now), offer(3, true, later)];
+        let mut relays = Relays::default();
+        let asked: Vec<PeerId> = ask(&mut relays, &offers, later).into_iter().map(|(peer, _)| peer).collect();
+        assert_eq!(asked, [offers[2].peer, offers[1].peer]);
+        assert!(relays.choose(&offers, later).is_empty(), "two are enough");
+    }
+
+    #[test]
+    fn a_second_relay_in_another_place_is_preferred() {
+        let now = Instant::now();
+        let near = Offer { address: "/ip4/203.0.1.9/tcp/4848".parse().unwrap(), ..offer(2, false, now) };
+        let far = offer(3, false, now + Duration::from_secs(9));
+        let chosen = Relays::default().choose(&[offer(1, true, now), near, far.clone()], now);
+        assert_eq!(chosen[1].peer, far.peer);
+    }
+
+    #[test]
+    fn a_relay_that_dies_is_replaced_at_once_and_may_come_back() {
+        let now = Instant::now();
+        let offers = [offer(1, true, now), offer(2, false, now), offer(3, false, now)];
+        let mut relays = Relays::default();
+        let asked = ask(&mut relays, &offers, now);
+        for (peer, _) in &asked {
+            assert!(relays.accepted(peer, now));
+            assert!(!relays.accepted(peer, now), "renewing is nothing new");
+        }
+        assert_eq!(relays.closed(asked[0].1, now), Some((asked[0].0, true)));
+        assert_eq!(relays.choose(&offers[1..], now)[0].peer, offers[2].peer);
+        assert_eq!(relays.choose(&offers, now)[0].peer, offers[0].peer, "if it is there again it is as good as before");
+    }
+
+    #[test]
+    fn a_relay_that_refuses_is_left_alone_ever_longer() {
+        let mut now = Instant::now();
+        let only = [offer(1, true, now)];
+        let mut relays = Relays::default();
+        let mut pauses = Vec::new();
+        for _ in 0..8 {
+            let asked = ask(&mut relays, &only, now);
+            assert_eq!(relays.closed(asked[0].1, now), Some((only[0].peer, false)));
+            let from = now;
+            while relays.choose(&only, now).is_empty() {
+                now += Duration::from_secs(1);
+            }
+            pauses.push((now - from).as_secs());
+        }
+        assert_eq!(pauses, [5, 10, 20, 40, 80, 160, 300, 300]);
+        relays.refused(only[0].peer, now);
+        relays.forgive();
+        assert_eq!(relays.choose(&only, now).len(), 1);
+    }
+
+    #[test]
+    fn one_that_does_not_answer_keeps_no_other_from_being_asked() {
+        let now = Instant::now();
+        let offers = [offer(1, true, now), offer(2, true, now), offer(3, false, now), offer(4, false, now)];
+        let mut relays = Relays::default();
+        ask(&mut relays, &offers, now);
+        assert!(relays.choose(&offers, now).is_empty());
+        assert_eq!(relays.choose(&offers, now + PATIENCE).len(), 2);
+    }
+}
