@@ -57,7 +57,8 @@ impl Driver {
                 self.advertise();
             }
             SwarmEvent::ListenerClosed { listener_id, addresses, reason } => {
-                if !self.on_listener_closed(listener_id, reason.as_ref().err()) {
+                let known = self.on_listener_closed(listener_id, reason.as_ref().err());
+                if !known {
                     tracing::warn!(?addresses, ?reason, "a listening address was lost");
                 }
             }

@@ -129,11 +129,11 @@ impl ConnectionHandler for Handler {
         event: ConnectionEvent<'_, ReadyUpgrade<StreamProtocol>, ReadyUpgrade<StreamProtocol>>,
     ) {
         match event {
-            ConnectionEvent::FullyNegotiatedInbound(FullyNegotiatedInbound { protocol: stream, .. }) => {
-                if self.hears && self.hearing.is_none() {
-                    let hearing = async move { timeout(HEARING, message::hear(stream)).await.ok()?.ok() };
-                    self.hearing = Some(hearing.boxed());
-                }
+            ConnectionEvent::FullyNegotiatedInbound(FullyNegotiatedInbound { protocol: stream, .. })
+                if self.hears && self.hearing.is_none() =>
+            {
+                let hearing = async move { timeout(HEARING, message::hear(stream)).await.ok()?.ok() };
+                self.hearing = Some(hearing.boxed());
             }
             ConnectionEvent::FullyNegotiatedOutbound(FullyNegotiatedOutbound { protocol: stream, .. }) => {
                 if let Some(Ask { number, address }) = self.opening.take() {
