@@ -25,6 +25,7 @@ mod linux {
     use rocketmesh_simulations::lab::addresses::Transports;
     use rocketmesh_simulations::lab::aims::{Aim, judge};
     use rocketmesh_simulations::lab::ground::{check, clean};
+    use rocketmesh_simulations::lab::orders::INTERNET;
     use rocketmesh_simulations::lab::report::{LEGEND, Report, Row, table};
     use rocketmesh_simulations::lab::rows::measure;
     use rocketmesh_simulations::lab::stage::{Setup, Stage};
@@ -48,7 +49,7 @@ Exit codes: 0 every aim is met, 1 one is missed or something failed, 2 wrong usa
 
     /// Build an internet with NATs on this machine, run nodes in it, and show how they connect
     #[derive(Parser)]
-    #[command(after_help = AFTER_HELP, max_term_width = 100)]
+    #[command(name = "rocketmesh-lab", after_help = AFTER_HELP, max_term_width = 100)]
     struct Args {
         /// The rocketmesh binary
         #[arg(long, required_unless_present_any = ["clean", "check"])]
@@ -136,18 +137,20 @@ Exit codes: 0 every aim is met, 1 one is missed or something failed, 2 wrong usa
         }
         let mut report = Report { hosts: hosts(), passes: Vec::new() };
         let limit = Duration::from_secs(60 * args.within);
-        let outcome = match tokio::time::timeout(limit, passes(args, binary, &mut report)).await {
-            Ok(outcome) => outcome,
-            Err(_) => Err(format!("it was not done within {} minutes", args.within).into()),
+        let (stage, outcome) = match tokio::time::timeout(limit, passes(args, binary, &mut report)).await {
+            Ok(done) => done,
+            Err(_) => (None, Err(format!("it was not done within {} minutes", args.within).into())),
         };
+        // Taken down before anything is printed, unless it is to be looked at.
+        let stage = stage.filter(|_| args.keep);
         let aims = judge(&report);
         let failure = outcome.as_ref().err().map(ToString::to_string);
-        let result = serde_json::to_string_pretty(&Printed { report: &report, aims: &aims, failure })?;
+        let printed = serde_json::to_string_pretty(&Printed { report: &report, aims: &aims, failure })?;
         if let Some(out) = &args.out {
-            fs::write(out.join("report.json"), &result)?;
+            fs::write(out.join("report.json"), &printed)?;
         }
         if args.json {
-            println!("{result}");
+            println!("{printed}");
         } else if !report.passes.is_empty() {
             println!("{LEGEND}\n{}\n", table(&report));
             for aim in &aims {
@@ -162,29 +165,34 @@ Exit codes: 0 every aim is met, 1 one is missed or something failed, 2 wrong usa
         if outcome.is_err() {
             match &args.out {
                 Some(out) => eprintln!("The nodes' logs are in {}.", out.display()),
-                None => eprintln!("The nodes' logs are gone; --out DIR keeps them."),
+                None => eprintln!("The nodes' logs are not kept; --out DIR keeps them."),
             }
+        }
+        if let Some(stage) = &stage {
+            stand(stage, outcome.as_ref().err()).await?;
         }
         outcome
     }
 
-    /// One laboratory for each choice of transports, one after the other.
-    async fn passes(args: &Args, binary: &Path, report: &mut Report) -> Result<(), Failure> {
+    /// One laboratory for each choice of transports, one after the other. The last one, or the one that failed, still stands.
+    async fn passes(args: &Args, binary: &Path, report: &mut Report) -> (Option<Stage>, Result<(), Failure>) {
         let wanted = |row: &Row| args.only.is_empty() || args.only.contains(row);
-        let rows: Vec<Row> = Row::ALL.into_iter().filter(wanted).collect();
+        let all: Vec<Row> = Row::ALL.into_iter().filter(wanted).collect();
         for (at, transports) in args.transport.iter().copied().enumerate() {
             eprintln!("Building an internet.");
             let logs = args.out.as_ref().map(|out| out.join(format!("{transports:?}").to_lowercase()));
             let setup = Setup { binary: binary.to_owned(), transports, level: args.log.clone(), logs };
-            let mut stage = Stage::build(setup)?;
-            let rows = if at == 0 { rows.as_slice() } else { &[] };
+            let mut stage = match Stage::build(setup) {
+                Ok(stage) => stage,
+                Err(failure) => return (None, Err(failure)),
+            };
+            let rows = if at == 0 { all.as_slice() } else { &[] };
             let outcome = measure(&mut stage, rows, report).await;
-            if args.keep && (outcome.is_err() || at + 1 == args.transport.len()) {
-                stand(&stage, outcome.as_ref().err()).await?;
+            if outcome.is_err() || at + 1 == args.transport.len() {
+                return (Some(stage), outcome);
             }
-            outcome?;
         }
-        Ok(())
+        (None, Ok(()))
     }
 
     /// Says how to look around, and waits.
@@ -196,7 +204,7 @@ Exit codes: 0 every aim is met, 1 one is missed or something failed, 2 wrong usa
         for node in stage.nodes() {
             eprintln!("  {} peers", node.command_line());
         }
-        eprintln!("  ip netns list; ip netns exec {} sh", stage.names().namespace("internet"));
+        eprintln!("  ip netns exec {} ip route", stage.names().namespace(INTERNET));
         eprintln!("Ctrl-C takes it down.");
         Stop::new()?.wait().await;
         Ok(())

@@ -23,7 +23,7 @@ pub const USER: &str = "lab";
 const START: Duration = Duration::from_secs(60);
 /// How long a question may take: they are answered from memory.
 const ANSWER: Duration = Duration::from_secs(15);
-/// How long connecting may take: a dial through a relay that does not answer gives up before.
+/// How long connecting may take, a dial through a relay included.
 const CONNECT: Duration = Duration::from_secs(30);
 /// How long to look for a server in the room, in seconds, and how much longer the answer may take.
 const JOIN_S: &str = "60";

@@ -130,7 +130,7 @@ fn names<S: Serializer>(hosts: &[Host], serializer: S) -> Result<S::Ok, S::Error
 
 /// What the letters of the table mean.
 pub const LEGEND: &str = "\
-How each pair was connected at the end, and how many seconds it took.
+How each pair was connected then, and how many seconds it took.
   D direct   P direct, through NATs punched open   R through a relay
   - not with each other: what they said came through other servers
   q QUIC   t TCP

@@ -226,7 +226,7 @@ impl Stage {
             let up = self.nodes.iter().filter(|node| node.is_up());
             let rooms = join_all(up.map(|node| node.room(&self.room))).await;
             let digests: Result<Vec<String>, Failure> =
-                rooms.into_iter().map(|room| Ok(room?.summary.digest)).collect();
+                rooms.into_iter().map(|room| Ok::<_, Failure>(room?.summary.digest)).collect();
             if digests.is_ok_and(|digests| digests.windows(2).all(|pair| pair[0] == pair[1])) {
                 return true;
             }
