@@ -2,9 +2,10 @@
 
 CARGO ?= cargo
 CHAT ?=
+LAB ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test soak verify audit fix demo simulate bench bench-million fuzz
+.PHONY: help run test soak verify audit fix demo lab simulate bench bench-million fuzz
 
 # The simulator is a workspace of its own: see docs/decisions/0015.
 SIMULATOR := simulations/simulator
@@ -15,6 +16,7 @@ help: ## Show what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 	@echo
 	@echo "  make demo CHAT=FILE   replays an IRC log (lines like: [12:34] <nick> text)"
+	@echo "  make lab LAB=OPTIONS  passes options on, such as LAB='--transport tcp --out /tmp/lab'"
 
 run: ## Build the release binary and run a node on embedded defaults
 	$(CARGO) build --release --locked -p rocketmesh
@@ -52,6 +54,13 @@ fix: ## Format, and mend what the lints can mend
 demo: ## Let three servers talk in one room on this machine
 	$(CARGO) build --release --locked -p rocketmesh -p rocketmesh-simulations
 	@./target/release/rocketmesh-demo --rocketmesh ./target/release/rocketmesh $(if $(CHAT),--chat "$(CHAT)")
+
+lab: ## Show how nodes connect behind NATs, in an internet of namespaces (Linux, root)
+	@test "$$(id -u)" = 0 || { echo "The laboratory makes network namespaces, which only root may do: run make lab as root"; exit 1; }
+	@command -v ip >/dev/null || { echo "The laboratory needs \`ip\`, which is not here; the package is called iproute2"; exit 1; }
+	@command -v nft >/dev/null || { echo "The laboratory needs \`nft\`, which is not here; the package is called nftables"; exit 1; }
+	$(CARGO) build --release --locked -p rocketmesh -p rocketmesh-simulations
+	@./target/release/rocketmesh-lab --rocketmesh ./target/release/rocketmesh $(LAB)
 
 simulate: ## Run a short scenario with twenty servers in virtual time, and say where the report is
 	cd $(SIMULATOR) && $(CARGO) build --release --locked

@@ -1,4 +1,5 @@
-//! Many nodes on one machine: real processes that talk over loopback, conversations to replay, and what to measure.
+//! Many nodes on one machine: real processes that talk over loopback or in a laboratory, conversations to replay, and what to
+//! measure.
 //!
 //! | module | what it is for |
 //! |---|---|
@@ -7,11 +8,14 @@
 //! | [`catch_up`] | catching up with gaps, joining large rooms |
 //! | [`chat`] | conversations: the one that is built in, and IRC logs |
 //! | [`measure`] | rates, percentiles, memory of a process |
+//! | `lab` | an internet of namespaces with NATs, and real nodes in it; on Linux |
 //!
-//! Two programs stand on it: `rocketmesh-demo` and `rocketmesh-bench`.
+//! Three programs stand on it: `rocketmesh-demo`, `rocketmesh-bench` and `rocketmesh-lab`.
 
 pub mod catch_up;
 pub mod chat;
+#[cfg(target_os = "linux")]
+pub mod lab;
 pub mod measure;
 pub mod prepared;
 pub mod process;
