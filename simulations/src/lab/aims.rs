@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::lab::addresses::Transports;
 use crate::lab::paths::{Connection, Way};
-use crate::lab::report::{Pair, Pass, Report, Row, RowReport};
+use crate::lab::report::{Pair, Report, Row, RowReport};
 use crate::lab::topology::{Expected, Host, expected};
 
 /// Within this, pairs that can be direct are so, from when they met.
@@ -160,6 +160,7 @@ fn describe(row: Row, pair: &Pair) -> String {
 mod tests {
     use super::*;
     use crate::lab::paths::Transport;
+    use crate::lab::report::Pass;
     use crate::lab::topology::{hosts, pairs};
 
     fn pair(hosts: &[Host], places: (usize, usize), transport: Transport) -> Pair {

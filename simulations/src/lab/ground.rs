@@ -18,8 +18,13 @@ const PROGRAM: &str = "rocketmesh-lab";
 /// What is called in, and in what Debian and its relatives have it.
 const TOOLS: [(&str, &str, &str); 2] = [("ip", "-V", "iproute2"), ("nft", "--version", "nftables")];
 /// A rule set with everything in it that routers need.
-const TRIAL: &str = "table ip trial { chain source { type nat hook postrouting priority srcnat; \
-                     oifname \"wan\" masquerade random,fully-random } }\n";
+const TRIAL: &str = r#"table ip trial {
+    chain source {
+        type nat hook postrouting priority srcnat;
+        oifname "wan" masquerade random,fully-random
+    }
+}
+"#;
 
 /// Why there can be no laboratory here.
 #[derive(Debug, PartialEq, Eq)]
