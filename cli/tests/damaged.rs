@@ -85,8 +85,8 @@ async fn a_store_with_a_broken_part_is_named_and_what_can_be_read_is_shown() {
     open.write_all(&vec![0xa5; usize::try_from(length / 10).unwrap()]).unwrap();
     open.sync_all().unwrap();
     let shown = shown(&server, &acknowledged).await;
-    assert!(shown < acknowledged.len(), "the damage was not even met");
-    assert!(shown > acknowledged.len() / 2, "{shown} of {} are shown", acknowledged.len());
+    // How much is left depends on whether a page is among them through which others are found.
+    assert!(0 < shown && shown < acknowledged.len(), "{shown} of {} are shown", acknowledged.len());
     says_so(&server, &room).await;
     cannot_be_opened(&mut server);
 }
