@@ -102,8 +102,12 @@ impl Refusal {
                 let body = json!({"success": false, "error": text, "status": "error", "message": text});
                 (StatusCode::UNAUTHORIZED, body)
             }
+            Refusal::WrongPassword if modern => {
+                (StatusCode::UNAUTHORIZED, json!({"success": false, "error": "unauthorized"}))
+            }
             Refusal::WrongPassword => {
-                (StatusCode::UNAUTHORIZED, json!({"status": "error", "error": text, "message": text}))
+                let body = json!({"success": false, "status": "error", "error": text, "message": text});
+                (StatusCode::UNAUTHORIZED, body)
             }
             Refusal::TooMany { .. } => (StatusCode::TOO_MANY_REQUESTS, json!({"success": false, "error": text})),
             Refusal::Unknown => (StatusCode::NOT_FOUND, json!({"status": "error", "message": text})),

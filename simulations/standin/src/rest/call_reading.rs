@@ -110,6 +110,9 @@ fn joined(state: &State, uid: &str, t: &str, key: &str, ask: &Ask) -> Value {
 fn history(state: &State, uid: &str, t: &str, ask: &Ask) -> Result<Value, Refusal> {
     let room = readable(state, uid, t, ask)?;
     let on = |key: &str| ask.parameter(key) == Some("true");
+    // Replies in threads: of a channel only if they are asked for, of groups and direct rooms unless they are refused.
+    let threads =
+        if t == "c" { on("showThreadMessages") } else { ask.parameter("showThreadMessages") != Some("false") };
     let (offset, count) = ask.page(state, Some(HISTORY));
     let asked = HistoryAsk {
         latest: ask.moment("latest", "error-invalid-date")?,
@@ -117,7 +120,7 @@ fn history(state: &State, uid: &str, t: &str, ask: &Ask) -> Result<Value, Refusa
         inclusive: on("inclusive"),
         offset,
         count,
-        threads: on("showThreadMessages"),
+        threads,
     };
     Ok(json!({"messages": state.history(&room.id, &asked)}))
 }

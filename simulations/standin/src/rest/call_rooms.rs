@@ -57,6 +57,8 @@ fn done((): ()) -> Value {
 fn of_room(state: &mut State, uid: &str, t: &'static str, act: &str, ask: &Ask) -> Option<Result<Value, Refusal>> {
     let key = if t == "c" { "channel" } else { "group" };
     let shown = |state: &State, rid: &str| json!({key: state.rooms.get(rid)});
+    // Of a group these two tell nothing.
+    let left = |state: &State, rid: &str| if t == "c" { shown(state, rid) } else { json!({}) };
     let find = |state: &State| find(state, ask, t, true);
     let role = |act: &str| {
         let (give, role) = match act.strip_prefix("add") {
@@ -103,11 +105,11 @@ fn of_room(state: &mut State, uid: &str, t: &'static str, act: &str, ask: &Ask) 
         "kick" => find(state).and_then(|room| {
             let user = user_of(state, ask)?;
             state.kick(uid, &room.id, &user)?;
-            Ok(shown(state, &room.id))
+            Ok(left(state, &room.id))
         }),
         "leave" => find(state).and_then(|room| {
             state.leave(uid, &room.id)?;
-            Ok(shown(state, &room.id))
+            Ok(left(state, &room.id))
         }),
         "archive" => find(state).and_then(|room| state.archive(uid, &room.id, true)).map(done),
         "unarchive" => find_also_archived(state, ask, t).and_then(|room| {
@@ -174,6 +176,7 @@ pub(super) fn find(state: &State, ask: &Ask, t: &str, unarchived: bool) -> Resul
     };
     if unarchived && room.archived {
         let name = room.name.as_deref().unwrap_or_default();
+        let kind = if t == "p" { "private group" } else { kind };
         return Err(Refusal::coded("error-room-archived", format!("The {kind}, {name}, is archived")));
     }
     Ok(room.clone())

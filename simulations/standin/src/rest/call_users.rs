@@ -23,10 +23,6 @@ pub(super) fn post(state: &mut State, caller: &Caller, parts: &[&str], ask: &Ask
         ["users.setActiveStatus"] => set_active(state, uid, ask),
         ["users.delete"] => delete(state, uid, ask),
         ["users.generatePersonalAccessToken"] => personal_token(state, caller, ask),
-        ["logout"] => {
-            state.expire(uid);
-            Ok(json!({"status": "success", "data": {"message": "You've been logged out!"}}))
-        }
         ["settings", setting] => set(state, uid, setting, ask),
         _ => return None,
     })

@@ -26,6 +26,7 @@ pub(crate) struct HistoryAsk {
     pub(crate) offset: usize,
     /// `0` is everything.
     pub(crate) count: usize,
+    /// Whether replies in threads are part of it that are not shown in the room too.
     pub(crate) threads: bool,
 }
 
@@ -98,7 +99,7 @@ impl State {
         Ok(json!({"updated": updated, "deleted": deleted, "cursor": {"next": next, "previous": previous}}))
     }
 
-    /// A history, newest first. Replies in threads are left out unless they are asked for.
+    /// A history, newest first.
     pub(crate) fn history(&self, rid: &str, ask: &HistoryAsk) -> Vec<&Message> {
         let latest = ask.latest.unwrap_or_else(|| self.now());
         let mut found: Vec<_> = self
