@@ -55,6 +55,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::serve::ListenerExt;
 use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -66,7 +67,7 @@ pub use crate::dump::{HeldFile, HeldMessage, HeldRoom};
 pub use crate::faults::{Fault, Wrong};
 pub use crate::id::sha256;
 pub use crate::moment::Moment;
-pub use crate::person::{Control, Person, PersonError};
+pub use crate::person::{Control, Person, PersonError, Seen};
 pub use crate::server::Recorded;
 pub use crate::version::{UnknownVersion, Version};
 
@@ -140,6 +141,10 @@ impl Standin {
         let listen = |error| StartError::Listen(options.listen, error);
         let listener = TcpListener::bind(options.listen).await.map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
+        // Small answers must not wait for the other side's delayed acknowledgement.
+        let listener = listener.tap_io(|stream| {
+            let _ = stream.set_nodelay(true);
+        });
         let service = rest::router(Arc::clone(&server)).into_make_service_with_connect_info::<SocketAddr>();
         let (down, mut told) = watch::channel(false);
         let ended = async move {

@@ -147,20 +147,19 @@ pub(crate) fn paged(list: Vec<Value>, key: &str, (offset, count): (usize, usize)
 }
 
 async fn form(request: Request) -> Result<(Value, Option<TakenFile>), Refusal> {
-    let broken = |error: String| Refusal::plain(error);
-    let mut form = Multipart::from_request(request, &()).await.map_err(|error| broken(error.to_string()))?;
+    let mut form = Multipart::from_request(request, &()).await.map_err(|error| Refusal::plain(error.to_string()))?;
     let mut fields = Map::new();
     let mut file = None;
-    while let Some(field) = form.next_field().await.map_err(|error| broken(error.body_text()))? {
+    while let Some(field) = form.next_field().await.map_err(|error| Refusal::plain(error.body_text()))? {
         let key = field.name().unwrap_or_default().to_owned();
         match field.file_name().map(str::to_owned) {
             Some(name) => {
                 let mime = field.content_type().unwrap_or("application/octet-stream").to_owned();
-                let bytes = field.bytes().await.map_err(|error| broken(error.body_text()))?.to_vec();
+                let bytes = field.bytes().await.map_err(|error| Refusal::plain(error.body_text()))?.to_vec();
                 file = Some(TakenFile { field: key, name, mime, bytes });
             }
             None => {
-                let text = field.text().await.map_err(|error| broken(error.body_text()))?;
+                let text = field.text().await.map_err(|error| Refusal::plain(error.body_text()))?;
                 fields.insert(key, Value::String(text));
             }
         }

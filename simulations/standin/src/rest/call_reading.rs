@@ -15,7 +15,8 @@ use crate::version::Version;
 
 /// The size of a page of `chat.syncMessages`, unless another one is asked for.
 const SYNC_PAGE: usize = 20;
-/// The length of a history, unless another one is asked for.
+/// The length of the history of a group or a direct room, unless another one is asked for; of a channel it is that of every
+/// list.
 const HISTORY: usize = 20;
 
 /// Answers the calls of this file.
@@ -113,7 +114,7 @@ fn history(state: &State, uid: &str, t: &str, ask: &Ask) -> Result<Value, Refusa
     // Replies in threads: of a channel only if they are asked for, of groups and direct rooms unless they are refused.
     let threads =
         if t == "c" { on("showThreadMessages") } else { ask.parameter("showThreadMessages") != Some("false") };
-    let (offset, count) = ask.page(state, Some(HISTORY));
+    let (offset, count) = ask.page(state, (t != "c").then_some(HISTORY));
     let asked = HistoryAsk {
         latest: ask.moment("latest", "error-invalid-date")?,
         oldest: ask.moment("oldest", "error-invalid-date")?,
