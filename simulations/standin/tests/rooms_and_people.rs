@@ -66,7 +66,7 @@ async fn a_shadow_is_made_and_gets_a_token_for_good_by_its_password() {
     assert_eq!(refused.code(), Some("totp-required"));
     let url = format!("{}/api/v1/users.generatePersonalAccessToken", standin.url());
     let request = reqwest::Client::new().post(url).json(&ask);
-    let request = request.header("X-User-Id", &bob.id).header("X-Auth-Token", &bob.token);
+    let request = request.header("X-User-Id", bob.id.as_str()).header("X-Auth-Token", bob.token.as_str());
     let request = request.header("x-2fa-method", "password").header("x-2fa-code", sha256(b"secret"));
     let answer: Value = request.send().await.unwrap().json().await.unwrap();
     let mut again = bob.clone();
@@ -92,7 +92,10 @@ async fn the_eleventh_call_in_a_minute_waits_for_a_moment_that_is_named_and_a_bo
         let _: Value = alice.get("me", &[]).await.unwrap();
     }
     let url = format!("{}/api/v1/me", standin.url());
-    let request = reqwest::Client::new().get(url).header("X-User-Id", &alice.id).header("X-Auth-Token", &alice.token);
+    let request = reqwest::Client::new()
+        .get(url)
+        .header("X-User-Id", alice.id.as_str())
+        .header("X-Auth-Token", alice.token.as_str());
     let refused = request.send().await.unwrap();
     assert_eq!(refused.status().as_u16(), 429);
     let header = |name: &str| refused.headers()[name].to_str().unwrap().parse::<i64>().unwrap();
@@ -202,7 +205,7 @@ async fn a_version_is_told_in_short_to_strangers_and_whole_to_administrators() {
         assert_eq!(stranger["version"], version.short());
         let bridge = standin.add_account("bridge", &["admin", "bot"]).unwrap();
         let request =
-            reqwest::Client::new().get(&url).header("X-User-Id", bridge.user_id).header("X-Auth-Token", bridge.token);
+            reqwest::Client::new().get(url).header("X-User-Id", bridge.user_id).header("X-Auth-Token", bridge.token);
         let known: Value = request.send().await.unwrap().json().await.unwrap();
         assert_eq!(known["version"], version.number());
     }
