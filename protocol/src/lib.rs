@@ -21,7 +21,7 @@
 //! | [`codec`] | deterministic DAG-CBOR: one encoding per value |
 //! | [`id`], [`identity`] | content ids; servers, users and their text forms |
 //! | [`event`] | header and body blocks, signatures, kinds, the files that a message names |
-//! | [`file`] | ranges of files that prove themselves |
+//! | [`mod@file`] | ranges of files that prove themselves |
 //! | [`have`] | what a server holds of a room, in a size that grows with servers |
 //! | [`room`] | a room in outline: tips and have-vector, and where the next event goes |
 //! | [`authority`] | the rules, and the state that they are judged at |
