@@ -4,10 +4,13 @@ CARGO ?= cargo
 CHAT ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test soak verify audit fix demo simulate bench bench-million fuzz
+.PHONY: help run test soak verify audit fix demo simulate bench bench-million fuzz contract
 
 # The simulator is a workspace of its own: see docs/decisions/0015.
 SIMULATOR := simulations/simulator
+# Not part of `make test`: it needs node, npm and, the first time, the internet. See docs/standin.md.
+CONTRACT := simulations/standin/contract
+REQUESTS ?=
 
 help: ## Show what there is
 	@echo "Rocketmesh joins Rocket.Chat servers into one peer-to-peer mesh."
@@ -73,3 +76,11 @@ fuzz: ## Fuzz every decoder for a minute each (needs nightly Rust and cargo-fuzz
 	  mkdir -p fuzz/target/corpus/$$target; \
 	  cargo +nightly fuzz run $$target fuzz/target/corpus/$$target fuzz/corpus/$$target -- -max_total_time=60 || exit 1; \
 	done
+
+contract: ## Hold the stand-in, and what is asked of it, against what Rocket.Chat publishes (needs node and npm)
+	@command -v node >/dev/null || { echo "node is missing: install Node.js 20.6 or newer"; exit 1; }
+	@command -v npm >/dev/null || { echo "npm is missing: install it, it comes with Node.js"; exit 1; }
+	$(CARGO) build --locked -p rocketmesh-standin
+	cd $(CONTRACT) && npm ci --ignore-scripts --no-audit --no-fund && node fetch.mjs
+	cd $(CONTRACT) && node check.mjs --standin ../../../target/debug/rocketmesh-standin \
+	  $(if $(REQUESTS),--requests "$(abspath $(REQUESTS))")

@@ -1,0 +1,92 @@
+//! Who may do what: Rocket.Chat's permissions with the roles that have them when a server is new.
+//!
+//! The table is that of `authorization/server/constant/permissions.ts`, of which only what is asked here is kept.
+
+/// Something that takes a permission.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Permission {
+    AddUserToAnyChannel,
+    AddUserToJoinedRoom,
+    ArchiveRoom,
+    BanUser,
+    BypassRateLimit,
+    BypassTimeLimit,
+    CreateChannel,
+    CreateDirect,
+    CreateGroup,
+    CreatePersonalTokens,
+    CreateUser,
+    DeleteChannel,
+    DeleteGroup,
+    DeleteMessage,
+    DeleteOwnMessage,
+    DeleteUser,
+    EditMessage,
+    EditOtherUserActive,
+    EditOtherUserAvatar,
+    EditOtherUserInfo,
+    EditRoom,
+    ForceDeleteMessage,
+    KickFromAnyChannel,
+    LeaveChannel,
+    LeaveGroup,
+    ManageSettings,
+    MentionAll,
+    MentionHere,
+    MessageImpersonate,
+    MuteUser,
+    PostReadonly,
+    RemoveUser,
+    SetLeader,
+    SetModerator,
+    SetOwner,
+    UnarchiveRoom,
+    ViewChannel,
+    ViewStatistics,
+    ViewSettings,
+}
+
+impl Permission {
+    /// The roles that have it, of a person and of a person in a room.
+    pub(crate) fn roles(self) -> &'static [&'static str] {
+        use Permission as P;
+        match self {
+            P::AddUserToAnyChannel
+            | P::CreateUser
+            | P::DeleteUser
+            | P::EditOtherUserActive
+            | P::EditOtherUserAvatar
+            | P::EditOtherUserInfo
+            | P::KickFromAnyChannel
+            | P::ManageSettings
+            | P::UnarchiveRoom
+            | P::ViewStatistics
+            | P::ViewSettings => &["admin"],
+            P::BypassRateLimit => &["admin", "bot", "app"],
+            P::BypassTimeLimit | P::MessageImpersonate => &["bot", "app"],
+            P::CreatePersonalTokens => &["admin", "user"],
+            P::CreateChannel | P::CreateDirect | P::CreateGroup => {
+                &["admin", "user", "federated-external", "bot", "app"]
+            }
+            P::DeleteOwnMessage => &["admin", "user", "federated-external"],
+            P::LeaveChannel | P::LeaveGroup => &["admin", "user", "federated-external", "bot", "anonymous", "app"],
+            P::ViewChannel => &["admin", "user", "federated-external", "bot", "app", "anonymous"],
+            P::MentionAll | P::MentionHere => &["admin", "owner", "moderator", "user", "federated-external"],
+            P::AddUserToJoinedRoom
+            | P::BanUser
+            | P::DeleteMessage
+            | P::EditMessage
+            | P::EditRoom
+            | P::MuteUser
+            | P::PostReadonly
+            | P::RemoveUser => &["admin", "owner", "moderator"],
+            P::ArchiveRoom
+            | P::DeleteChannel
+            | P::DeleteGroup
+            | P::ForceDeleteMessage
+            | P::SetLeader
+            | P::SetModerator
+            | P::SetOwner => &["admin", "owner"],
+        }
+    }
+}
