@@ -8,12 +8,14 @@
 //! The two laws against echoes are kept here and nowhere else: nothing is ever said for somebody who is not a local user, and
 //! nothing that a room says of its own server's users is done to their server again.
 
-pub(crate) mod document;
 pub(crate) mod id;
 pub(crate) mod incoming;
 #[cfg(test)]
 mod mock;
 pub(crate) mod outgoing;
+#[cfg(test)]
+mod outgoing_tests;
+pub(crate) mod seen;
 pub(crate) mod shadow;
 pub(crate) mod text;
 

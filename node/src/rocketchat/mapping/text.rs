@@ -209,7 +209,7 @@ mod tests {
         assert_eq!(text.words, "Hi @alice, ask @bob.there. And @nobody, or a@alice.example");
         assert_eq!(
             text.mentions,
-            [("alice".to_owned(), mock.user("alice")), ("bob.there".to_owned(), mock.remote("bob"))].into()
+            BTreeMap::from([("alice".to_owned(), mock.user("alice")), ("bob.there".to_owned(), mock.remote("bob"))])
         );
         let elsewhere =
             Text { words: "@bob and @bob.".to_owned(), mentions: [("bob".to_owned(), mock.remote("bob"))].into() };
