@@ -151,11 +151,12 @@ fn reactions(message: &Message, before: &Seen, known: &impl Known) -> Vec<(Strin
 /// A message whose place is kept, which says who emptied it.
 fn taken_down(message: &Message, before: Option<&Seen>, known: &impl Known) -> News {
     let Some(before) = before.filter(|before| !before.gone) else { return News::default() };
+    let Some(by) = &message.edited_by else { return deleted(before, known, message.updated_at.ms()) };
     let seen = Some(Seen { gone: true, updated_ms: message.updated_at.ms(), ..before.clone() });
-    let Some(target) = before.event() else { return News { seen, ..News::default() } };
-    let by = message.edited_by.as_ref().and_then(|by| local(by, known));
-    let said = by.map(|sender| Said { sender, what: What::Redact { target }, at_ms: message.updated_at.ms() });
-    News { taken_down: said.is_none(), said: said.into_iter().collect(), seen }
+    let target = before.event();
+    let what = target.and_then(|target| Some((local(by, known)?, What::Redact { target })));
+    let said = what.map(|(sender, what)| Said { sender, what, at_ms: message.updated_at.ms() });
+    News { taken_down: false, said: said.into_iter().collect(), seen }
 }
 
 /// A message that is no longer there. The server says of which, and not who took it: its author may always, and is taken to have done
@@ -204,7 +205,8 @@ fn system(message: &Message, kind: SystemKind, known: &impl Known) -> News {
         SystemKind::Left => own(Membership::Leave).into_iter().collect(),
         SystemKind::Added => {
             // Somebody of this server is in at once; somebody elsewhere is asked.
-            let joins = about().filter(is_local).map(|user| {
+            let by_shadow = matches!(known.who(Some(&message.u.id), &message.u.username), Who::Shadow(_));
+            let joins = about().filter(|user| is_local(user) && !by_shadow).map(|user| {
                 let sender = user.localpart.clone();
                 (sender, What::Member { user, change: Membership::Join })
             });
