@@ -8,7 +8,7 @@
 //! | `rc/event/EVENT` | an event that stands there | [`Shown`]: as which message, and its files |
 //! | `rc/user/ID` | an account | [`Account`]: who that is |
 //! | `rc/name/USERNAME` | the same, by name | the account's id |
-//! | `rc/shadow/USER` | somebody elsewhere, or here | the account's id |
+//! | `rc/shadow/USER`, `rc/local/NAME` | somebody elsewhere, or of this server | the account's id |
 //! | `rc/in/RID/ID` | that an account which stands for somebody is in a room | nothing |
 //! | `rc/letter/TIME-NUMBER` | what could not be delivered | [`DeadLetter`] |
 //!
