@@ -1,0 +1,19 @@
+//! The connector: an unmodified Rocket.Chat server in the mesh.
+//!
+//! ```text
+//!                 ┌─────────── realtime (DDP over a websocket): what happens, as it happens
+//!  Rocket.Chat ◄──┤                                │ RealtimeEvent, bounded
+//!                 └─── client (REST) ◄── bridge ◄──┘
+//!                                          │  ▲
+//!                                  drafts  ▼  │ the local log
+//!                                       room engine
+//!
+//!  vault (0600): tokens        check: is everything as it must be?        status: what people are told
+//! ```
+//!
+//! The [`client`] and the [`realtime`] half know Rocket.Chat and nothing of rooms in the mesh; the bridge knows both. The
+//! [`connector`] holds what is configured, and lets the API change it while the node runs. Everything that can go wrong for
+//! more than a moment has a name and says what to do: [`status::ProblemKind`].
+
+pub(crate) mod client;
+pub(crate) mod realtime;
