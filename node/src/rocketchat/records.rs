@@ -62,6 +62,8 @@ pub(crate) struct Shown {
     pub(crate) message: String,
     /// How often it was taken away.
     pub(crate) showing: u32,
+    /// Whether it says when it was said, because it was told late.
+    pub(crate) old: bool,
     /// Its files, which are messages of their own there.
     pub(crate) parts: Vec<ShownFile>,
 }

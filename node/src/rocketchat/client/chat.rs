@@ -23,6 +23,9 @@ pub(crate) struct Outgoing {
     /// Under which message it stands. **It must be in the same room**: otherwise the message goes to that one's room.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) tmid: Option<String>,
+    /// The name that is shown instead of the account's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) alias: Option<String>,
     /// Attachments, in Rocket.Chat's form.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) attachments: Vec<Value>,

@@ -115,8 +115,8 @@ fn again(message: &Message, before: &Seen, known: &impl Known) -> News {
         if let Some(sender) = local(editor, known).filter(|_| news) {
             let text = text::outgoing(words(message), known);
             said.push(Said { sender, what: What::Edit { target, text }, at_ms: edited_ms });
-            seen.text = hash(words(message));
         }
+        seen.text = hash(words(message));
     }
     let at_ms = message.updated_at.ms();
     for (emoji, username, sender, remove) in reactions(message, before, known) {

@@ -32,8 +32,8 @@ pub(crate) fn display(user: &UserId, server: Option<&str>) -> String {
 }
 
 /// An address that nobody reads: Rocket.Chat wants one for each account. The top-level domain is reserved for names that lead nowhere.
-pub(crate) fn email(user: &UserId) -> String {
-    let hash = blake3::hash(user.to_string().as_bytes());
+pub(crate) fn email(user: &UserId, attempt: u32) -> String {
+    let hash = blake3::hash(format!("{user} {attempt}").as_bytes());
     format!("{}@rocketmesh.invalid", hex::encode(&hash.as_bytes()[..12]))
 }
 
@@ -68,6 +68,7 @@ mod tests {
 
     #[test]
     fn two_users_never_share_an_address() {
-        assert_ne!(email(&user("bob")), email(&user("bobby")));
+        assert_ne!(email(&user("bob"), 0), email(&user("bobby"), 0));
+        assert_ne!(email(&user("bob"), 0), email(&user("bob"), 1));
     }
 }
