@@ -30,7 +30,8 @@ use tokio::sync::{mpsc, watch};
 use super::client::{Client, Message, Release, RestError, User};
 use super::realtime::{Change, RealtimeEvent, RealtimeHandle};
 use super::records::{Changes, Federated, Records};
-use crate::engine::{Engine, PostError};
+use crate::engine::{Engine, JoinError, PostError};
+use crate::network::shut_down;
 
 pub(crate) use federate::FederateError;
 
@@ -68,6 +69,9 @@ pub(crate) enum Stall {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] Arc<StoreError>),
+    /// A room could not be entered yet.
+    #[error(transparent)]
+    Join(JoinError),
     /// A secret could not be kept.
     #[error("{0}")]
     Secret(String),
@@ -269,8 +273,8 @@ impl Bridge {
             let [end, stopped] = &mut ends;
             tokio::select! {
                 () = task.run(receiver) => {}
-                _ = end.wait_for(|end| *end) => {}
-                _ = stopped.wait_for(|stopped| *stopped) => {}
+                () = shut_down(end) => {}
+                () = shut_down(stopped) => {}
             }
         });
     }
@@ -288,7 +292,7 @@ impl Bridge {
         loop {
             let event = tokio::select! {
                 event = events.recv() => event,
-                _ = stopped.wait_for(|stopped| *stopped) => None,
+                () = shut_down(&mut stopped) => None,
             };
             let Some(event) = event else { return };
             self.take(event).await;
