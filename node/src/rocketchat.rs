@@ -11,9 +11,16 @@
 //!  vault (0600): tokens        check: is everything as it must be?        status: what people are told
 //! ```
 //!
-//! The [`client`] and the [`realtime`] half know Rocket.Chat and nothing of rooms in the mesh; the bridge knows both. The
-//! [`connector`] holds what is configured, and lets the API change it while the node runs. Everything that can go wrong for
-//! more than a moment has a name and says what to do: [`status::ProblemKind`].
+//! `client` and `realtime` know Rocket.Chat and nothing of rooms in the mesh; the bridge knows both. `connector` holds what is
+//! configured, and lets the API change it while the node runs. Everything that can go wrong for more than a moment has a name
+//! and says what to do: [`status::ProblemKind`].
 
+pub mod check;
+#[allow(dead_code, reason = "the whole interface that the bridge is written against, also what it has no use for yet")]
 pub(crate) mod client;
+pub(crate) mod connector;
+#[allow(dead_code, reason = "the whole interface that the bridge is written against, also what it has no use for yet")]
 pub(crate) mod realtime;
+pub mod status;
+#[allow(dead_code, reason = "the whole interface that the bridge is written against, also what it has no use for yet")]
+pub(crate) mod vault;
