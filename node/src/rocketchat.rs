@@ -15,12 +15,14 @@
 //! configured, and lets the API change it while the node runs. Everything that can go wrong for more than a moment has a name
 //! and says what to do: [`status::ProblemKind`].
 
+#![allow(
+    dead_code,
+    reason = "the client is the whole of Rocket.Chat's contract, also where the bridge has no use for it yet"
+)]
+
 pub mod check;
-#[allow(dead_code, reason = "the whole interface that the bridge is written against, also what it has no use for yet")]
 pub(crate) mod client;
 pub(crate) mod connector;
-#[allow(dead_code, reason = "the whole interface that the bridge is written against, also what it has no use for yet")]
 pub(crate) mod realtime;
 pub mod status;
-#[allow(dead_code, reason = "the whole interface that the bridge is written against, also what it has no use for yet")]
 pub(crate) mod vault;

@@ -3,6 +3,7 @@
 //! Nothing is changed by looking: versions, roles and permissions are read, and a connection for what happens is opened and
 //! closed again.
 
+use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -97,6 +98,35 @@ pub struct CheckReport {
     pub passed: bool,
     /// The steps, in the order in which they were gone through.
     pub steps: Vec<CheckStep>,
+}
+
+/// Which Rocket.Chat server to connect. The token is not shown by `Debug`.
+#[derive(Clone, Serialize, Deserialize, ToSchema)]
+pub struct ConnectRocketChat {
+    /// The server's address, such as `https://chat.example.org`.
+    pub url: String,
+    /// A personal access token of the service account.
+    pub token: String,
+    /// The service account's id. Without it the server is asked whose the token is.
+    pub user_id: Option<String>,
+}
+
+impl fmt::Debug for ConnectRocketChat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ConnectRocketChat")
+            .field("url", &self.url)
+            .field("user_id", &self.user_id)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Whether a server was connected, and what was found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RocketChatConnection {
+    /// Whether it is connected now: no step failed.
+    pub connected: bool,
+    /// The steps.
+    pub report: CheckReport,
 }
 
 /// What was found out by the way.

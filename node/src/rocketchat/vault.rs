@@ -25,7 +25,7 @@ const MAX_FILE_BYTES: u64 = 16 * 1024 * 1024;
 
 /// Why secrets cannot be read or kept.
 #[derive(Debug, thiserror::Error)]
-pub enum VaultError {
+pub(crate) enum VaultError {
     /// Others may read the file.
     #[error(
         "{path} can be read by others (mode {mode:03o}), so its tokens may be known: revoke them in Rocket.Chat, or if you are sure, `chmod 600` it and start again"
