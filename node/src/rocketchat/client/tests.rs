@@ -1,8 +1,6 @@
 //! The client against the stand-in for Rocket.Chat: what each call comes to, and each class of error.
 #![allow(clippy::unwrap_used)]
 
-use std::time::Duration;
-
 use futures::StreamExt;
 use rocketmesh_standin::{Fault, Options, Standin, Version, Wish, Wrong};
 
@@ -204,6 +202,10 @@ async fn rooms_are_made_changed_moderated_and_read() {
         let new = NewRoom { name: name.clone(), members: vec!["carol".to_owned()] };
         let room = client.create_room(kind, &new).await.unwrap();
         assert_eq!((room.name.as_deref(), room.kind()), (Some(name.as_str()), Some(kind)));
+        client.set_role(kind, &room.id, &carol.id, RoomRole::Moderator, true).await.unwrap();
+        client.mute(&room.id, &carol.id).await.unwrap();
+        assert_eq!(client.room_info(&room.id).await.unwrap().muted, ["carol"]);
+        client.unmute(&room.id, &carol.id).await.unwrap();
         let settings = RoomSettings {
             room_topic: Some("soup".to_owned()),
             room_description: Some("of the day".to_owned()),
@@ -211,21 +213,15 @@ async fn rooms_are_made_changed_moderated_and_read() {
             ..RoomSettings::default()
         };
         client.save_room_settings(&room.id, &settings).await.unwrap();
-        client.set_role(kind, &room.id, &carol.id, RoomRole::Moderator, true).await.unwrap();
-        client.mute(&room.id, &carol.id).await.unwrap();
         let read = client.room_info(&room.id).await.unwrap();
-        assert_eq!(
-            (read.topic.as_deref(), read.description.as_deref(), read.ro),
-            (Some("soup"), Some("of the day"), true)
-        );
-        assert_eq!(read.muted, ["carol"]);
+        assert_eq!((read.topic.as_deref(), read.description.as_deref()), (Some("soup"), Some("of the day")));
+        assert!(read.ro && read.muted.is_empty());
         let roles = client.roles(kind, &room.id).await.unwrap();
         let of_carol = roles.iter().find(|member| member.u.username == "carol").unwrap();
         assert_eq!(of_carol.roles, ["moderator"]);
         let members: Vec<String> =
             client.members(kind, &room.id).await.unwrap().into_iter().map(|user| user.username).collect();
         assert_eq!(members, ["bridge", "carol"]);
-        client.unmute(&room.id, &carol.id).await.unwrap();
         client.set_role(kind, &room.id, &carol.id, RoomRole::Moderator, false).await.unwrap();
         client.kick(kind, &room.id, &carol.id).await.unwrap();
         assert_eq!(client.members(kind, &room.id).await.unwrap().len(), 1);
@@ -399,5 +395,4 @@ fn limits_end_within_reason_whatever_the_server_says() {
     assert!(told("99999999999999") <= SystemClock.now_ms() + MAX_LIMIT_MS);
     assert!(told("0") >= now);
     assert!(told("nonsense") >= now + LIMIT_WINDOW_MS);
-    assert!(Duration::from_millis(LIMIT_WINDOW_MS) > ANSWER);
 }
