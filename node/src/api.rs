@@ -10,6 +10,7 @@ mod files;
 mod invitations;
 mod peers;
 mod proof;
+mod rocketchat;
 mod rooms;
 mod status;
 mod stream;
@@ -38,6 +39,7 @@ use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use crate::api::error::ApiError;
 use crate::api::types::ConfigEntry;
 use crate::engine::Engine;
+use crate::rocketchat::connector::Connector;
 
 /// The largest body of a request: the text of the largest event, written as JSON with every character escaped.
 pub(crate) const MAX_BODY_BYTES: usize = 512 * 1024;
@@ -55,8 +57,9 @@ pub(crate) struct ApiParts {
     pub(crate) config: Vec<ConfigEntry>,
     pub(crate) token: String,
     pub(crate) started: Instant,
-    /// What the network counts.
+    /// What the network and the connector count.
     pub(crate) registry: Registry,
+    pub(crate) connector: Connector,
 }
 
 #[derive(Clone)]
@@ -70,6 +73,7 @@ struct Api {
     streams: Arc<Semaphore>,
     transfers: Arc<Semaphore>,
     file_transfers: Arc<Semaphore>,
+    connector: Connector,
 }
 
 #[derive(OpenApi)]
@@ -81,6 +85,7 @@ struct Api {
         rooms::join, rooms::show, rooms::leave, rooms::members, events::list, events::post, events::show,
         stream::room, stream::all, proof::verify_room, proof::retention, proof::set_retention, car::export,
         car::import, invitations::list, invitations::decline, files::list, files::upload, files::download,
+        rocketchat::show, rocketchat::connect, rocketchat::check, rocketchat::disconnect,
     ),
     security(("token" = []))
 )]
@@ -96,13 +101,13 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
 
 /// Serves the API until the node shuts down.
 pub(crate) async fn serve(listener: TcpListener, parts: ApiParts, mut down: watch::Receiver<bool>) {
-    let ApiParts { engine, name, config, token, started, registry } = parts;
+    let ApiParts { engine, name, config, token, started, registry, connector } = parts;
     let streams = Arc::new(Semaphore::new(MAX_STREAMS));
     let registry = Arc::new(registry);
     let transfers = Arc::new(Semaphore::new(MAX_TRANSFERS));
     let file_transfers = Arc::new(Semaphore::new(MAX_FILE_TRANSFERS));
     let (config, token) = (config.into(), token.into());
-    let api = Api { engine, name, config, token, started, registry, streams, transfers, file_transfers };
+    let api = Api { engine, name, config, token, started, registry, streams, transfers, file_transfers, connector };
     // Small answers must not wait for the other side's delayed acknowledgement.
     let listener = listener.tap_io(|stream| {
         let _ = stream.set_nodelay(true);
@@ -142,6 +147,8 @@ fn router(api: Api) -> Router {
         .route("/v1/rooms/{room}/retention", get(proof::retention).put(proof::set_retention))
         .route("/v1/events/{event}", get(events::show))
         .route("/v1/stream", get(stream::all))
+        .route("/v1/rocketchat", get(rocketchat::show).put(rocketchat::connect).delete(rocketchat::disconnect))
+        .route("/v1/rocketchat/check", post(rocketchat::check))
         .route_layer(middleware::from_fn_with_state(api.clone(), authorize));
     Router::new()
         .route("/v1/health", get(status::health))

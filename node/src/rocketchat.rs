@@ -11,9 +11,18 @@
 //!  vault (0600): tokens        check: is everything as it must be?        status: what people are told
 //! ```
 //!
-//! The [`client`] and the [`realtime`] half know Rocket.Chat and nothing of rooms in the mesh; the bridge knows both. The
-//! [`connector`] holds what is configured, and lets the API change it while the node runs. Everything that can go wrong for
-//! more than a moment has a name and says what to do: [`status::ProblemKind`].
+//! `client` and `realtime` know Rocket.Chat and nothing of rooms in the mesh; the bridge knows both. `connector` holds what is
+//! configured, and lets the API change it while the node runs. Everything that can go wrong for more than a moment has a name
+//! and says what to do: [`status::ProblemKind`].
 
+#![allow(
+    dead_code,
+    reason = "the client is the whole of Rocket.Chat's contract, also where the bridge has no use for it yet"
+)]
+
+pub mod check;
 pub(crate) mod client;
+pub(crate) mod connector;
 pub(crate) mod realtime;
+pub mod status;
+pub(crate) mod vault;

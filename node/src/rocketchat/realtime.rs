@@ -342,6 +342,14 @@ impl Runner {
     }
 }
 
+/// Opens a connection as far as it hears messages, and closes it again.
+///
+/// # Errors
+/// Why it does not come that far.
+pub(crate) async fn try_streams(base: &Url, account: &Account, tuning: RealtimeTuning) -> Result<(), ClosedReason> {
+    Session::open(base, account, tuning).await.map(drop)
+}
+
 /// The websocket of a server.
 fn websocket_address(base: &Url) -> Result<String, ClosedReason> {
     let odd = || ClosedReason::Unreachable("the address is none of a web server".to_owned());

@@ -130,6 +130,15 @@ impl Client {
         Ok(Account { user_id: answer.data.user_id, token: answer.data.auth_token })
     }
 
+    /// Finds out whose a token is.
+    ///
+    /// # Errors
+    /// [`RestError`].
+    pub(crate) async fn login_by_token(&self, token: &str) -> Result<Account, RestError> {
+        let answer: LoggedIn = self.post("login", &json!({"resume": token})).await?;
+        Ok(Account { user_id: answer.data.user_id, token: answer.data.auth_token })
+    }
+
     /// Makes a token for good, for the account as which this is called. The password is its own second factor.
     ///
     /// # Errors

@@ -51,6 +51,8 @@ pub(super) struct Session {
     pace: Pace,
     /// The streams of rooms by the id of their subscription.
     open: BTreeMap<String, Stream>,
+    /// Rooms that this connection may not listen to. They are asked for again when they are watched anew, or by the next one.
+    refused: BTreeSet<String>,
 }
 
 impl Session {
@@ -69,6 +71,7 @@ impl Session {
             pending: BTreeSet::new(),
             pace: Pace::new(tuning.subscriptions, tuning.window),
             open: BTreeMap::new(),
+            refused: BTreeSet::new(),
         };
         session.say(&frames::connect()).await?;
         session.wait_for(|frame| (frame.msg.as_deref() == Some("connected")).then_some(Ok(()))).await?;
@@ -157,6 +160,7 @@ impl Session {
     /// Makes out which streams are missing, and closes those of rooms that are watched no longer.
     async fn compare(&mut self, rooms: &BTreeSet<String>) -> Result<(), ClosedReason> {
         self.pending.retain(|(_, rid)| rooms.contains(rid));
+        self.refused.retain(|rid| rooms.contains(rid));
         let gone: Vec<String> =
             self.open.iter().filter(|(_, (_, rid))| !rooms.contains(rid)).map(|(id, _)| id.clone()).collect();
         for id in gone {
@@ -164,7 +168,8 @@ impl Session {
             self.say(&frames::unsubscribe(&id)).await?;
         }
         let open: BTreeSet<&Stream> = self.open.values().collect();
-        let wanted = rooms.iter().flat_map(|rid| (0..OF_ROOM.len()).map(move |place| (place, rid.clone())));
+        let allowed = rooms.iter().filter(|rid| !self.refused.contains(*rid));
+        let wanted = allowed.flat_map(|rid| (0..OF_ROOM.len()).map(move |place| (place, rid.clone())));
         self.pending.extend(wanted.filter(|stream| !open.contains(stream)));
         Ok(())
     }
@@ -194,7 +199,9 @@ impl Session {
                 }
                 let (place, rid) = stream;
                 // One word for a room is enough.
-                (place == 0).then_some(RealtimeEvent::WatchRefused { rid })
+                let first = self.refused.insert(rid.clone());
+                self.pending.retain(|(_, pending)| *pending != rid);
+                (first && place == 0).then_some(RealtimeEvent::WatchRefused { rid })
             }
             _ => None,
         }
