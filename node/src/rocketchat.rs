@@ -20,9 +20,13 @@
     reason = "the client is the whole of Rocket.Chat's contract, also where the bridge has no use for it yet"
 )]
 
+pub(crate) mod bridge;
 pub mod check;
 pub(crate) mod client;
+pub(crate) mod commands;
 pub(crate) mod connector;
+pub(crate) mod mapping;
 pub(crate) mod realtime;
+pub(crate) mod records;
 pub mod status;
 pub(crate) mod vault;

@@ -17,6 +17,7 @@ mod inward;
 mod outward;
 mod people;
 mod room;
+mod run;
 mod view;
 
 use std::collections::BTreeMap;
@@ -30,10 +31,12 @@ use tokio::sync::{mpsc, watch};
 use super::client::{Client, Message, Release, RestError, User};
 use super::realtime::{Change, RealtimeEvent, RealtimeHandle};
 use super::records::{Changes, Federated, Records};
+use super::status::{BridgedRoom, DeadLetter, MAX_SHOWN, QueueView};
 use crate::engine::{Engine, JoinError, PostError};
 use crate::network::shut_down;
 
 pub(crate) use federate::FederateError;
+pub(crate) use run::{Current, spawn};
 
 /// What may wait for a room before it is behind and catches up instead.
 const QUEUE: usize = 256;
@@ -55,6 +58,12 @@ pub(crate) trait Host: Send + Sync + 'static {
     fn trouble(&self, rid: Option<&str>, error: &RestError);
     /// Nothing stands in the way of a room any more.
     fn calm(&self, rid: &str);
+    /// How a room does.
+    fn room(&self, room: BridgedRoom);
+    /// A room is federated no longer.
+    fn forget_room(&self, rid: &str);
+    /// What waits, and what could not be delivered.
+    fn queue(&self, queue: QueueView);
 }
 
 /// Why something waits.
@@ -72,9 +81,9 @@ pub(crate) enum Stall {
     /// A room could not be entered yet.
     #[error(transparent)]
     Join(JoinError),
-    /// A secret could not be kept.
+    /// Something else, in words: a secret that could not be kept, an address.
     #[error("{0}")]
-    Secret(String),
+    Words(String),
 }
 
 impl From<StoreError> for Stall {
@@ -224,6 +233,9 @@ impl Bridge {
         }
         let own = bridge.clone();
         bridge.engine.background(async move { own.dispatch(events).await });
+        let own = bridge.clone();
+        bridge.engine.background(async move { own.watch_invitations().await });
+        bridge.tell_queue();
         Ok(bridge)
     }
 
@@ -257,12 +269,8 @@ impl Bridge {
             tracing::warn!(%rid, "more rooms are federated than can be listened to; deletions here come late");
         }
         let (sender, receiver) = mpsc::channel(QUEUE);
-        let handle = RoomHandle {
-            sender,
-            behind: Arc::default(),
-            report: Arc::default(),
-            end: watch::channel(false).0,
-        };
+        let handle =
+            RoomHandle { sender, behind: Arc::default(), report: Arc::default(), end: watch::channel(false).0 };
         let Some(task) = room::RoomTask::new(self.clone(), rid.clone(), federated, &handle) else {
             tracing::error!(%rid, "the record of a federated room cannot be read; federate it again");
             return;
@@ -345,9 +353,30 @@ impl Bridge {
         }
     }
 
+    /// Shows what waits in all rooms, and what could not be delivered.
+    fn tell_queue(&self) {
+        let waiting: usize = lock(&self.rooms).values().map(|handle| lock(&handle.report).waiting).sum();
+        let letters = match self.records.letters() {
+            Ok(letters) => letters,
+            Err(error) => return tracing::warn!(%error, "what could not be delivered cannot be read"),
+        };
+        let shown = letters.iter().rev().take(MAX_SHOWN).map(|(_, letter)| DeadLetter {
+            event: letter.of.clone(),
+            room: letter.rid.clone(),
+            what: "change".to_owned(),
+            reason: letter.reason.clone(),
+            since_ms: letter.at_ms,
+        });
+        self.host.queue(QueueView {
+            waiting: waiting as u64,
+            oldest_ms: None,
+            undeliverable: letters.len() as u64,
+            latest_undeliverable: shown.collect(),
+        });
+    }
+
     /// Makes changes of records durable.
     async fn save(&self, changes: &Changes) -> Result<(), Stall> {
         Ok(self.engine.save_records(changes.list()).await?)
     }
 }
-

@@ -45,6 +45,9 @@ pub(crate) struct Federated {
     pub(crate) heard_ms: u64,
     /// What is older was there before the room was federated, and stays where it is.
     pub(crate) since_ms: u64,
+    /// Whether the room was just entered, so that its people and its last messages are to be shown first.
+    #[serde(default)]
+    pub(crate) fresh: bool,
 }
 
 impl Federated {
@@ -256,6 +259,12 @@ impl Records {
     /// Whether an account that stands for somebody is in a room.
     pub(crate) fn is_inside(&self, rid: &str, id: &str) -> Result<bool, StoreError> {
         Ok(self.get::<bool>(&inside_key(rid, id))?.unwrap_or(false))
+    }
+
+    /// The accounts that stand for somebody and are in a room.
+    pub(crate) fn inside(&self, rid: &str) -> Result<Vec<String>, StoreError> {
+        let prefix = format!("rc/in/{rid}/");
+        Ok(self.store.records(&prefix)?.into_iter().map(|(name, _)| name[prefix.len()..].to_owned()).collect())
     }
 
     /// What could not be delivered, oldest first.

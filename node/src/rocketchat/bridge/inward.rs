@@ -124,7 +124,6 @@ impl RoomTask {
                 let all: Vec<String> = std::iter::once(message.clone()).chain(parts).collect();
                 for one in all {
                     let client = self.hand(&author, seen.inserted).await?;
-                    // It is gone from the record first: its end is told before the answer comes.
                     let deleted = client.delete_message(&self.rid, &one).await;
                     self.done(&one, deleted).await?;
                     let part = self.bridge.records.seen(&one)?.unwrap_or_default();
@@ -453,8 +452,7 @@ impl RoomTask {
         }
         let saved = self.bridge.client.save_room_settings(&self.rid, &settings).await;
         if self.done(label.kind(), saved).await? && label == Label::Name {
-            self.federated.name = text;
-            self.record(Changes::default()).await?;
+            self.rename(text).await?;
         }
         Ok(())
     }

@@ -12,6 +12,7 @@ use rocketmesh_protocol::id::EventId;
 use rocketmesh_protocol::identity::{Localpart, UserId};
 
 use super::Stall;
+use super::federate::renamed;
 use super::files::Left;
 use super::room::RoomTask;
 use crate::engine::{JoinError, PostError, Written};
@@ -105,7 +106,12 @@ impl RoomTask {
                 }
             }
             What::Redact { .. } => seen.gone = true,
-            _ => return Ok(()),
+            what => {
+                if let Some(name) = renamed(what) {
+                    self.rename(name.to_owned()).await?;
+                }
+                return Ok(());
+            }
         }
         changes.set(message_key(id), &seen);
         self.record(changes).await

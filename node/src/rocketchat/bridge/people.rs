@@ -180,7 +180,7 @@ impl Bridge {
             Err(error) if !error.is_passing() => login,
             Err(error) => return Err(error.into()),
         };
-        self.host.keep_token(id, Some(&account.token)).map_err(Stall::Secret)?;
+        self.host.keep_token(id, Some(&account.token)).map_err(Stall::Words)?;
         Ok(Some(self.client.as_account(&account)))
     }
 

@@ -16,8 +16,9 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
-use rocketmesh_protocol::event::Content;
+use rocketmesh_protocol::event::{Content, Event, Label, Switch};
 use rocketmesh_protocol::id::RoomId;
+use rocketmesh_protocol::identity::UserId;
 use rocketmesh_storage::{LogKind, LogPosition};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -28,6 +29,7 @@ use crate::network::shut_down;
 use crate::rocketchat::client::{Message, Moment, RestError};
 use crate::rocketchat::mapping::outgoing;
 use crate::rocketchat::records::{Changes, DeadLetter, Federated, message_key, room_key};
+use crate::rocketchat::status::{BridgedRoom, BridgedRoomState};
 
 /// Entries of the log that are read at a time.
 const PAGE: usize = 512;
@@ -35,6 +37,10 @@ const PAGE: usize = 512;
 const UNRECORDED: LogPosition = 4096;
 /// What is taken out of the queue while the room waits.
 const PENDING: usize = 1024;
+/// Messages, and people elsewhere, that are shown of a room that was just entered. Older ones stay where they were said: each would
+/// be shown as said now. Further people get an account when they say something.
+const LAST_MESSAGES: usize = 50;
+const MOST_PEOPLE: usize = 100;
 /// Messages of a step where an absence was too long for one answer.
 const HISTORY: usize = 100;
 
@@ -101,12 +107,14 @@ impl RoomTask {
                 () = resting => rest_until = None,
                 () = shut_down(&mut shutdown) => return,
             }
-            lock(&self.report).waiting = self.pending.len();
         }
     }
 
     /// Both directions as far as they go. What stops one does not stop the other.
     async fn step(&mut self) -> Result<(), Stall> {
+        if self.federated.fresh {
+            self.backfill().await?;
+        }
         let inward = self.follow().await;
         let outward = self.listen().await;
         // What was just said is in the log by now.
@@ -114,27 +122,52 @@ impl RoomTask {
         inward.and(outward).and(after)
     }
 
+    /// Says how the room does, and until when it rests.
     fn judge(&self, outcome: Result<(), Stall>) -> Option<Instant> {
-        let mut report = lock(&self.report);
-        match outcome {
-            Ok(()) => {
-                if report.problem.take().is_some() {
-                    self.bridge.host.calm(&self.rid);
-                }
-                None
-            }
-            Err(stall) => {
-                let words = stall.to_string();
-                if report.problem.as_ref() != Some(&words) {
-                    tracing::warn!(rid = %self.rid, problem = %words, "a federated room waits");
-                }
-                report.problem = Some(words);
-                if let Stall::Rest(error) = &stall {
-                    self.bridge.host.trouble(Some(&self.rid), error);
-                }
-                Some(Instant::now() + stall.rest(self.bridge.engine.clock.now_ms()))
-            }
+        let stall = outcome.err();
+        let undelivered = if stall.is_some() { self.undelivered() } else { 0 };
+        let words = stall.as_ref().map(ToString::to_string);
+        let changed = {
+            let mut report = lock(&self.report);
+            let changed = report.problem != words;
+            report.problem = words;
+            report.waiting = self.pending.len() + undelivered;
+            changed
+        };
+        let state = match &stall {
+            None => BridgedRoomState::Live,
+            Some(_) => BridgedRoomState::Blocked,
+        };
+        self.bridge.host.room(BridgedRoom {
+            room: self.federated.room.clone(),
+            rid: self.rid.clone(),
+            name: Some(self.federated.name.clone()),
+            state,
+            waiting: undelivered as u64,
+            caught_up_ms: self.federated.heard_ms,
+        });
+        if changed || stall.is_some() {
+            self.bridge.tell_queue();
         }
+        let Some(stall) = stall else {
+            if changed {
+                self.bridge.host.calm(&self.rid);
+            }
+            return None;
+        };
+        if changed {
+            tracing::warn!(rid = %self.rid, problem = %stall, "a federated room waits");
+        }
+        if let Stall::Rest(error) = &stall {
+            self.bridge.host.trouble(Some(&self.rid), error);
+        }
+        Some(Instant::now() + stall.rest(self.bridge.engine.clock.now_ms()))
+    }
+
+    /// How much of this room waits to be delivered to Rocket.Chat, as far as one page of the log tells.
+    fn undelivered(&self) -> usize {
+        let entries = self.bridge.engine.store.log_after(self.federated.log, PAGE).unwrap_or_default();
+        entries.iter().filter(|entry| entry.room == self.room).count()
     }
 
     /// Takes what the log says of this room, in order.
@@ -307,6 +340,40 @@ impl RoomTask {
         Ok(())
     }
 
+    /// The room has another name in Rocket.Chat, by which links go.
+    pub(super) async fn rename(&mut self, name: String) -> Result<(), Stall> {
+        self.federated.name = name;
+        self.view = View::new(self.bridge.clone(), self.room, &self.rid, &self.federated);
+        self.record(Changes::default()).await
+    }
+
+    /// Shows a room that was just entered: its texts and switches, the people in it, and what was said last.
+    async fn backfill(&mut self) -> Result<(), Stall> {
+        let (state, _) = self.bridge.engine.state(self.room).await?;
+        for label in [Label::Topic, Label::Description, Label::Announcement] {
+            self.settle_label(label).await?;
+        }
+        for switch in [Switch::ReadOnly, Switch::Archived] {
+            self.settle_switch(switch).await?;
+        }
+        let elsewhere = state.joined().filter(|user| user.origin != self.bridge.engine.origin);
+        let people: Vec<UserId> = elsewhere.take(MOST_PEOPLE).collect();
+        for user in people {
+            self.settle_member(&user).await?;
+        }
+        // Twice as many events as messages: edits, reactions and people coming and going stand between them.
+        let mut last = self.bridge.engine.store.order_before(&self.room, None, LAST_MESSAGES * 2)?;
+        last.reverse();
+        for key in last {
+            let stored = self.bridge.engine.store.event(&key.id)?;
+            if stored.is_some_and(|stored| matches!(stored.event.content(), Ok(Content::Message { .. }))) {
+                self.settle_message(key.id, Some(LogKind::AcceptedLate)).await?;
+            }
+        }
+        self.federated.fresh = false;
+        self.record(Changes::default()).await
+    }
+
     /// Notes what cannot be delivered, and why.
     pub(super) async fn bury(&self, of: &str, reason: &str) -> Result<(), Stall> {
         tracing::warn!(rid = %self.rid, %of, %reason, "something cannot be delivered");
@@ -314,7 +381,9 @@ impl RoomTask {
         let letter = DeadLetter { rid: self.rid.clone(), of: of.to_owned(), reason: reason.to_owned(), at_ms };
         let mut changes = Changes::default();
         self.bridge.records.add_letter(&letter, &mut changes)?;
-        self.bridge.save(&changes).await
+        self.bridge.save(&changes).await?;
+        self.bridge.tell_queue();
+        Ok(())
     }
 
     /// Records of what this server said and a crash kept from being recorded: events name the message that they came from.
@@ -334,7 +403,7 @@ impl RoomTask {
         }
     }
 
-    async fn recover_one(&mut self, event: &rocketmesh_protocol::event::Event) -> Result<(), Stall> {
+    async fn recover_one(&mut self, event: &Event) -> Result<(), Stall> {
         let Some((id, at_ms)) = super::outward::source(event) else { return Ok(()) };
         let Ok(content) = event.content() else { return Ok(()) };
         let before = self.bridge.records.seen(&id)?;

@@ -10,7 +10,7 @@
 //! | withheld, refused or redacted | the message | delete |
 //! | its body has not come | – | wait for it |
 
-use rocketmesh_protocol::event::{FileRef, Membership, Role, Switch};
+use rocketmesh_protocol::event::{FileRef, Membership};
 use rocketmesh_protocol::id::EventId;
 use rocketmesh_protocol::identity::UserId;
 
@@ -94,7 +94,7 @@ pub(crate) fn message(wanted: &Wanted, seen: Option<&Seen>, known: &impl Known) 
     }
 }
 
-/// What to do in the room for what an event says of it or of the people in it.
+/// What somebody's membership comes to.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Deed {
     /// The account that stands for somebody is to be in the room.
@@ -107,12 +107,6 @@ pub(crate) enum Deed {
     Ban(UserId),
     /// Somebody may come back.
     Unban(UserId),
-    /// Somebody's role.
-    Role(UserId, Role),
-    /// Somebody may not speak, or may again.
-    Mute(UserId, bool),
-    /// A switch of the room.
-    Switch(Switch, bool),
 }
 
 /// What somebody's membership comes to here. Whoever is of this server and acted here is where they put themselves already.
