@@ -241,7 +241,7 @@ async fn mute_server() -> (Url, mpsc::Receiver<String>) {
         while let Ok((stream, _)) = listener.accept().await {
             let told = told.clone();
             tokio::spawn(async move {
-                let mut socket = tokio_tungstenite::accept_async(stream).await.unwrap();
+                let Ok(mut socket) = tokio_tungstenite::accept_async(stream).await else { return };
                 while let Some(Ok(frame)) = socket.next().await {
                     let Ok(frame) = serde_json::from_str::<Value>(frame.to_text().unwrap_or_default()) else {
                         continue;
@@ -411,4 +411,15 @@ fn no_more_rooms_are_watched_than_there_is_time_for() {
     }
     handle.watch_room("0").unwrap();
     assert_eq!(handle.watch_room("one more"), Err(TooManyRooms));
+}
+
+#[tokio::test]
+async fn a_server_that_promises_tls_and_speaks_none_is_unreachable() {
+    let (url, _asked) = mute_server().await;
+    let secure = Url::parse(&url.as_str().replacen("http://", "https://", 1)).unwrap();
+    let (_handle, mut heard) = Realtime::connect(&secure, &nobody(), quick());
+    until(&mut heard, "a failure", |event| {
+        matches!(event, RealtimeEvent::Closed { reason: ClosedReason::Unreachable(_) }).then_some(())
+    })
+    .await;
 }
