@@ -321,3 +321,99 @@ async fn of_streams(steps: &mut Steps, client: &Client, account: &Account) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use rocketmesh_standin::{Options, Standin, Version};
+
+    use super::*;
+
+    fn outcomes(report: &CheckReport, outcome: StepOutcome) -> Vec<&str> {
+        report.steps.iter().filter(|step| step.outcome == outcome).map(|step| step.name.as_str()).collect()
+    }
+
+    async fn checked(roles: &[&str], version: Version) -> (CheckReport, Findings) {
+        let standin = Standin::start(Options { version, ..Options::default() }).await.unwrap();
+        let account = standin.add_account("bridge", roles).unwrap();
+        let client = Client::open(&standin.url()).unwrap();
+        check(&client, &account.token, Some(&account.user_id)).await
+    }
+
+    #[tokio::test]
+    async fn a_service_account_as_it_must_be_passes_on_every_release() {
+        for version in Version::ALL {
+            let (report, findings) = checked(&["admin", "bot"], version).await;
+            assert!(report.passed, "{:?}", report.steps);
+            assert_eq!(outcomes(&report, StepOutcome::Warning), [""; 0], "{:?}", report.steps);
+            assert_eq!(findings.username.as_deref(), Some("bridge"));
+            assert!(findings.release.is_some() && findings.account.is_some());
+        }
+    }
+
+    #[tokio::test]
+    async fn each_missing_thing_says_what_to_change_and_where() {
+        let (report, _) = checked(&["user"], Version::default()).await;
+        assert!(!report.passed);
+        let failed = outcomes(&report, StepOutcome::Failed);
+        for name in ["roles", "permission create-user", "permission edit-other-user-info", "permission remove-user"] {
+            assert!(failed.contains(&name), "{name} is not in {failed:?}");
+        }
+        assert!(!failed.contains(&"permission create-c"), "{failed:?}");
+        assert_eq!(outcomes(&report, StepOutcome::Warning), ["rate limits"]);
+        let said = |name: &str| report.steps.iter().find(|step| step.name == name).unwrap().message.as_str();
+        assert!(said("roles").contains("Administration, Users, bridge"), "{}", said("roles"));
+        let create = said("permission create-user");
+        assert!(create.contains("create-user for the role admin in Administration, Permissions"), "{create}");
+    }
+
+    #[tokio::test]
+    async fn the_token_tells_whose_it_is() {
+        let standin = Standin::start(Options::default()).await.unwrap();
+        let account = standin.add_account("bridge", &["admin", "bot"]).unwrap();
+        let client = Client::open(&standin.url()).unwrap();
+        let (report, findings) = check(&client, &account.token, None).await;
+        assert!(report.passed, "{:?}", report.steps);
+        assert_eq!(findings.account.unwrap().user_id, account.user_id);
+    }
+
+    #[tokio::test]
+    async fn a_wrong_token_ends_the_check_and_is_not_told_again() {
+        let standin = Standin::start(Options::default()).await.unwrap();
+        let account = standin.add_account("bridge", &["admin", "bot"]).unwrap();
+        let client = Client::open(&standin.url()).unwrap();
+        for user_id in [None, Some(account.user_id.as_str())] {
+            let (report, findings) = check(&client, "wrong-token", user_id).await;
+            assert_eq!(outcomes(&report, StepOutcome::Failed), ["token"]);
+            assert!(outcomes(&report, StepOutcome::Skipped).contains(&"streams"));
+            assert!(findings.account.is_none());
+            assert!(!format!("{report:?}").contains("wrong-token"));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_server_that_is_not_there_ends_the_check_at_once() {
+        let standin = Standin::start(Options::default()).await.unwrap();
+        let client = Client::open(&standin.url()).unwrap();
+        standin.stop().await;
+        let (report, _) = check(&client, "token", None).await;
+        assert_eq!(outcomes(&report, StepOutcome::Failed), ["reachable"]);
+        assert_eq!(outcomes(&report, StepOutcome::Skipped).len(), report.steps.len() - 1);
+    }
+
+    #[test]
+    fn releases_that_are_too_old_fail_and_newer_ones_are_warned_of() {
+        let outcome = |major, minor| of_release(&mut Steps::default(), Release { major, minor });
+        assert_eq!(outcome(6, 13), StepOutcome::Failed);
+        assert_eq!(outcome(7, 0), StepOutcome::Ok);
+        assert_eq!(outcome(8, 8), StepOutcome::Ok);
+        assert_eq!(outcome(9, 0), StepOutcome::Warning);
+    }
+
+    #[test]
+    fn a_request_does_not_show_its_token() {
+        let request = ConnectRocketChat { url: "http://x".to_owned(), token: "secret".to_owned(), user_id: None };
+        assert!(!format!("{request:?}").contains("secret"));
+    }
+}
