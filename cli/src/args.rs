@@ -1,5 +1,6 @@
 //! The command line: what may be typed and what `--help` says about it.
 
+pub(crate) mod bridged;
 pub(crate) mod events;
 pub(crate) mod files;
 pub(crate) mod mesh;

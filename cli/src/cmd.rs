@@ -1,6 +1,7 @@
 //! The commands that speak to a running node, one file each.
 
 mod backup;
+mod bridged;
 mod car;
 pub(crate) mod completions;
 mod config;

@@ -25,6 +25,7 @@ use crate::engine::{Engine, EngineParts};
 use crate::identity::{self, IdentityError};
 use crate::network::transport::{self, NodeTransport};
 use crate::network::{self, NetworkConfig, NetworkError, NetworkParts};
+use crate::rocketchat::bridge;
 use crate::rocketchat::connector::Connector;
 use crate::rocketchat::status::Board;
 use crate::tuning::Tuning;
@@ -242,6 +243,7 @@ impl NodeBuilder {
         )
         .await?;
         let connector = Connector::open(&data_dir, Board::new(&mut registry));
+        let bridge = bridge::spawn(&engine, &connector);
         let mut node = Node { origin: key.origin(), engine, api: None, token: String::new(), server: None, shutdown };
         if let Some(listener) = listener {
             let address = listener.local_addr().map_err(|error| api_error(&config.api.listen, &error))?;
@@ -255,6 +257,7 @@ impl NodeBuilder {
                 started,
                 registry,
                 connector,
+                bridge,
             };
             node.api = Some(address);
             node.server = Some(tokio::spawn(api::serve(listener, parts, down)));

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueHint};
 
+use crate::args::bridged::{FederateArgs, UnfederateArgs};
+
 /// `rocketmesh rocketchat`
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -26,6 +28,12 @@ pub(crate) enum RocketChatCommand {
     Check,
     /// Show how the connected server does, and what waits for it
     Status,
+    /// List the rooms that are open to other servers
+    Rooms,
+    /// Open a channel to other servers, or enter a room of theirs
+    Federate(FederateArgs),
+    /// Close a channel to other servers again
+    Unfederate(UnfederateArgs),
     /// Have nothing more to do with the connected server
     Disconnect,
 }

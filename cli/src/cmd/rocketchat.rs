@@ -14,7 +14,7 @@ use rocketmesh_node::rocketchat::status::{BridgedRoom, ConnectorProblem, RocketC
 
 use crate::args::rocketchat::{RocketChatArgs, RocketChatCommand, RocketChatConnectArgs};
 use crate::client::Answer;
-use crate::cmd::Context;
+use crate::cmd::{Context, bridged};
 use crate::failure::Failure;
 use crate::output::{Fields, table};
 use crate::text::{clock, count, short_id};
@@ -31,6 +31,9 @@ pub(super) async fn run(context: &Context, args: RocketChatArgs) -> Result<(), F
         RocketChatCommand::Connect(args) => connect(context, args).await,
         RocketChatCommand::Check => check(context).await,
         RocketChatCommand::Status => context.output.show(&context.client()?.get(&["rocketchat"]).await?, status),
+        RocketChatCommand::Rooms => bridged::rooms(context).await,
+        RocketChatCommand::Federate(args) => bridged::federate(context, args).await,
+        RocketChatCommand::Unfederate(args) => bridged::unfederate(context, args).await,
         RocketChatCommand::Disconnect => {
             context.client()?.delete(&["rocketchat"]).await?;
             context

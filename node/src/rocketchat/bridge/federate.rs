@@ -435,18 +435,17 @@ impl Bridge {
         let invitations = self.engine.invitations().map_err(Stall::from)?;
         for (room, invitation) in invitations {
             for (user, by) in &invitation.users {
-                // State keys name users in full; nobody but this server's are kept here.
-                let Ok(user) = user.parse::<UserId>() else { continue };
-                open.insert((room, user.to_string()));
+                let Ok(localpart) = user.parse::<Localpart>() else { continue };
+                open.insert((room, user.clone()));
                 let told = format!("{TOLD}{room}/{user}");
-                if self.engine.store.record_of(&told)?.is_some() || user.origin != self.engine.origin {
+                if self.engine.store.record_of(&told)?.is_some() {
                     continue;
                 }
                 // Nobody of that name has been met yet: they may be here all the same.
-                if self.records.local(&user.localpart)?.is_none() {
-                    self.meet(None, user.localpart.as_str()).await?;
+                if self.records.local(&localpart)?.is_none() {
+                    self.meet(None, localpart.as_str()).await?;
                 }
-                let Some(id) = self.records.local(&user.localpart)? else { continue };
+                let Some(id) = self.records.local(&localpart)? else { continue };
                 let Some(account) = self.records.account(&id)? else { continue };
                 if invitation.room_type == RoomType::Direct.letter() {
                     self.enter(room, &account.username, None).await?;
@@ -454,7 +453,7 @@ impl Bridge {
                     let name = invitation.name.as_deref().unwrap_or("a room");
                     let by = by.parse::<UserId>().map_or_else(|_| by.clone(), |by| self.engine.names.display(&by));
                     let words = format!("{by} invites you to {name}. Write `join {room}` to take part.");
-                    self.explain(&user.localpart, &words).await;
+                    self.explain(&localpart, &words).await;
                 }
                 let mut changes = Changes::default();
                 changes.set(told, &true);

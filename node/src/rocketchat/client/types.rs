@@ -75,6 +75,15 @@ pub(crate) enum RoomKind {
 }
 
 impl RoomKind {
+    /// Rocket.Chat's letter.
+    pub(crate) const fn letter(self) -> &'static str {
+        match self {
+            RoomKind::Channel => "c",
+            RoomKind::Group => "p",
+            RoomKind::Direct => "d",
+        }
+    }
+
     /// The kind of Rocket.Chat's letter; `None` for livechat and others that do not federate.
     pub(crate) fn of(letter: &str) -> Option<Self> {
         match letter {
