@@ -47,9 +47,19 @@ async fn follow(engine: Engine, connector: Connector, current: watch::Sender<Opt
             None => true,
             Some(link) => {
                 let desk = Arc::new(Desk { vault: Arc::clone(&link.vault), board: connector.board().clone() });
-                match begin(&engine, link, Arc::clone(&desk)).await {
+                let begun = tokio::select! {
+                    begun = begin(&engine, link, Arc::clone(&desk)) => begun,
+                    // Another server, or none: the beginning is for nothing.
+                    changed = links.changed() => match changed {
+                        Ok(()) => continue,
+                        Err(_) => return,
+                    },
+                };
+                match begun {
                     Ok(bridge) => {
-                        desk.calm_all();
+                        if matches!(links.has_changed(), Ok(false)) {
+                            desk.calm_all();
+                        }
                         current.send_replace(Some(bridge));
                         true
                     }
