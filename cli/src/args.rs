@@ -1,8 +1,10 @@
 //! The command line: what may be typed and what `--help` says about it.
 
+pub(crate) mod bridged;
 pub(crate) mod events;
 pub(crate) mod files;
 pub(crate) mod mesh;
+pub(crate) mod rocketchat;
 pub(crate) mod rooms;
 
 use std::path::PathBuf;
@@ -17,6 +19,7 @@ Examples:
   rocketmesh send general --user alice Hello       say something in it
   rocketmesh files get general holiday.png         save a file that was sent
   rocketmesh tail general                          watch what is said
+  rocketmesh rocketchat connect URL                join a Rocket.Chat server
   rocketmesh --json peers | jq .peers[].id         use it in a script
 
 Exit codes:
@@ -117,6 +120,9 @@ pub(crate) enum AdminCommand {
     Redact(rooms::RedactArgs),
     /// Send, save and list files
     Files(files::FilesArgs),
+    /// Join a Rocket.Chat server to the mesh, and see how it does
+    #[command(name = "rocketchat")]
+    RocketChat(rocketchat::RocketChatArgs),
     /// Watch what happens, live
     Tail(events::TailArgs),
     /// Show events, and how they hang together

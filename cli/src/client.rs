@@ -124,6 +124,16 @@ impl Client {
         self.answer(self.request(Method::PUT, path)?.json(body)).await
     }
 
+    /// Sets what may take its own time.
+    pub(crate) async fn put_within<B: Serialize>(
+        &self,
+        path: &[&str],
+        body: &B,
+        time: Duration,
+    ) -> Result<Answer, Failure> {
+        self.answer_within(self.request(Method::PUT, path)?.json(body), time).await
+    }
+
     /// Takes away.
     pub(crate) async fn delete(&self, path: &[&str]) -> Result<Answer, Failure> {
         self.answer(self.request(Method::DELETE, path)?).await

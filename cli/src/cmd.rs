@@ -1,6 +1,7 @@
 //! The commands that speak to a running node, one file each.
 
 mod backup;
+mod bridged;
 mod car;
 pub(crate) mod completions;
 mod config;
@@ -12,6 +13,7 @@ mod net;
 mod peers;
 mod policy;
 mod proof;
+mod rocketchat;
 mod rooms;
 mod send;
 mod status;
@@ -52,6 +54,7 @@ pub(crate) async fn run(context: &Context, command: AdminCommand) -> Result<(), 
         AdminCommand::React(args) => send::react(context, args).await,
         AdminCommand::Redact(args) => send::redact(context, args).await,
         AdminCommand::Files(args) => files::run(context, args).await,
+        AdminCommand::RocketChat(args) => rocketchat::run(context, args).await,
         AdminCommand::Tail(args) => tail::run(context, args).await,
         AdminCommand::Events(args) => events::run(context, args).await,
         AdminCommand::Backup(args) => backup::run(context, &args).await,

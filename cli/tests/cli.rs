@@ -381,7 +381,20 @@ fn completions_are_there_for_every_shell_and_help_for_every_command() {
     let help = String::from_utf8(ask(nowhere, &["--help"]).stdout).unwrap();
     assert!(help.contains("Exit codes") && help.contains("rocketmesh rooms create"), "{help}");
     for command in [
-        "run", "status", "id", "config", "net", "peers", "connect", "ban", "unban", "policy", "rooms", "send", "files",
+        "run",
+        "status",
+        "id",
+        "config",
+        "net",
+        "peers",
+        "connect",
+        "ban",
+        "unban",
+        "policy",
+        "rooms",
+        "send",
+        "files",
+        "rocketchat",
         "tail",
     ] {
         assert!(help.lines().any(|line| line.trim_start().starts_with(command)), "{command} is not in: {help}");

@@ -18,7 +18,7 @@ use crate::network::{
 };
 
 /// Environment variables of the tools around the node, which are no keys of the configuration.
-const OTHER_VARIABLES: [&str; 5] = ["API", "CONFIG", "TOKEN_FILE", "RECORD_VECTORS", "SOAK"];
+const OTHER_VARIABLES: [&str; 6] = ["API", "CONFIG", "TOKEN_FILE", "RECORD_VECTORS", "SOAK", "ROCKETCHAT_TOKEN"];
 
 /// The file that is read from the data directory when no other is named.
 pub const CONFIG_FILE: &str = "rocketmesh.toml";

@@ -269,4 +269,16 @@ impl Shared {
         self.store.put_setting(name, value).map_err(Arc::new)?;
         self.committer.sync().await
     }
+
+    /// Changes records of whoever stands beside the engine, together, and flushes them.
+    pub(crate) async fn save_records(
+        &self,
+        changes: &[rocketmesh_storage::RecordChange],
+    ) -> Result<(), Arc<rocketmesh_storage::StoreError>> {
+        if changes.is_empty() {
+            return Ok(());
+        }
+        self.store.put_records(changes).map_err(Arc::new)?;
+        self.committer.sync().await
+    }
 }

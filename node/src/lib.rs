@@ -22,6 +22,7 @@ pub mod engine;
 pub mod identity;
 pub mod network;
 mod node;
+pub mod rocketchat;
 mod tuning;
 
 pub use node::{Node, NodeBuilder, StartError, address_file, open_store, store_directory, token_file};

@@ -25,6 +25,9 @@ use crate::engine::{Engine, EngineParts};
 use crate::identity::{self, IdentityError};
 use crate::network::transport::{self, NodeTransport};
 use crate::network::{self, NetworkConfig, NetworkError, NetworkParts};
+use crate::rocketchat::bridge;
+use crate::rocketchat::connector::Connector;
+use crate::rocketchat::status::Board;
 use crate::tuning::Tuning;
 
 const STORE_DIRECTORY: &str = "store";
@@ -239,6 +242,8 @@ impl NodeBuilder {
             events,
         )
         .await?;
+        let connector = Connector::open(&data_dir, Board::new(&mut registry));
+        let bridge = bridge::spawn(&engine, &connector);
         let mut node = Node { origin: key.origin(), engine, api: None, token: String::new(), server: None, shutdown };
         if let Some(listener) = listener {
             let address = listener.local_addr().map_err(|error| api_error(&config.api.listen, &error))?;
@@ -251,6 +256,8 @@ impl NodeBuilder {
                 token: node.token.clone(),
                 started,
                 registry,
+                connector,
+                bridge,
             };
             node.api = Some(address);
             node.server = Some(tokio::spawn(api::serve(listener, parts, down)));

@@ -223,6 +223,11 @@ impl EventStore {
         self
     }
 
+    /// The largest file that is taken, in bytes.
+    pub fn file_limit(&self) -> u64 {
+        self.limits.file
+    }
+
     /// What is here of a file; nothing if it never came.
     ///
     /// # Errors

@@ -18,6 +18,7 @@
 //! | `g` | room number, file id, event id | the size: which files a room names, and which of its messages name each |
 //! | `u` | file id, room number, event id | nothing: the same by files |
 //! | `s` | name | settings of the node |
+//! | `r` | name | records of whoever stands beside the engine |
 //!
 //! Rooms have short numbers so that a long index does not repeat 32 bytes in each key. Integers in keys are big-endian, so
 //! that their order is the keys'.
@@ -41,6 +42,7 @@ pub(crate) const HAVE: u8 = b'h';
 pub(crate) const HELD: u8 = b'w';
 pub(crate) const LOG: u8 = b'l';
 pub(crate) const SETTING: u8 = b's';
+pub(crate) const RECORD: u8 = b'r';
 pub(crate) const PIECE: u8 = b'p';
 pub(crate) const SNAPSHOT: u8 = b'n';
 pub(crate) const MARKS: u8 = b'x';

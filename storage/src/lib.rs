@@ -31,5 +31,5 @@ pub use files::{FileEntry, FileError, FileLimits, NamedFile, NewlyNamed, Part, S
 pub use memory::MemoryDisk;
 pub use store::{
     Alteration, Batch, ChainStart, DEFAULT_CACHE_BYTES, EventStore, HeldEvent, LogEntry, LogKind, LogPosition, Marks,
-    Participation, RoomEntry, Snapshot, StoredEvent, Verdict,
+    Participation, RecordChange, RoomEntry, Snapshot, StoredEvent, Verdict,
 };

@@ -21,9 +21,11 @@ use crate::layout::{self, RoomRecord};
 use crate::memory::MemoryDisk;
 
 mod bodies;
+mod records;
 
 pub(crate) use bodies::{ALTERATION_PREFIX, alteration_key};
 pub use bodies::{Alteration, Marks};
+pub use records::RecordChange;
 
 /// What the store on disk may keep in memory, unless the caller says otherwise.
 pub const DEFAULT_CACHE_BYTES: u64 = 64 * 1024 * 1024;

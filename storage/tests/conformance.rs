@@ -248,6 +248,24 @@ fn settings_are_set_listed_by_prefix_and_removed() {
 }
 
 #[test]
+fn records_are_changed_together_and_survive_a_new_start() {
+    for medium in Medium::both() {
+        {
+            let store = medium.open();
+            let set = |name: &str, value: &str| (name.to_owned(), Some(value.as_bytes().to_vec()));
+            store.put_records(&[set("rc/b", "2"), set("rc/a", "1"), set("other", "3")]).unwrap();
+            store.put_records(&[set("rc/b", "4"), ("rc/a".to_owned(), None)]).unwrap();
+            store.sync().unwrap();
+        }
+        let store = medium.open();
+        assert_eq!(store.records("rc/").unwrap(), [("rc/b".to_owned(), b"4".to_vec())]);
+        assert_eq!(store.record_of("other").unwrap().unwrap(), b"3");
+        assert!(store.record_of("rc/a").unwrap().is_none());
+        assert!(store.setting("other").unwrap().is_none(), "settings are apart");
+    }
+}
+
+#[test]
 fn a_backup_restores_the_same_rooms_log_and_settings() {
     for medium in Medium::both() {
         let store = medium.open();

@@ -60,6 +60,13 @@ async fn examine(api: &Api) -> Result<Health, ApiError> {
     if network.addresses.is_empty() {
         report("not_listening", "the node listens nowhere; check network.listen".to_owned());
     }
+    for problem in api.connector.status().problems {
+        let subject = problem.subject.map(|subject| format!(" ({subject})")).unwrap_or_default();
+        report(
+            &format!("rocketchat_{}", problem.code.code()),
+            format!("Rocket.Chat{subject}: {}; {}", problem.message, problem.advice),
+        );
+    }
     let status = if problems.is_empty() { "ok" } else { "degraded" };
     Ok(Health { status: status.to_owned(), problems })
 }

@@ -48,6 +48,7 @@ export const UNCHECKED = {
 	'GET channels.info': 'nothing is exported for it',
 	'GET channels.members': 'nothing is exported for it',
 	'GET me': 'it has no parameters',
+	'GET permissions.listAll': 'it is asked without parameters',
 	'GET rooms.get': 'nothing is exported for it',
 	'GET rooms.info': 'nothing is exported for it',
 	'GET settings': 'it has no parameters',

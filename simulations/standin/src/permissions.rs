@@ -47,6 +47,49 @@ pub(crate) enum Permission {
 }
 
 impl Permission {
+    /// All of them, by Rocket.Chat's names.
+    pub(crate) const NAMED: [(&'static str, Permission); 39] = [
+        ("add-user-to-any-c-room", Permission::AddUserToAnyChannel),
+        ("add-user-to-joined-room", Permission::AddUserToJoinedRoom),
+        ("archive-room", Permission::ArchiveRoom),
+        ("ban-user", Permission::BanUser),
+        ("api-bypass-rate-limit", Permission::BypassRateLimit),
+        ("bypass-time-limit-edit-and-delete", Permission::BypassTimeLimit),
+        ("create-c", Permission::CreateChannel),
+        ("create-d", Permission::CreateDirect),
+        ("create-p", Permission::CreateGroup),
+        ("create-personal-access-tokens", Permission::CreatePersonalTokens),
+        ("create-user", Permission::CreateUser),
+        ("delete-c", Permission::DeleteChannel),
+        ("delete-p", Permission::DeleteGroup),
+        ("delete-message", Permission::DeleteMessage),
+        ("delete-own-message", Permission::DeleteOwnMessage),
+        ("delete-user", Permission::DeleteUser),
+        ("edit-message", Permission::EditMessage),
+        ("edit-other-user-active-status", Permission::EditOtherUserActive),
+        ("edit-other-user-avatar", Permission::EditOtherUserAvatar),
+        ("edit-other-user-info", Permission::EditOtherUserInfo),
+        ("edit-room", Permission::EditRoom),
+        ("force-delete-message", Permission::ForceDeleteMessage),
+        ("kick-user-from-any-c-room", Permission::KickFromAnyChannel),
+        ("leave-c", Permission::LeaveChannel),
+        ("leave-p", Permission::LeaveGroup),
+        ("edit-privileged-setting", Permission::ManageSettings),
+        ("mention-all", Permission::MentionAll),
+        ("mention-here", Permission::MentionHere),
+        ("message-impersonate", Permission::MessageImpersonate),
+        ("mute-user", Permission::MuteUser),
+        ("post-readonly", Permission::PostReadonly),
+        ("remove-user", Permission::RemoveUser),
+        ("set-leader", Permission::SetLeader),
+        ("set-moderator", Permission::SetModerator),
+        ("set-owner", Permission::SetOwner),
+        ("unarchive-room", Permission::UnarchiveRoom),
+        ("view-c-room", Permission::ViewChannel),
+        ("view-statistics", Permission::ViewStatistics),
+        ("view-privileged-setting", Permission::ViewSettings),
+    ];
+
     /// The roles that have it, of a person and of a person in a room.
     pub(crate) fn roles(self) -> &'static [&'static str] {
         use Permission as P;

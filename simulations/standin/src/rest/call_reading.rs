@@ -56,6 +56,12 @@ pub(super) fn get(state: &State, caller: &Caller, parts: &[&str], ask: &Ask) -> 
                 Err(Refusal::Permission)
             }
         }
+        // Every permission with its roles, which anybody may read who is logged in.
+        ["permissions.listAll"] => {
+            let named = Permission::NAMED.iter();
+            let update: Vec<Value> = named.map(|(id, of)| json!({"_id": id, "roles": of.roles()})).collect();
+            Ok(json!({"update": update, "remove": []}))
+        }
         // The stand-in has no emojis of its own.
         ["emoji-custom.list"] => Ok(json!({"emojis": {"update": [], "remove": []}})),
         _ => return None,

@@ -1,0 +1,382 @@
+//! The bridge: rooms of the mesh and rooms of Rocket.Chat, kept the same.
+//!
+//! ```text
+//!  realtime ──► dispatch ──► one queue a room ──► room task ──► room engine
+//!                  │                                ▲   └─────► REST, as the shadow or the service account
+//!                  └── direct rooms with the bot    └── the local log, by position
+//! ```
+//!
+//! One task for each federated room does everything in it, one thing after the other, in both directions: nothing that it knows of the
+//! room can change under its hands. A queue that is full is no loss: the room is marked as behind, takes nothing more, and catches
+//! up over REST as after a new connection. What stands in the way of one room delays no other.
+
+mod explain;
+mod federate;
+mod files;
+mod inward;
+mod outward;
+mod people;
+mod room;
+mod run;
+mod view;
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use rocketmesh_storage::StoreError;
+use tokio::sync::{mpsc, watch};
+
+use super::client::{Client, Message, Release, RestError, User};
+use super::realtime::{Change, RealtimeEvent, RealtimeHandle};
+use super::records::{Changes, Federated, Records};
+use super::status::{BridgedRoom, DeadLetter, MAX_SHOWN, QueueView};
+use crate::engine::{Engine, JoinError, PostError};
+use crate::network::shut_down;
+
+pub(crate) use federate::FederateError;
+pub(crate) use run::{Current, spawn};
+
+/// What may wait for a room before it is behind and catches up instead.
+const QUEUE: usize = 256;
+/// How long a room rests after something failed for no reason that says how long.
+const REST: Duration = Duration::from_secs(5);
+/// How long after a full stop: a workspace that takes nothing, a token that is not accepted.
+const LONG_REST: Duration = Duration::from_secs(30);
+
+/// What the bridge needs of the connector around it.
+pub(crate) trait Host: Send + Sync + 'static {
+    /// The token of an account that stands for somebody; none if there is none yet.
+    fn token(&self, user_id: &str) -> Option<String>;
+    /// Keeps such a token where secrets are kept; none to forget it.
+    ///
+    /// # Errors
+    /// Why not, in words.
+    fn keep_token(&self, user_id: &str, token: Option<&str>) -> Result<(), String>;
+    /// Something stands in the way of a room, or of all with none.
+    fn trouble(&self, rid: Option<&str>, error: &RestError);
+    /// Nothing stands in the way of a room any more.
+    fn calm(&self, rid: &str);
+    /// How a room does.
+    fn room(&self, room: BridgedRoom);
+    /// A room is federated no longer.
+    fn forget_room(&self, rid: &str);
+    /// What waits, and what could not be delivered.
+    fn queue(&self, queue: QueueView);
+}
+
+/// Why something waits.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Stall {
+    /// Rocket.Chat did not do it.
+    #[error(transparent)]
+    Rest(#[from] RestError),
+    /// The room engine did not.
+    #[error(transparent)]
+    Post(#[from] PostError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] Arc<StoreError>),
+    /// A room could not be entered yet.
+    #[error(transparent)]
+    Join(JoinError),
+    /// Something else, in words: a secret that could not be kept, an address.
+    #[error("{0}")]
+    Words(String),
+}
+
+impl From<StoreError> for Stall {
+    fn from(error: StoreError) -> Self {
+        Stall::Store(Arc::new(error))
+    }
+}
+
+impl Stall {
+    /// How long to wait before the next attempt.
+    fn rest(&self, now_ms: u64) -> Duration {
+        match self {
+            Stall::Rest(RestError::RateLimited { until_ms }) => {
+                Duration::from_millis(until_ms.saturating_sub(now_ms)).clamp(Duration::from_millis(200), LONG_REST * 4)
+            }
+            Stall::Rest(RestError::Restricted | RestError::Unauthorized) => LONG_REST,
+            Stall::Post(PostError::CatchingUp) => Duration::from_secs(1),
+            _ => REST,
+        }
+    }
+}
+
+/// What the bridge is made of.
+pub(crate) struct BridgeParts {
+    /// The room engine.
+    pub(crate) engine: Engine,
+    /// The server, as the service account.
+    pub(crate) client: Client,
+    /// The service account.
+    pub(crate) service: User,
+    /// The server's release.
+    pub(crate) release: Release,
+    /// What is heard of it.
+    pub(crate) realtime: (RealtimeHandle, mpsc::Receiver<RealtimeEvent>),
+    /// The connector.
+    pub(crate) host: Arc<dyn Host>,
+}
+
+/// The bridge. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Bridge(Arc<Shared>);
+
+pub(crate) struct Shared {
+    pub(crate) engine: Engine,
+    client: Client,
+    service: User,
+    release: Release,
+    /// The server's address without a slash at its end, as links begin.
+    url: String,
+    records: Records,
+    host: Arc<dyn Host>,
+    realtime: RealtimeHandle,
+    rooms: Mutex<BTreeMap<String, RoomHandle>>,
+    /// One account is met or made at a time: two tasks would make two for one user.
+    meeting: tokio::sync::Mutex<()>,
+    /// One room is federated at a time.
+    federating: tokio::sync::Mutex<()>,
+    stopped: watch::Sender<bool>,
+}
+
+impl std::ops::Deref for Bridge {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.0
+    }
+}
+
+/// What a room's task is told.
+#[derive(Debug)]
+enum Heard {
+    /// A message, whole.
+    Message(Box<Message>),
+    /// Messages that are gone.
+    Deleted(Vec<String>),
+    /// Something may have been missed.
+    CatchUp,
+}
+
+/// How a room is doing.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct RoomReport {
+    /// What stands in the way, in words.
+    pub(crate) problem: Option<String>,
+    /// What waits to be taken from Rocket.Chat.
+    pub(crate) waiting: usize,
+}
+
+#[derive(Clone)]
+struct RoomHandle {
+    sender: mpsc::Sender<Heard>,
+    /// Whether something did not fit, so that nothing more is taken before the room has caught up.
+    behind: Arc<AtomicBool>,
+    report: Arc<Mutex<RoomReport>>,
+    /// Ends the task.
+    end: watch::Sender<bool>,
+}
+
+impl RoomHandle {
+    fn offer(&self, heard: Heard) {
+        if self.behind.load(Ordering::SeqCst) || self.sender.try_send(heard).is_err() {
+            self.behind.store(true, Ordering::SeqCst);
+        }
+    }
+}
+
+/// A federated room, for people to see.
+#[derive(Clone, Debug)]
+pub(crate) struct RoomStatus {
+    /// The room's id in Rocket.Chat.
+    pub(crate) rid: String,
+    /// What is recorded of it.
+    pub(crate) federated: Federated,
+    /// How it is doing.
+    pub(crate) report: RoomReport,
+}
+
+/// Locks, also after a panic elsewhere: what is behind these locks is changed in single steps.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Bridge {
+    /// Begins to keep rooms the same. Each begins with what it missed.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub(crate) fn start(parts: BridgeParts) -> Result<Self, StoreError> {
+        let BridgeParts { engine, client, service, release, realtime: (realtime, events), host } = parts;
+        let url = client.address().as_str().trim_end_matches('/').to_owned();
+        let bridge = Bridge(Arc::new(Shared {
+            records: Records::new(engine.store.clone()),
+            engine,
+            client,
+            service,
+            release,
+            url,
+            host,
+            realtime,
+            rooms: Mutex::default(),
+            meeting: tokio::sync::Mutex::default(),
+            federating: tokio::sync::Mutex::default(),
+            stopped: watch::channel(false).0,
+        }));
+        for (rid, federated) in bridge.records.rooms()? {
+            bridge.open(rid, federated);
+        }
+        let own = bridge.clone();
+        bridge.engine.background(async move { own.dispatch(events).await });
+        let own = bridge.clone();
+        bridge.engine.background(async move { own.watch_invitations().await });
+        bridge.tell_queue();
+        Ok(bridge)
+    }
+
+    /// Ends every task of the bridge.
+    pub(crate) fn stop(&self) {
+        self.stopped.send_replace(true);
+        lock(&self.rooms).clear();
+    }
+
+    /// Every federated room.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub(crate) fn rooms(&self) -> Result<Vec<RoomStatus>, StoreError> {
+        let open = lock(&self.rooms);
+        let status = |(rid, federated): (String, Federated)| {
+            let report = open.get(&rid).map(|handle| lock(&handle.report).clone()).unwrap_or_default();
+            RoomStatus { rid, federated, report }
+        };
+        Ok(self.records.rooms()?.into_iter().map(status).collect())
+    }
+
+    /// What could not be delivered.
+    pub(crate) fn records(&self) -> &Records {
+        &self.records
+    }
+
+    /// Begins to keep one room the same.
+    fn open(&self, rid: String, federated: Federated) {
+        if self.realtime.watch_room(&rid).is_err() {
+            tracing::warn!(%rid, "more rooms are federated than can be listened to; deletions here come late");
+        }
+        let (sender, receiver) = mpsc::channel(QUEUE);
+        let handle =
+            RoomHandle { sender, behind: Arc::default(), report: Arc::default(), end: watch::channel(false).0 };
+        let Some(task) = room::RoomTask::new(self.clone(), rid.clone(), federated, &handle) else {
+            tracing::error!(%rid, "the record of a federated room cannot be read; federate it again");
+            return;
+        };
+        let mut ends = [handle.end.subscribe(), self.stopped.subscribe()];
+        lock(&self.rooms).insert(rid, handle);
+        self.engine.background(async move {
+            let [end, stopped] = &mut ends;
+            tokio::select! {
+                () = task.run(receiver) => {}
+                () = shut_down(end) => {}
+                () = shut_down(stopped) => {}
+            }
+        });
+    }
+
+    /// Keeps one room the same no longer.
+    fn close(&self, rid: &str) {
+        if let Some(handle) = lock(&self.rooms).remove(rid) {
+            handle.end.send_replace(true);
+        }
+        self.realtime.unwatch_room(rid);
+    }
+
+    async fn dispatch(&self, mut events: mpsc::Receiver<RealtimeEvent>) {
+        let mut stopped = self.stopped.subscribe();
+        loop {
+            let event = tokio::select! {
+                event = events.recv() => event,
+                () = shut_down(&mut stopped) => None,
+            };
+            let Some(event) = event else { return };
+            self.take(event).await;
+        }
+    }
+
+    async fn take(&self, event: RealtimeEvent) {
+        let to = |rid: &str, heard: Heard| {
+            if let Some(handle) = lock(&self.rooms).get(rid) {
+                handle.offer(heard);
+            }
+        };
+        match event {
+            RealtimeEvent::Connected => {
+                let rooms: Vec<RoomHandle> = lock(&self.rooms).values().cloned().collect();
+                rooms.iter().for_each(|handle| handle.offer(Heard::CatchUp));
+            }
+            RealtimeEvent::Message { message, room } => {
+                let federated = lock(&self.rooms).contains_key(&message.rid);
+                if federated {
+                    to(&message.rid.clone(), Heard::Message(message));
+                } else if room.kind == "d" && message.system().is_none() && message.u.id != self.service.id {
+                    self.asked(*message);
+                }
+            }
+            RealtimeEvent::MessageDeleted { rid, id } => to(&rid, Heard::Deleted(vec![id])),
+            // Without a list the catching up finds out.
+            RealtimeEvent::BulkDeleted { rid, ids } if ids.is_empty() => to(&rid, Heard::CatchUp),
+            RealtimeEvent::BulkDeleted { rid, ids } => to(&rid, Heard::Deleted(ids)),
+            RealtimeEvent::NameChanged { user_id, username: Some(username), .. } => {
+                if let Err(error) = self.renamed(&user_id, &username).await {
+                    tracing::warn!(%error, "a new name was not recorded");
+                }
+            }
+            RealtimeEvent::RoomsChanged { change: Change::Removed, room } => {
+                let text = "the room is gone, or the service account is no longer in it".to_owned();
+                if lock(&self.rooms).contains_key(&room.id) {
+                    self.host.trouble(Some(&room.id), &RestError::NotFound { action: "rooms.get", text });
+                }
+            }
+            RealtimeEvent::Closed { reason } => tracing::info!(%reason, "nothing is heard from Rocket.Chat for now"),
+            RealtimeEvent::NameChanged { .. }
+            | RealtimeEvent::RoomsChanged { .. }
+            | RealtimeEvent::SubscriptionsChanged { .. }
+            | RealtimeEvent::UserActivity { .. }
+            | RealtimeEvent::UserStatus { .. }
+            | RealtimeEvent::UserDeleted { .. }
+            | RealtimeEvent::AvatarChanged { .. }
+            | RealtimeEvent::WatchRefused { .. } => {}
+        }
+    }
+
+    /// Shows what waits in all rooms, and what could not be delivered.
+    fn tell_queue(&self) {
+        let waiting: usize = lock(&self.rooms).values().map(|handle| lock(&handle.report).waiting).sum();
+        let letters = match self.records.letters() {
+            Ok(letters) => letters,
+            Err(error) => return tracing::warn!(%error, "what could not be delivered cannot be read"),
+        };
+        let shown = letters.iter().rev().take(MAX_SHOWN).map(|(_, letter)| DeadLetter {
+            event: letter.of.clone(),
+            room: letter.rid.clone(),
+            what: "change".to_owned(),
+            reason: letter.reason.clone(),
+            since_ms: letter.at_ms,
+        });
+        self.host.queue(QueueView {
+            waiting: waiting as u64,
+            oldest_ms: None,
+            undeliverable: letters.len() as u64,
+            latest_undeliverable: shown.collect(),
+        });
+    }
+
+    /// Makes changes of records durable.
+    async fn save(&self, changes: &Changes) -> Result<(), Stall> {
+        Ok(self.engine.save_records(changes.list()).await?)
+    }
+}

@@ -1,0 +1,473 @@
+//! What the room says, done in Rocket.Chat.
+//!
+//! An entry of the log says what to look at, and not what to do: what is to stand there is worked out from all that is known now, and
+//! done where it does not stand there yet. So doing it twice does nothing, and a crash anywhere is mended by doing it again.
+
+use rocketmesh_protocol::event::{Content, Event, FileRef, Label, Membership, Role, Switch};
+use rocketmesh_protocol::id::EventId;
+use rocketmesh_protocol::identity::UserId;
+use rocketmesh_storage::{Alteration, LogKind, Verdict};
+
+use super::Stall;
+use super::files::Left;
+use super::people::Speaker;
+use super::room::RoomTask;
+use crate::rocketchat::client::{Client, Outgoing, RestError, RoomKind, RoomRole, RoomSettings};
+use crate::rocketchat::mapping::Known;
+use crate::rocketchat::mapping::id::message_id;
+use crate::rocketchat::mapping::incoming::{self, Deed, ToDo, Wanted};
+use crate::rocketchat::mapping::seen::{Seen, hash};
+use crate::rocketchat::mapping::text::Text;
+use crate::rocketchat::records::{Changes, Shown, ShownFile, event_key, inside_key, message_key};
+
+/// Messages that are looked through for a file whose confirmation was not answered.
+const LOOKED_THROUGH: usize = 50;
+
+impl RoomTask {
+    /// Takes one entry of the log.
+    pub(super) async fn take(&mut self, kind: LogKind, id: EventId) -> Result<(), Stall> {
+        let Some(stored) = self.bridge.engine.store.event(&id)? else { return Ok(()) };
+        match stored.event.content() {
+            Ok(Content::Message { .. }) => self.settle_message(id, Some(kind)).await,
+            Ok(Content::Edit { target, .. } | Content::Redact { target, .. }) => {
+                self.settle_message(target, None).await
+            }
+            Ok(Content::React { target, remove }) => {
+                let on = remove == (stored.verdict != Verdict::Accepted);
+                self.settle_reaction(&stored.event, target, on).await
+            }
+            Ok(Content::Member { user, .. }) => self.settle_member(&user).await,
+            Ok(Content::Role { user, .. }) => self.settle_role(&user).await,
+            Ok(Content::Mute { user, .. }) => self.settle_mute(&user).await,
+            Ok(Content::Switch { switch, .. }) => self.settle_switch(switch).await,
+            Ok(Content::Label(label)) => self.settle_label(label).await,
+            Ok(
+                Content::Create { .. }
+                | Content::Server { .. }
+                | Content::JoinRule { .. }
+                | Content::Merge
+                | Content::Unknown,
+            )
+            | Err(_) => Ok(()),
+        }
+    }
+
+    /// A message as the room has it now.
+    fn wanted(&self, id: &EventId, old: bool) -> Result<Option<(Wanted, UserId)>, Stall> {
+        let store = &self.bridge.engine.store;
+        let Some(stored) = store.event(id)?.filter(|stored| stored.event.room() == self.room) else { return Ok(None) };
+        let event = stored.event;
+        let (Some(author), Ok(Content::Message { thread })) = (event.sender(), event.content()) else {
+            return Ok(None);
+        };
+        let accepted = |id: &EventId| -> Result<Option<Event>, Stall> {
+            let stored = store.event(id)?.filter(|stored| stored.verdict == Verdict::Accepted);
+            Ok(stored.map(|stored| stored.event).filter(|alteration| alteration.reaches(&event)))
+        };
+        let mut taken_down = store.marks(id)?.erased || stored.verdict != Verdict::Accepted;
+        for redaction in store.alterations(&self.room, id, Alteration::Redaction, &author)? {
+            taken_down |= accepted(&redaction)?.is_some();
+        }
+        if taken_down {
+            return Ok(Some((Wanted::Hidden, author)));
+        }
+        let Some(body) = event.body() else { return Ok(Some((Wanted::Awaited, author))) };
+        let mut last: Option<Event> = None;
+        for edit in store.alterations(&self.room, id, Alteration::Edit, &author)? {
+            if let Some(edit) = accepted(&edit)?.filter(|edit| edit.body().is_some()) {
+                // The same on every server: the last in the room's order.
+                if last.as_ref().is_none_or(|last| edit.order() > last.order()) {
+                    last = Some(edit);
+                }
+            }
+        }
+        let words = last.and_then(|edit| edit.body()).as_ref().map_or_else(|| Text::of_body(&body), Text::of_body);
+        let files = event.files().unwrap_or_default();
+        let said_ms = event.header().time_ms;
+        Ok(Some((Wanted::Shown { text: words, files, thread, said_ms, old }, author)))
+    }
+
+    /// Sees to it that a message stands there as the room has it. Only its own arrival inserts it: an edit of what was never shown
+    /// here shows nothing.
+    pub(super) async fn settle_message(&mut self, id: EventId, arrival: Option<LogKind>) -> Result<(), Stall> {
+        let mut shown = self.bridge.records.shown(&id)?;
+        let old = match &shown {
+            Some(shown) => shown.old,
+            None => arrival == Some(LogKind::AcceptedLate),
+        };
+        let Some((wanted, author)) = self.wanted(&id, old)? else { return Ok(()) };
+        let message = shown.as_ref().map(|shown| shown.message.clone()).unwrap_or_default();
+        let seen = if message.is_empty() { None } else { self.bridge.records.seen(&message)? };
+        match incoming::message(&wanted, seen.as_ref(), &self.view) {
+            ToDo::Nothing => Ok(()),
+            ToDo::Insert { text, thread, files } if arrival.is_some() => {
+                let mut shown = shown.take().unwrap_or_default();
+                shown.old = old;
+                self.insert(id, &author, &mut shown, (text, thread, files)).await
+            }
+            ToDo::Insert { .. } => Ok(()),
+            ToDo::Edit { text } => {
+                let mut seen = seen.unwrap_or_default();
+                let client = self.hand(&author, seen.inserted).await?;
+                let edited = client.update_message(&self.rid, &message, &text).await;
+                self.done(&message, edited).await?;
+                seen.text = hash(&text);
+                let mut changes = Changes::default();
+                changes.set(message_key(&message), &seen);
+                self.record(changes).await
+            }
+            ToDo::Delete => {
+                let mut seen = seen.unwrap_or_default();
+                let mut shown = shown.take().unwrap_or_default();
+                let mut changes = Changes::default();
+                let parts = shown.parts.iter().filter_map(|part| part.message.clone());
+                let all: Vec<String> = std::iter::once(message.clone()).chain(parts).collect();
+                for one in all {
+                    let client = self.hand(&author, seen.inserted).await?;
+                    let deleted = client.delete_message(&self.rid, &one).await;
+                    self.done(&one, deleted).await?;
+                    let part = self.bridge.records.seen(&one)?.unwrap_or_default();
+                    changes.set(message_key(&one), &Seen { gone: true, ..part });
+                }
+                seen.gone = true;
+                changes.set(message_key(&message), &seen);
+                shown.showing += 1;
+                shown.parts.clear();
+                changes.set(event_key(&id), &shown);
+                self.record(changes).await
+            }
+        }
+    }
+
+    /// Whose hand changes a message: the account's that said it, or the service account's.
+    async fn hand(&self, author: &UserId, inserted: bool) -> Result<Client, Stall> {
+        if inserted { Ok(self.bridge.speaker(author).await?.client) } else { Ok(self.bridge.client.clone()) }
+    }
+
+    async fn insert(
+        &mut self,
+        event: EventId,
+        author: &UserId,
+        shown: &mut Shown,
+        (text, thread, files): (String, Option<String>, Vec<FileRef>),
+    ) -> Result<(), Stall> {
+        let speaker = self.bridge.speaker(author).await?;
+        self.let_in(author).await?;
+        if !text.is_empty() || files.is_empty() {
+            let id = message_id(&event, shown.showing);
+            let message = Outgoing {
+                id: id.clone(),
+                rid: self.rid.clone(),
+                msg: text.clone(),
+                tmid: thread.clone(),
+                alias: speaker.alias.clone(),
+                ..Outgoing::default()
+            };
+            if self.send(&speaker, &message).await? {
+                let mut changes = Changes::default();
+                shown.message = id;
+                changes.set(message_key(&shown.message), &Seen::inserted(&event, &text));
+                changes.set(event_key(&event), &*shown);
+                self.record(changes).await?;
+            }
+        }
+        for (at, file) in files.iter().enumerate() {
+            self.insert_file(event, &speaker, shown, (at, file, thread.as_deref())).await?;
+        }
+        Ok(())
+    }
+
+    /// Inserts a message. False if that cannot be; then it is a dead letter.
+    async fn send(&self, speaker: &Speaker, message: &Outgoing) -> Result<bool, Stall> {
+        let error = match speaker.client.send_message(message).await {
+            Ok(_) => return Ok(true),
+            Err(RestError::Unauthorized) => {
+                self.bridge.forget_token(&speaker.client);
+                return Err(RestError::Unauthorized.into());
+            }
+            Err(error) if error.is_passing() && !error.is_outcome_unknown() => return Err(error.into()),
+            Err(error) => error,
+        };
+        // An id that is there already is refused: it was inserted by a call whose answer was lost.
+        if self.bridge.client.get_message(&message.id).await?.is_some_and(|there| !there.hidden) {
+            return Ok(true);
+        }
+        if error.is_passing() {
+            return Err(error.into());
+        }
+        self.bury(&message.id, &error.to_string()).await?;
+        Ok(false)
+    }
+
+    /// Inserts one file of a message, which is a message of its own. The server chooses the ids: each is recorded before the next step.
+    async fn insert_file(
+        &mut self,
+        event: EventId,
+        speaker: &Speaker,
+        shown: &mut Shown,
+        (at, file, thread): (usize, &FileRef, Option<&str>),
+    ) -> Result<(), Stall> {
+        if shown.parts.len() <= at {
+            shown.parts.resize(at + 1, ShownFile::default());
+        }
+        if shown.parts[at].message.is_some() {
+            return Ok(());
+        }
+        let mut again = true;
+        if shown.parts[at].upload.is_empty() {
+            again = false;
+            let content = match self.bridge.content(self.room, file).await {
+                Ok(content) => content,
+                Err(Left::Waiting(stall)) => return Err(stall),
+                Err(Left::Behind(reason)) => {
+                    return self.bury(&event.to_string(), &format!("{}: {reason}", file.name)).await;
+                }
+            };
+            match speaker.client.upload(&self.rid, &file.name, &file.media_type, content).await {
+                Ok(uploaded) => shown.parts[at].upload = uploaded.id,
+                Err(error) if error.is_passing() => return Err(error.into()),
+                Err(error) => return self.bury(&event.to_string(), &format!("{}: {error}", file.name)).await,
+            }
+            let mut changes = Changes::default();
+            changes.set(event_key(&event), &*shown);
+            self.record(changes).await?;
+        }
+        let upload = shown.parts[at].upload.clone();
+        // Confirming twice makes two messages.
+        let there = if again { self.confirmed(&upload).await? } else { None };
+        let message = match there {
+            Some(message) => message,
+            None => match speaker.client.confirm_upload(&self.rid, &upload, None, thread).await {
+                Ok(message) => message.id,
+                Err(error) if error.is_passing() => return Err(error.into()),
+                Err(error) => return self.bury(&event.to_string(), &format!("{}: {error}", file.name)).await,
+            },
+        };
+        let mut changes = Changes::default();
+        shown.parts[at].message = Some(message.clone());
+        if shown.message.is_empty() {
+            shown.message.clone_from(&message);
+        }
+        changes.set(message_key(&message), &Seen::inserted(&event, ""));
+        changes.set(event_key(&event), &*shown);
+        self.record(changes).await
+    }
+
+    /// The message of an upload, if it was confirmed.
+    async fn confirmed(&self, upload: &str) -> Result<Option<String>, Stall> {
+        let last = self.bridge.client.history(self.federated.kind, &self.rid, (None, None), LOOKED_THROUGH).await?;
+        let of_it =
+            |message: &crate::rocketchat::client::Message| message.sent_files().iter().any(|file| file.id == upload);
+        Ok(last.into_iter().find(of_it).map(|message| message.id))
+    }
+
+    async fn settle_reaction(&mut self, event: &Event, target: EventId, on: bool) -> Result<(), Stall> {
+        let Some(user) = event.sender().filter(|user| !self.view.is_local(user)) else { return Ok(()) };
+        let Some(emoji) = event.body().and_then(|body| body.text("emoji").map(str::to_owned)) else { return Ok(()) };
+        let Some(message) = self.view.message(&target) else { return Ok(()) };
+        let Some(mut seen) = self.bridge.records.seen(&message)? else { return Ok(()) };
+        let speaker = self.bridge.speaker(&user).await?;
+        // The service account reacts for nobody: several people would be one.
+        if speaker.alias.is_some() || seen.has_reaction(&emoji, &speaker.username) == on {
+            return Ok(());
+        }
+        self.let_in(&user).await?;
+        let reacted = speaker.client.react(&message, &emoji, on).await;
+        if self.done(&event.id().to_string(), reacted).await? {
+            seen.note_reaction(&emoji, &speaker.username, on);
+            let mut changes = Changes::default();
+            changes.set(message_key(&message), &seen);
+            self.record(changes).await?;
+        }
+        Ok(())
+    }
+
+    /// The account's id of somebody, if there is one. `make` makes one for somebody elsewhere.
+    async fn account_of(&self, user: &UserId, make: bool) -> Result<Option<String>, Stall> {
+        if self.view.is_local(user) {
+            return Ok(self.bridge.records.local(&user.localpart)?);
+        }
+        match make {
+            true => Ok(self.bridge.shadow(user).await?.map(|(id, _)| id)),
+            false => Ok(self.bridge.records.shadow(user)?),
+        }
+    }
+
+    /// Sees to it that the account that stands for somebody is in the room.
+    async fn let_in(&mut self, user: &UserId) -> Result<(), Stall> {
+        if self.view.is_local(user) || self.federated.kind == RoomKind::Direct {
+            return Ok(());
+        }
+        let Some(id) = self.account_of(user, true).await? else { return Ok(()) };
+        if self.bridge.records.is_inside(&self.rid, &id)? {
+            return Ok(());
+        }
+        let invited = self.bridge.client.invite(self.federated.kind, &self.rid, &id).await;
+        self.done(&user.to_string(), invited).await?;
+        self.note_inside(&id, true).await
+    }
+
+    async fn note_inside(&mut self, id: &str, inside: bool) -> Result<(), Stall> {
+        let mut changes = Changes::default();
+        match inside {
+            true => changes.set(inside_key(&self.rid, id), &true),
+            false => changes.remove(inside_key(&self.rid, id)),
+        }
+        self.record(changes).await
+    }
+
+    /// Sees to it that somebody is in the room or out of it.
+    pub(super) async fn settle_member(&mut self, user: &UserId) -> Result<(), Stall> {
+        let (state, _) = self.bridge.engine.state(self.room).await?;
+        let now = state.membership(user);
+        let own = self.view.is_local(user);
+        if own && now == Some(Membership::Join) {
+            return self.take_back(user).await;
+        }
+        let Some(deed) = incoming::membership(user, now, &self.view) else { return Ok(()) };
+        if self.federated.kind == RoomKind::Direct {
+            return Ok(());
+        }
+        let Some(id) = self.account_of(user, matches!(deed, Deed::Enter(_))).await? else { return Ok(()) };
+        let (client, kind) = (self.bridge.client.clone(), self.federated.kind);
+        let inside = match own {
+            // Whoever left here by themselves is out already.
+            true => matches!(deed, Deed::Kick(_) | Deed::Ban(_)) && self.is_in_rocket_chat(&id).await?,
+            false => self.bridge.records.is_inside(&self.rid, &id)?,
+        };
+        let done = match deed {
+            Deed::Enter(_) => return self.let_in(user).await,
+            Deed::Ban(_) if self.bridge.release.has_bans() => client.ban(&self.rid, &id).await,
+            Deed::Unban(_) if self.bridge.release.has_bans() => client.unban(&self.rid, &id).await,
+            Deed::Leave(_) if inside && !own => {
+                let speaker = self.bridge.speaker(user).await?;
+                match speaker.alias {
+                    None => speaker.client.leave(kind, &self.rid).await,
+                    Some(_) => client.kick(kind, &self.rid, &id).await,
+                }
+            }
+            Deed::Kick(_) | Deed::Ban(_) if inside => client.kick(kind, &self.rid, &id).await,
+            _ => return Ok(()),
+        };
+        self.done(&user.to_string(), done).await?;
+        self.note_inside(&id, false).await
+    }
+
+    async fn is_in_rocket_chat(&self, id: &str) -> Result<bool, Stall> {
+        let members = self.bridge.client.members(self.federated.kind, &self.rid).await?;
+        Ok(members.iter().any(|member| member.id == id))
+    }
+
+    /// A local user is in the room again whom somebody put out here against the room's rules.
+    async fn take_back(&mut self, user: &UserId) -> Result<(), Stall> {
+        if self.federated.kind == RoomKind::Direct {
+            return Ok(());
+        }
+        let Some(id) = self.account_of(user, false).await? else { return Ok(()) };
+        if self.is_in_rocket_chat(&id).await? {
+            return Ok(());
+        }
+        let invited = self.bridge.client.invite(self.federated.kind, &self.rid, &id).await;
+        self.done(&user.to_string(), invited).await.map(drop)
+    }
+
+    pub(super) async fn settle_role(&mut self, user: &UserId) -> Result<(), Stall> {
+        if self.federated.kind == RoomKind::Direct {
+            return Ok(());
+        }
+        let (state, _) = self.bridge.engine.state(self.room).await?;
+        let Some(id) = self.account_of(user, false).await?.filter(|_| state.is_joined(user)) else { return Ok(()) };
+        let roles = self.bridge.client.roles(self.federated.kind, &self.rid).await?;
+        let has: Vec<String> =
+            roles.into_iter().find(|entry| entry.u.id == id).map(|entry| entry.roles).unwrap_or_default();
+        let wanted = match state.role(user) {
+            Role::Owner => Some(RoomRole::Owner),
+            Role::Moderator => Some(RoomRole::Moderator),
+            Role::Leader => Some(RoomRole::Leader),
+            Role::Member => None,
+        };
+        for (role, word) in
+            [(RoomRole::Owner, "owner"), (RoomRole::Moderator, "moderator"), (RoomRole::Leader, "leader")]
+        {
+            let (is, to_be) = (has.iter().any(|has| has == word), wanted == Some(role));
+            if is != to_be {
+                let set = self.bridge.client.set_role(self.federated.kind, &self.rid, &id, role, to_be).await;
+                self.done(&user.to_string(), set).await?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) async fn settle_mute(&mut self, user: &UserId) -> Result<(), Stall> {
+        let (state, _) = self.bridge.engine.state(self.room).await?;
+        let Some(id) = self.account_of(user, false).await? else { return Ok(()) };
+        let Some(username) = self.view.username(user) else { return Ok(()) };
+        let room = self.bridge.client.room_info(&self.rid).await?;
+        let muted = room.muted.contains(&username);
+        let done = match (state.is_muted(user), muted) {
+            (true, false) => self.bridge.client.mute(&self.rid, &id).await,
+            (false, true) => self.bridge.client.unmute(&self.rid, &id).await,
+            _ => return Ok(()),
+        };
+        self.done(&user.to_string(), done).await.map(drop)
+    }
+
+    pub(super) async fn settle_switch(&mut self, switch: Switch) -> Result<(), Stall> {
+        let (state, _) = self.bridge.engine.state(self.room).await?;
+        let room = self.bridge.client.room_info(&self.rid).await?;
+        let on = state.switch(switch);
+        let done = match switch {
+            Switch::ReadOnly if room.ro != on => {
+                let settings = RoomSettings { read_only: Some(on), ..RoomSettings::default() };
+                self.bridge.client.save_room_settings(&self.rid, &settings).await
+            }
+            Switch::Archived if room.archived != on => {
+                self.bridge.client.archive(self.federated.kind, &self.rid, on).await
+            }
+            // Rocket.Chat has nothing of the kind, and the room's rules hold for what is said all the same.
+            _ => return Ok(()),
+        };
+        self.done(switch.kind(), done).await.map(drop)
+    }
+
+    pub(super) async fn settle_label(&mut self, label: Label) -> Result<(), Stall> {
+        let (state, _) = self.bridge.engine.state(self.room).await?;
+        let Some(text) = self.label(&state, label)? else { return Ok(()) };
+        let room = self.bridge.client.room_info(&self.rid).await?;
+        let (now, settings) = match label {
+            Label::Name => {
+                let settings = RoomSettings { room_name: Some(text.clone()), ..RoomSettings::default() };
+                (room.fname.or(room.name), settings)
+            }
+            Label::Topic => (room.topic, RoomSettings { room_topic: Some(text.clone()), ..RoomSettings::default() }),
+            Label::Description => {
+                (room.description, RoomSettings { room_description: Some(text.clone()), ..RoomSettings::default() })
+            }
+            Label::Announcement => {
+                (room.announcement, RoomSettings { room_announcement: Some(text.clone()), ..RoomSettings::default() })
+            }
+        };
+        if now.unwrap_or_default() == text || self.federated.kind == RoomKind::Direct {
+            return Ok(());
+        }
+        let saved = self.bridge.client.save_room_settings(&self.rid, &settings).await;
+        if self.done(label.kind(), saved).await? && label == Label::Name {
+            self.rename(text).await?;
+        }
+        Ok(())
+    }
+
+    /// What became of a call: true if it is done, and an error where it is to be tried again. What cannot be done is a dead letter.
+    pub(super) async fn done(&self, of: &str, result: Result<(), RestError>) -> Result<bool, Stall> {
+        match result {
+            Ok(()) => Ok(true),
+            // What is not there any more needs no taking away.
+            Err(RestError::NotFound { .. }) => Ok(true),
+            Err(error) if error.is_passing() => Err(error.into()),
+            Err(error) => {
+                self.bury(of, &error.to_string()).await?;
+                Ok(false)
+            }
+        }
+    }
+}

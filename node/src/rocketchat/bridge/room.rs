@@ -1,0 +1,436 @@
+//! One federated room's task.
+//!
+//! What is done when it starts, and after each new connection:
+//!
+//! ```text
+//!   own events of the log ──► records      what was said before a crash is known to have been said
+//!   the log, from its position ──► Rocket.Chat
+//!   Rocket.Chat, from the last change handled less one millisecond ──► the room
+//!   the queue ──► the room
+//! ```
+//!
+//! A thing is handled, then recorded together with the position behind it. What fails for a while stays at the head and is tried
+//! again; what cannot succeed becomes a dead letter, with its reason, and the next one follows.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+
+use rocketmesh_protocol::event::{Content, Event, Label, Switch};
+use rocketmesh_protocol::id::RoomId;
+use rocketmesh_protocol::identity::UserId;
+use rocketmesh_storage::{LogKind, LogPosition};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use super::view::View;
+use super::{Bridge, Heard, RoomHandle, RoomReport, Stall, lock};
+use crate::network::shut_down;
+use crate::rocketchat::client::{Message, Moment, RestError};
+use crate::rocketchat::mapping::outgoing;
+use crate::rocketchat::records::{Changes, DeadLetter, Federated, message_key, room_key};
+use crate::rocketchat::status::{BridgedRoom, BridgedRoomState};
+
+/// Entries of the log that are read at a time.
+const PAGE: usize = 512;
+/// How far the log may go on without anything of this room before the position is recorded.
+const UNRECORDED: LogPosition = 4096;
+/// What is taken out of the queue while the room waits.
+const PENDING: usize = 1024;
+/// Messages, and people elsewhere, that are shown of a room that was just entered. Older ones stay where they were said: each would
+/// be shown as said now. Further people get an account when they say something.
+const LAST_MESSAGES: usize = 50;
+const MOST_PEOPLE: usize = 100;
+/// Messages of a step where an absence was too long for one answer.
+const HISTORY: usize = 100;
+
+pub(super) struct RoomTask {
+    pub(super) bridge: Bridge,
+    pub(super) rid: String,
+    pub(super) room: RoomId,
+    pub(super) federated: Federated,
+    pub(super) view: View,
+    recorded: LogPosition,
+    pending: VecDeque<Heard>,
+    behind: Arc<AtomicBool>,
+    report: Arc<Mutex<RoomReport>>,
+}
+
+impl RoomTask {
+    /// The task of a room; none if its record names no room.
+    pub(super) fn new(bridge: Bridge, rid: String, federated: Federated, handle: &RoomHandle) -> Option<Self> {
+        let room = federated.room()?;
+        Some(RoomTask {
+            view: View::new(bridge.clone(), room, &rid, &federated),
+            bridge,
+            rid,
+            room,
+            recorded: federated.log,
+            federated,
+            pending: VecDeque::from([Heard::CatchUp]),
+            behind: Arc::clone(&handle.behind),
+            report: Arc::clone(&handle.report),
+        })
+    }
+
+    pub(super) async fn run(mut self, mut heard: mpsc::Receiver<Heard>) {
+        let mut durable = self.bridge.engine.durable();
+        let mut shutdown = self.bridge.engine.shutdown();
+        let mut recovered = false;
+        let mut rest_until: Option<Instant> = None;
+        loop {
+            if rest_until.is_none_or(|until| until <= Instant::now()) {
+                durable.borrow_and_update();
+                let outcome = match recovered {
+                    true => Ok(()),
+                    false => self.recover().await,
+                };
+                recovered |= outcome.is_ok();
+                let outcome = match outcome {
+                    Ok(()) => self.step().await,
+                    failed => failed,
+                };
+                rest_until = self.judge(outcome);
+            }
+            let resting = async move {
+                match rest_until {
+                    Some(until) => tokio::time::sleep_until(until).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                next = heard.recv(), if self.pending.len() < PENDING => match next {
+                    Some(next) => self.pending.push_back(next),
+                    None => return,
+                },
+                changed = durable.changed(), if rest_until.is_none() => if changed.is_err() { return },
+                () = resting => rest_until = None,
+                () = shut_down(&mut shutdown) => return,
+            }
+        }
+    }
+
+    /// Both directions as far as they go. What stops one does not stop the other.
+    async fn step(&mut self) -> Result<(), Stall> {
+        if self.federated.fresh {
+            self.backfill().await?;
+        }
+        let inward = self.follow().await;
+        let outward = self.listen().await;
+        // What was just said is in the log by now.
+        let after = if inward.is_ok() { self.follow().await } else { Ok(()) };
+        inward.and(outward).and(after)
+    }
+
+    /// Says how the room does, and until when it rests.
+    fn judge(&self, outcome: Result<(), Stall>) -> Option<Instant> {
+        let stall = outcome.err();
+        let undelivered = if stall.is_some() { self.undelivered() } else { 0 };
+        let words = stall.as_ref().map(ToString::to_string);
+        let changed = {
+            let mut report = lock(&self.report);
+            let changed = report.problem != words;
+            report.problem = words;
+            report.waiting = self.pending.len() + undelivered;
+            changed
+        };
+        let state = match &stall {
+            None => BridgedRoomState::Live,
+            Some(_) => BridgedRoomState::Blocked,
+        };
+        self.bridge.host.room(BridgedRoom {
+            room: self.federated.room.clone(),
+            rid: self.rid.clone(),
+            name: Some(self.federated.name.clone()),
+            state,
+            waiting: undelivered as u64,
+            caught_up_ms: self.federated.heard_ms,
+        });
+        if changed || stall.is_some() {
+            self.bridge.tell_queue();
+        }
+        let Some(stall) = stall else {
+            if changed {
+                self.bridge.host.calm(&self.rid);
+            }
+            return None;
+        };
+        if changed {
+            tracing::warn!(rid = %self.rid, problem = %stall, "a federated room waits");
+        }
+        if let Stall::Rest(error) = &stall {
+            self.bridge.host.trouble(Some(&self.rid), error);
+        }
+        Some(Instant::now() + stall.rest(self.bridge.engine.clock.now_ms()))
+    }
+
+    /// How much of this room waits to be delivered to Rocket.Chat, as far as one page of the log tells.
+    fn undelivered(&self) -> usize {
+        let entries = self.bridge.engine.store.log_after(self.federated.log, PAGE).unwrap_or_default();
+        entries.iter().filter(|entry| entry.room == self.room).count()
+    }
+
+    /// Takes what the log says of this room, in order.
+    async fn follow(&mut self) -> Result<(), Stall> {
+        loop {
+            let durable = *self.bridge.engine.durable().borrow();
+            let entries = self.bridge.engine.store.log_after(self.federated.log, PAGE)?;
+            let known: Vec<_> = entries.into_iter().filter(|entry| entry.position <= durable).collect();
+            let Some(last) = known.last().map(|entry| entry.position) else { return Ok(()) };
+            for entry in known.into_iter().filter(|entry| entry.room == self.room) {
+                if !matches!(entry.kind, LogKind::Rejected | LogKind::ArrivedWithheld) {
+                    self.take(entry.kind, entry.event).await?;
+                }
+                self.federated.log = entry.position;
+                self.record(Changes::default()).await?;
+            }
+            self.federated.log = last;
+            if last - self.recorded > UNRECORDED {
+                self.record(Changes::default()).await?;
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Takes what was heard, in order.
+    async fn listen(&mut self) -> Result<(), Stall> {
+        loop {
+            // What did not fit is found by catching up, and so is what is still in the queue.
+            if self.behind.swap(false, Ordering::SeqCst) {
+                self.pending.clear();
+                self.pending.push_back(Heard::CatchUp);
+            }
+            // The front stays until it is done: what fails is tried again.
+            match self.pending.front() {
+                None => return Ok(()),
+                Some(Heard::CatchUp) => self.catch_up().await?,
+                Some(Heard::Message(message)) => {
+                    let message = message.clone();
+                    self.hear(&message).await?;
+                }
+                Some(Heard::Deleted(ids)) => {
+                    for id in ids.clone() {
+                        self.gone(&id).await?;
+                    }
+                }
+            }
+            self.pending.pop_front();
+        }
+    }
+
+    /// Takes what changed since the last change that was handled.
+    async fn catch_up(&mut self) -> Result<(), Stall> {
+        let last = Moment(i64::try_from(self.federated.heard_ms).unwrap_or(i64::MAX));
+        let client = self.bridge.client.clone();
+        let (mut updated, removed) = match client.sync_messages(&self.rid, last.before(1)).await {
+            Ok(changes) => (changes.updated, changes.removed),
+            Err(RestError::TooLarge { .. }) => {
+                (self.long_absence(last).await?, client.deleted_messages(&self.rid, last).await?)
+            }
+            Err(error) => return Err(error.into()),
+        };
+        updated.sort_by_key(|message| message.updated_at);
+        for message in updated {
+            self.hear(&message).await?;
+        }
+        for id in removed {
+            self.gone(&id).await?;
+        }
+        self.reread().await
+    }
+
+    /// Everything since a moment, where that is more than one answer holds.
+    async fn long_absence(&self, since: Moment) -> Result<Vec<Message>, Stall> {
+        let mut all: Vec<Message> = Vec::new();
+        let mut latest = None;
+        loop {
+            let bounds = (Some(since.before(1)), latest);
+            let page = self.bridge.client.history(self.federated.kind, &self.rid, bounds, HISTORY).await?;
+            let (full, oldest) = (page.len() >= HISTORY, page.iter().map(|message| message.ts).min());
+            all.extend(page);
+            // Bounds are exclusive, and several messages may share a millisecond: one more is asked for, and known ones say nothing.
+            let next = oldest.map(|oldest| Moment(oldest.0 + 1));
+            if !full || next == latest {
+                return Ok(all);
+            }
+            latest = next;
+        }
+    }
+
+    /// Looks at the last messages that the node knows: a server that keeps history lists no deletion.
+    async fn reread(&mut self) -> Result<(), Stall> {
+        const LOOKED_AT: usize = 20;
+        let events = self.bridge.engine.store.order_before(&self.room, None, LOOKED_AT * 4)?;
+        let mut looked = 0;
+        for key in events {
+            let Some(shown) = self.bridge.records.shown(&key.id)?.filter(|shown| !shown.message.is_empty()) else {
+                continue;
+            };
+            let Some(seen) = self.bridge.records.seen(&shown.message)?.filter(|seen| !seen.gone) else { continue };
+            if looked == LOOKED_AT {
+                break;
+            }
+            looked += 1;
+            match self.bridge.client.get_message(&shown.message).await? {
+                Some(message) if message.hidden => self.hear(&message).await?,
+                Some(_) => {}
+                None if seen.inserted || seen.event.is_some() => self.gone(&shown.message).await?,
+                None => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes a message as it is now.
+    async fn hear(&mut self, message: &Message) -> Result<(), Stall> {
+        let heard_ms = self.federated.heard_ms.max(message.updated_at.ms());
+        let before = self.bridge.records.seen(&message.id)?;
+        // What was said before the room was federated stays where it is.
+        let old = before.is_none() && message.ts.ms() < self.federated.since_ms;
+        if message.rid == self.rid && !message.imported && !old {
+            self.meet_all(message).await?;
+            // The second look tells the reactions of a message that was new.
+            for _ in 0..2 {
+                let before = self.bridge.records.seen(&message.id)?;
+                let news = outgoing::message(message, before.as_ref(), &self.view);
+                if news.said.is_empty() && news.seen == before {
+                    break;
+                }
+                self.tell(&message.id, news).await?;
+            }
+        }
+        if heard_ms > self.federated.heard_ms {
+            self.federated.heard_ms = heard_ms;
+            self.record(Changes::default()).await?;
+        }
+        Ok(())
+    }
+
+    /// Takes that a message is no longer there.
+    async fn gone(&mut self, id: &str) -> Result<(), Stall> {
+        let Some(before) = self.bridge.records.seen(id)? else { return Ok(()) };
+        let now_ms = self.bridge.engine.clock.now_ms();
+        let news = outgoing::deleted(&before, &self.view, now_ms);
+        self.tell(id, news).await
+    }
+
+    /// Sees to it that whoever a message names is known.
+    async fn meet_all(&self, message: &Message) -> Result<(), Stall> {
+        self.bridge.meet(Some(&message.u.id), &message.u.username).await?;
+        if let Some(editor) = &message.edited_by {
+            self.bridge.meet(Some(&editor.id), &editor.username).await?;
+        }
+        for mention in message.mentions.iter().filter(|mention| !matches!(mention.username.as_str(), "all" | "here")) {
+            self.bridge.meet(Some(&mention.id), &mention.username).await?;
+        }
+        for username in message.reactions.values().flat_map(|reaction| &reaction.usernames) {
+            self.bridge.meet(None, username).await?;
+        }
+        if message.system().is_some() {
+            self.bridge.meet(None, message.msg.trim_start_matches('@')).await?;
+        }
+        Ok(())
+    }
+
+    /// Makes changes durable, with how far this room was followed.
+    pub(super) async fn record(&mut self, mut changes: Changes) -> Result<(), Stall> {
+        changes.set(room_key(&self.rid), &self.federated);
+        self.bridge.save(&changes).await?;
+        self.recorded = self.federated.log;
+        Ok(())
+    }
+
+    /// The room has another name in Rocket.Chat, by which links go.
+    pub(super) async fn rename(&mut self, name: String) -> Result<(), Stall> {
+        self.federated.name = name;
+        self.view = View::new(self.bridge.clone(), self.room, &self.rid, &self.federated);
+        self.record(Changes::default()).await
+    }
+
+    /// Shows a room that was just entered: its texts and switches, the people in it, and what was said last.
+    async fn backfill(&mut self) -> Result<(), Stall> {
+        let (state, _) = self.bridge.engine.state(self.room).await?;
+        for label in [Label::Topic, Label::Description, Label::Announcement] {
+            self.settle_label(label).await?;
+        }
+        for switch in [Switch::ReadOnly, Switch::Archived] {
+            self.settle_switch(switch).await?;
+        }
+        let elsewhere = state.joined().filter(|user| user.origin != self.bridge.engine.origin);
+        let people: Vec<UserId> = elsewhere.take(MOST_PEOPLE).collect();
+        for user in people {
+            self.settle_member(&user).await?;
+        }
+        // Twice as many events as messages: edits, reactions and people coming and going stand between them.
+        let mut last = self.bridge.engine.store.order_before(&self.room, None, LAST_MESSAGES * 2)?;
+        last.reverse();
+        for key in last {
+            let stored = self.bridge.engine.store.event(&key.id)?;
+            if stored.is_some_and(|stored| matches!(stored.event.content(), Ok(Content::Message { .. }))) {
+                self.settle_message(key.id, Some(LogKind::AcceptedLate)).await?;
+            }
+        }
+        self.federated.fresh = false;
+        self.record(Changes::default()).await
+    }
+
+    /// Notes what cannot be delivered, and why.
+    pub(super) async fn bury(&self, of: &str, reason: &str) -> Result<(), Stall> {
+        tracing::warn!(rid = %self.rid, %of, %reason, "something cannot be delivered");
+        let at_ms = self.bridge.engine.clock.now_ms();
+        let letter = DeadLetter { rid: self.rid.clone(), of: of.to_owned(), reason: reason.to_owned(), at_ms };
+        let mut changes = Changes::default();
+        self.bridge.records.add_letter(&letter, &mut changes)?;
+        self.bridge.save(&changes).await?;
+        self.bridge.tell_queue();
+        Ok(())
+    }
+
+    /// Records of what this server said and a crash kept from being recorded: events name the message that they came from.
+    async fn recover(&mut self) -> Result<(), Stall> {
+        let store = self.bridge.engine.store.clone();
+        let mut after = self.federated.log;
+        loop {
+            let entries = store.log_after(after, PAGE)?;
+            let Some(last) = entries.last().map(|entry| entry.position) else { return Ok(()) };
+            after = last;
+            for entry in entries.into_iter().filter(|entry| entry.room == self.room && entry.kind.is_arrival()) {
+                let Some(stored) = store.event(&entry.event)? else { continue };
+                if stored.event.header().origin == self.bridge.engine.origin {
+                    self.recover_one(&stored.event).await?;
+                }
+            }
+        }
+    }
+
+    async fn recover_one(&mut self, event: &Event) -> Result<(), Stall> {
+        let Some((id, at_ms)) = super::outward::source(event) else { return Ok(()) };
+        let Ok(content) = event.content() else { return Ok(()) };
+        let before = self.bridge.records.seen(&id)?;
+        let mut seen = before.clone().unwrap_or_default();
+        let mut changes = Changes::default();
+        match content {
+            Content::Message { .. } if before.is_none() => self.note_message(&id, event, &mut changes),
+            Content::Edit { .. } if seen.edited_ms < at_ms => {
+                seen.edited_ms = at_ms;
+                seen.text = self.text_hash(event);
+                changes.set(message_key(&id), &seen);
+            }
+            Content::Redact { .. } if before.is_some() && !seen.gone => {
+                seen.gone = true;
+                changes.set(message_key(&id), &seen);
+            }
+            Content::React { remove, .. } if before.is_some() => {
+                let emoji = event.body().and_then(|body| body.text("emoji").map(str::to_owned));
+                let username =
+                    event.sender().and_then(|user| crate::rocketchat::mapping::Known::username(&self.view, &user));
+                if let (Some(emoji), Some(username)) = (emoji, username) {
+                    seen.note_reaction(&emoji, &username, !remove);
+                    changes.set(message_key(&id), &seen);
+                }
+            }
+            _ => {}
+        }
+        if changes.is_empty() { Ok(()) } else { self.bridge.save(&changes).await }
+    }
+}
