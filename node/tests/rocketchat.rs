@@ -230,7 +230,7 @@ async fn what_happened_while_one_was_away_is_there_once_and_in_order() {
 #[tokio::test]
 async fn a_restricted_workspace_is_told_and_what_is_for_it_waits() {
     let lunch = Lunch::open().await;
-    let Lunch { a, b, bob, at_a, at_b, .. } = &lunch;
+    let Lunch { a, bob, at_a, at_b, .. } = &lunch;
     bob.say(at_b, "before").await.unwrap();
     a.hears(at_a, "before").await;
     a.standin.wish(Wish::Restrict { restricted: true }).unwrap();

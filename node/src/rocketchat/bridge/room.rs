@@ -177,7 +177,8 @@ impl RoomTask {
             let entries = self.bridge.engine.store.log_after(self.federated.log, PAGE)?;
             let known: Vec<_> = entries.into_iter().filter(|entry| entry.position <= durable).collect();
             let Some(last) = known.last().map(|entry| entry.position) else { return Ok(()) };
-            for entry in known.into_iter().filter(|entry| entry.room == self.room) {
+            let room = self.room;
+            for entry in known.into_iter().filter(|entry| entry.room == room) {
                 if !matches!(entry.kind, LogKind::Rejected | LogKind::ArrivedWithheld) {
                     self.take(entry.kind, entry.event).await?;
                 }
@@ -394,7 +395,8 @@ impl RoomTask {
             let entries = store.log_after(after, PAGE)?;
             let Some(last) = entries.last().map(|entry| entry.position) else { return Ok(()) };
             after = last;
-            for entry in entries.into_iter().filter(|entry| entry.room == self.room && entry.kind.is_arrival()) {
+            let room = self.room;
+            for entry in entries.into_iter().filter(|entry| entry.room == room && entry.kind.is_arrival()) {
                 let Some(stored) = store.event(&entry.event)? else { continue };
                 if stored.event.header().origin == self.bridge.engine.origin {
                     self.recover_one(&stored.event).await?;

@@ -138,7 +138,7 @@ mod tests {
 
     fn mock() -> Mock {
         let mut mock = Mock::new();
-        mock.local("alice");
+        Mock::local(&mut mock, "alice");
         mock.shadow("bob", "bob.there");
         mock.link(1, "FirstMessage12345");
         mock

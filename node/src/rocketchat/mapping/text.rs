@@ -196,7 +196,7 @@ mod tests {
 
     fn mock() -> Mock {
         let mut mock = Mock::new();
-        mock.local("alice");
+        Mock::local(&mut mock, "alice");
         mock.shadow("bob", "bob.there");
         mock.link(1, "QuotedMessage1234");
         mock
