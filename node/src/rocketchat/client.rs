@@ -21,7 +21,6 @@ mod types;
 
 use std::time::Duration;
 
-use futures::StreamExt;
 use reqwest::header::{HeaderMap, LOCATION};
 use reqwest::multipart::Form;
 use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
@@ -29,12 +28,17 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+#[allow(unused_imports, reason = "the whole interface")]
 pub(crate) use self::chat::{Outgoing, Spoken};
 pub(crate) use self::error::RestError;
+#[allow(unused_imports, reason = "the whole interface")]
 pub(crate) use self::files::{Download, UploadBody};
 pub(crate) use self::moment::Moment;
+#[allow(unused_imports, reason = "the whole interface")]
 pub(crate) use self::people::{NewUser, ProfileChange};
+#[allow(unused_imports, reason = "the whole interface")]
 pub(crate) use self::rooms::{NewRoom, RoomRole, RoomSettings};
+#[allow(unused_imports, reason = "the whole interface")]
 pub(crate) use self::types::{
     Account, Attachment, Author, Changes, FileInfo, MemberRoles, Mention, Message, PermissionRoles, Reaction, Release,
     Room, RoomKind, Subscription, SystemKind, User,
@@ -211,15 +215,13 @@ fn refuse_redirect(action: &'static str, response: &Response) -> Result<(), Rest
 }
 
 /// Reads an answer, up to a bound.
-async fn read(action: &'static str, response: Response) -> Result<Vec<u8>, RestError> {
+async fn read(action: &'static str, mut response: Response) -> Result<Vec<u8>, RestError> {
     let too_large = || RestError::TooLarge { action, limit: MAX_ANSWER_BYTES };
     if response.content_length().is_some_and(|length| length > MAX_ANSWER_BYTES) {
         return Err(too_large());
     }
     let mut body = Vec::new();
-    let mut parts = response.bytes_stream();
-    while let Some(part) = parts.next().await {
-        let part = part.map_err(|error| RestError::of_transport(action, error))?;
+    while let Some(part) = response.chunk().await.map_err(|error| RestError::of_transport(action, error))? {
         if (body.len() + part.len()) as u64 > MAX_ANSWER_BYTES {
             return Err(too_large());
         }

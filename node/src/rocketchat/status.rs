@@ -358,8 +358,8 @@ impl Board {
 
     /// Says which server and which account it is.
     pub(crate) fn set_server(&self, url: Option<String>, version: Option<String>, account: Option<String>) {
-        let status = &mut self.held().status;
-        (status.url, status.version, status.account) = (url, version, account);
+        let mut held = self.held();
+        (held.status.url, held.status.version, held.status.account) = (url, version, account);
     }
 
     /// Says how many shadows there are.

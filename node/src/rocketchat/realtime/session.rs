@@ -197,11 +197,11 @@ impl Session {
                     self.pending.insert(stream);
                     return None;
                 }
-                let (place, rid) = stream;
+                let (_, rid) = stream;
                 // One word for a room is enough.
                 let first = self.refused.insert(rid.clone());
                 self.pending.retain(|(_, pending)| *pending != rid);
-                (first && place == 0).then_some(RealtimeEvent::WatchRefused { rid })
+                first.then_some(RealtimeEvent::WatchRefused { rid })
             }
             _ => None,
         }
