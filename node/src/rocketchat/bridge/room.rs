@@ -172,12 +172,13 @@ impl RoomTask {
 
     /// Takes what the log says of this room, in order.
     async fn follow(&mut self) -> Result<(), Stall> {
+        let room = self.room;
         loop {
             let durable = *self.bridge.engine.durable().borrow();
             let entries = self.bridge.engine.store.log_after(self.federated.log, PAGE)?;
             let known: Vec<_> = entries.into_iter().filter(|entry| entry.position <= durable).collect();
             let Some(last) = known.last().map(|entry| entry.position) else { return Ok(()) };
-            for entry in known.into_iter().filter(|entry| entry.room == self.room) {
+            for entry in known.into_iter().filter(|entry| entry.room == room) {
                 if !matches!(entry.kind, LogKind::Rejected | LogKind::ArrivedWithheld) {
                     self.take(entry.kind, entry.event).await?;
                 }
@@ -388,13 +389,13 @@ impl RoomTask {
 
     /// Records of what this server said and a crash kept from being recorded: events name the message that they came from.
     async fn recover(&mut self) -> Result<(), Stall> {
-        let store = self.bridge.engine.store.clone();
+        let (store, room) = (self.bridge.engine.store.clone(), self.room);
         let mut after = self.federated.log;
         loop {
             let entries = store.log_after(after, PAGE)?;
             let Some(last) = entries.last().map(|entry| entry.position) else { return Ok(()) };
             after = last;
-            for entry in entries.into_iter().filter(|entry| entry.room == self.room && entry.kind.is_arrival()) {
+            for entry in entries.into_iter().filter(|entry| entry.room == room && entry.kind.is_arrival()) {
                 let Some(stored) = store.event(&entry.event)? else { continue };
                 if stored.event.header().origin == self.bridge.engine.origin {
                     self.recover_one(&stored.event).await?;
