@@ -102,10 +102,10 @@ impl RoomTask {
             // Its text stands there; some of its files may not yet.
             ToDo::Nothing => match (wanted, shown.take()) {
                 (Wanted::Shown { files, thread, .. }, Some(mut shown))
-                    if arrival.is_some() && seen.is_some_and(|seen| seen.inserted && !seen.gone) =>
+                    if arrival.is_some() && seen.as_ref().is_some_and(|seen| seen.inserted && !seen.gone) =>
                 {
                     let thread = thread.and_then(|thread| self.view.message(&thread));
-                    self.insert_files(id, &author, &mut shown, (&files, thread.as_deref())).await
+                    self.insert_files(id, &author, &mut shown, (files.as_slice(), thread.as_deref())).await
                 }
                 _ => Ok(()),
             },
@@ -180,7 +180,7 @@ impl RoomTask {
                 self.record(changes).await?;
             }
         }
-        self.insert_files(event, author, shown, (&files, thread.as_deref())).await
+        self.insert_files(event, author, shown, (files.as_slice(), thread.as_deref())).await
     }
 
     /// Inserts those files of a message that do not stand there yet.
