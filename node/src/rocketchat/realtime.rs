@@ -174,7 +174,7 @@ pub(crate) enum RealtimeEvent {
         /// The room.
         rid: String,
     },
-    /// The connection ended. Another one is tried for, unless the token is not accepted: then only a new token helps.
+    /// The connection ended. Another one is tried for, seldom where the token is not accepted: then only a new token helps.
     Closed {
         /// Why.
         reason: ClosedReason,
@@ -207,7 +207,7 @@ pub(crate) enum ClosedReason {
     Malformed(String),
 }
 
-/// What the bridge asks of the connection. Cheap to clone; when all clones are gone the connection ends.
+/// What the bridge asks of the connection. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct RealtimeHandle {
     watched: Arc<Watched>,
@@ -273,7 +273,7 @@ pub(crate) struct Realtime;
 
 impl Realtime {
     /// Connects to the server whose address (as [`server_address`](super::client::server_address) reads it) is `base`, as
-    /// `account`, and stays so until the handle **and** the receiver are dropped; dropping the receiver alone suffices.
+    /// `account`, and stays so until the receiver is dropped.
     pub(crate) fn connect(
         base: &Url,
         account: &Account,

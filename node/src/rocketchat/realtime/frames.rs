@@ -188,5 +188,10 @@ fn of_everybody(what: &str, about: &Value) -> Option<RealtimeEvent> {
 }
 
 fn read<T: DeserializeOwned>(value: Value) -> Option<Box<T>> {
-    serde_json::from_value(value).ok().map(Box::new)
+    let read = serde_json::from_value(value).ok().map(Box::new);
+    if read.is_none() {
+        // Without the error's text, which may quote what people wrote.
+        tracing::warn!("something that Rocket.Chat told is not understood, and left out");
+    }
+    read
 }
