@@ -10,7 +10,8 @@
 //! | `rc/name/USERNAME` | the same, by name | the account's id |
 //! | `rc/shadow/USER`, `rc/local/NAME` | somebody elsewhere, or of this server | the account's id |
 //! | `rc/in/RID/ID` | that an account which stands for somebody is in a room | nothing |
-//! | `rc/letter/TIME-NUMBER` | what could not be delivered | [`DeadLetter`] |
+//! | `rc/told/ROOM/NAME` | an invitation of which somebody was told | nothing |
+//! | `rc/letter/TIME-ID` | what could not be delivered | [`DeadLetter`] |
 //!
 //! Records that belong together change together: what was handled, and that it was. A record is never the only witness of an event:
 //! events of this server name the message that they came from, so that records can be made again from the room.

@@ -99,7 +99,16 @@ impl RoomTask {
         let message = shown.as_ref().map(|shown| shown.message.clone()).unwrap_or_default();
         let seen = if message.is_empty() { None } else { self.bridge.records.seen(&message)? };
         match incoming::message(&wanted, seen.as_ref(), &self.view) {
-            ToDo::Nothing => Ok(()),
+            // Its text stands there; some of its files may not yet.
+            ToDo::Nothing => match (wanted, shown.take()) {
+                (Wanted::Shown { files, thread, .. }, Some(mut shown))
+                    if arrival.is_some() && seen.as_ref().is_some_and(|seen| seen.inserted && !seen.gone) =>
+                {
+                    let thread = thread.and_then(|thread| self.view.message(&thread));
+                    self.insert_files(id, &author, &mut shown, (files.as_slice(), thread.as_deref())).await
+                }
+                _ => Ok(()),
+            },
             ToDo::Insert { text, thread, files } if arrival.is_some() => {
                 let mut shown = shown.take().unwrap_or_default();
                 shown.old = old;
@@ -171,8 +180,24 @@ impl RoomTask {
                 self.record(changes).await?;
             }
         }
+        self.insert_files(event, author, shown, (files.as_slice(), thread.as_deref())).await
+    }
+
+    /// Inserts those files of a message that do not stand there yet.
+    async fn insert_files(
+        &mut self,
+        event: EventId,
+        author: &UserId,
+        shown: &mut Shown,
+        (files, thread): (&[FileRef], Option<&str>),
+    ) -> Result<(), Stall> {
+        let stands = |at: usize| shown.parts.get(at).is_some_and(|part| part.message.is_some());
+        if (0..files.len()).all(stands) {
+            return Ok(());
+        }
+        let speaker = self.bridge.speaker(author).await?;
         for (at, file) in files.iter().enumerate() {
-            self.insert_file(event, &speaker, shown, (at, file, thread.as_deref())).await?;
+            self.insert_file(event, &speaker, shown, (at, file, thread)).await?;
         }
         Ok(())
     }

@@ -21,7 +21,7 @@ use crate::rocketchat::mapping::Known;
 use crate::rocketchat::mapping::outgoing::{News, Said, What};
 use crate::rocketchat::mapping::seen::{Seen, hash};
 use crate::rocketchat::mapping::text::{self, Text};
-use crate::rocketchat::records::{Changes, Shown, event_key, message_key};
+use crate::rocketchat::records::{Changes, Shown, event_key, inside_key, message_key};
 
 /// Where a header says what an event was made from.
 const SOURCE: &str = "rc";
@@ -106,6 +106,16 @@ impl RoomTask {
                 }
             }
             What::Redact { .. } => seen.gone = true,
+            // Whoever was put in or out here is so already.
+            What::Member { user, change } => {
+                if let Some(account) = self.bridge.records.shadow(user)? {
+                    match change {
+                        Membership::Invite => changes.set(inside_key(&self.rid, &account), &true),
+                        _ => changes.remove(inside_key(&self.rid, &account)),
+                    }
+                }
+                return self.record(changes).await;
+            }
             what => {
                 if let Some(name) = renamed(what) {
                     self.rename(name.to_owned()).await?;

@@ -110,9 +110,9 @@ pub(crate) fn incoming(text: &Text, known: &impl Known) -> String {
         let (before, found) = rest.split_at(at);
         shown.push_str(before);
         let bounded = shown.chars().next_back().is_none_or(|c| !is_name(c));
-        if let Some(event) = found.strip_prefix(EVENT_LINK).and_then(|id| id.get(..ID_LEN)) {
-            let message = event.parse().ok().and_then(|event| known.message(&event));
-            match message {
+        let linked = found.strip_prefix(EVENT_LINK).and_then(|id| id.get(..ID_LEN)?.parse::<EventId>().ok());
+        if let Some(event) = linked {
+            match known.message(&event) {
                 Some(message) => shown.push_str(&link(&message, known)),
                 None => shown.push_str(ELSEWHERE),
             }
@@ -239,6 +239,8 @@ mod tests {
         assert_eq!(incoming(&lost, &mock()), format!("see {ELSEWHERE}"));
         let broken = Text { words: "rocketmesh:event/short and rocketmesh:event/".to_owned(), ..Text::default() };
         assert_eq!(incoming(&broken, &mock()), broken.words);
+        let none = Text { words: format!("rocketmesh:event/{}", "x".repeat(80)), ..Text::default() };
+        assert_eq!(incoming(&none, &mock()), none.words);
     }
 
     #[test]
