@@ -418,12 +418,6 @@ impl EventStore {
         Ok(swept)
     }
 
-    /// Removes everything that lies on the medium of a file.
-    pub(crate) fn remove_blobs(&self, file: &FileId) -> Result<(), StoreError> {
-        Of::ALL.into_iter().try_for_each(|of| self.files().blobs().remove(&of.name(file)))?;
-        Ok(())
-    }
-
     /// Blobs that no record speaks of.
     pub(crate) fn stray_blobs(&self) -> Result<Vec<(FileId, Of, String)>, StoreError> {
         let blobs = self.files().blobs();

@@ -10,7 +10,7 @@ use super::mending::{ENTRIES, Pages};
 use super::rooms::Named;
 use super::{Checker, Finding, FindingKind, Mode, Report, Stop};
 use crate::error::StoreError;
-use crate::files::{FileRecord, files_of, named_key, read_file_key, read_named_key, read_used_key, used_key};
+use crate::files::{FileRecord, Of, files_of, named_key, read_file_key, read_named_key, read_used_key, used_key};
 use crate::layout;
 use crate::store::{EventStore, StoredEvent};
 
@@ -79,7 +79,11 @@ impl Checker<'_> {
                 if let Some(fault) = self.fault_of_file(file, &record)? {
                     self.note_derivable(FindingKind::File, None, None, fault);
                     if let Some(file) = file.filter(|_| self.mode == Mode::Repair) {
-                        self.mending.store().remove_blobs(&file)?;
+                        // Its content stays: if it is sound, and still named, the node takes it in again by its hash.
+                        for of in Of::ALL.into_iter().filter(|of| *of != Of::Whole) {
+                            let blobs = self.mending.store().files().blobs();
+                            blobs.remove(&of.name(&file)).map_err(StoreError::from)?;
+                        }
                     }
                     self.mending.remove(key)?;
                 }
@@ -104,12 +108,18 @@ impl Checker<'_> {
     /// Finds bytes of files of which nothing is noted.
     fn look_for_stray_files(&mut self) -> Result<(), Stop> {
         let store = self.mending.store();
-        let stray = store.stray_blobs()?;
+        let mut stray = Vec::new();
+        for (file, of, name) in store.stray_blobs()? {
+            // The bytes of what a message names: the node finds out by its hash whether they are whole, and takes them in.
+            if of != Of::Whole || store.first_room(&file)?.is_none() {
+                stray.push(name);
+            }
+        }
         if stray.is_empty() {
             return Ok(());
         }
         if self.mode == Mode::Repair {
-            for (_, _, name) in &stray {
+            for name in &stray {
                 store.files().blobs().remove(name).map_err(StoreError::from)?;
             }
         }

@@ -255,12 +255,17 @@ impl EventStore {
         content.sync()?;
         tree.into_inner().sync()?;
         let mut ledger = files.lock();
-        if self.file_record(file)?.is_some() || !self.is_named(file, Some(room))? {
+        let before = self.file_record(file).ok().flatten();
+        if before.as_ref().is_some_and(|before| before.have.is_none()) || !self.is_named(file, Some(room))? {
             return Ok(false);
         }
         files.blobs().rename(name.name(), &Of::Outboard.name(file))?;
         let record = FileRecord { size, room, since_ms: now_ms, have: None };
         self.backend().apply(&[Change::Set(file_key(file), record.encode())])?;
+        // Somebody may have begun to fetch it, or have fetched it and not come to say so.
+        if let Some(part) = before {
+            ledger.subtract(part.room, part.size);
+        }
         ledger.add(room, size);
         ledger.doom(*file, false);
         Ok(true)

@@ -172,7 +172,6 @@ impl RoomTask {
 
     /// Takes what the log says of this room, in order.
     async fn follow(&mut self) -> Result<(), Stall> {
-        let room = self.room;
         loop {
             let durable = *self.bridge.engine.durable().borrow();
             let entries = self.bridge.engine.store.log_after(self.federated.log, PAGE)?;
@@ -390,7 +389,7 @@ impl RoomTask {
 
     /// Records of what this server said and a crash kept from being recorded: events name the message that they came from.
     async fn recover(&mut self) -> Result<(), Stall> {
-        let (store, room) = (self.bridge.engine.store.clone(), self.room);
+        let store = self.bridge.engine.store.clone();
         let mut after = self.federated.log;
         loop {
             let entries = store.log_after(after, PAGE)?;
