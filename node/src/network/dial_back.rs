@@ -8,6 +8,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use libp2p::Multiaddr;
 use libp2p::autonat::v2::server;
@@ -17,14 +18,20 @@ use libp2p::identity::PeerId;
 use libp2p::multiaddr::Protocol;
 use libp2p::swarm::behaviour::{ConnectionClosed, ConnectionEstablished, DialFailure, FromSwarm};
 use libp2p::swarm::{
-    CloseConnection, ConnectionDenied, ConnectionId, NetworkBehaviour, THandler, THandlerInEvent, THandlerOutEvent,
-    ToSwarm,
+    CloseConnection, ConnectionDenied, ConnectionId, DialError, NetworkBehaviour, THandler, THandlerInEvent,
+    THandlerOutEvent, ToSwarm,
 };
+
+use tokio::time::Instant;
 
 use crate::network::address::{Scope, scope};
 
-/// Dials for others at a time. Each holds a socket for some seconds.
+/// Dials for others at a time, and for one of them. Each holds a socket for some seconds.
 const DIALS: usize = 16;
+const DIALS_FOR_ONE: usize = 2;
+/// How long a dial that is not made is kept from libp2p's server: longer than whoever asked for it waits. Told at once, it would
+/// answer that the address was dialled in vain, which counts as evidence.
+const SILENCE: Duration = Duration::from_secs(12);
 
 /// See the module.
 #[derive(Default)]
@@ -37,6 +44,8 @@ pub(super) struct DialBack {
     /// Connections that came of them.
     open: BTreeMap<ConnectionId, PeerId>,
     done: VecDeque<(PeerId, ConnectionId)>,
+    /// Dials that were not made, and since when.
+    unmade: VecDeque<(ConnectionId, Instant)>,
 }
 
 impl DialBack {
@@ -79,13 +88,16 @@ impl NetworkBehaviour for DialBack {
         _: Endpoint,
     ) -> Result<Vec<Multiaddr>, ConnectionDenied> {
         let Some(peer) = self.dialling.get(&connection_id) else { return Ok(Vec::new()) };
-        if self.dialling.len() > DIALS {
-            return Err(ConnectionDenied::new("too many others want to know whether they can be reached"));
-        }
-        if addresses.iter().any(|address| !self.may_dial(peer, address)) {
-            return Err(ConnectionDenied::new("the address does not reach as far as who asks for it to be dialled"));
-        }
-        Ok(Vec::new())
+        let of_one = self.dialling.values().filter(|asking| *asking == peer).count();
+        let refused = if self.dialling.len() > DIALS || of_one > DIALS_FOR_ONE {
+            "too many others want to know whether they can be reached"
+        } else if addresses.iter().any(|address| !self.may_dial(peer, address)) {
+            "the address does not reach as far as who asks for it to be dialled"
+        } else {
+            return Ok(Vec::new());
+        };
+        self.unmade.push_back((connection_id, Instant::now()));
+        Err(ConnectionDenied::new(refused))
     }
 
     fn handle_established_outbound_connection(
@@ -130,9 +142,17 @@ impl NetworkBehaviour for DialBack {
                     }
                 }
             }
-            FromSwarm::DialFailure(DialFailure { connection_id, .. }) => {
-                self.dialling.remove(connection_id);
+            FromSwarm::DialFailure(DialFailure { connection_id, error, .. }) => {
+                let asked_for = self.dialling.remove(connection_id).is_some();
                 self.open.remove(connection_id);
+                // Another bound of this node kept it from dialling: that says nothing about the address either.
+                let denied = matches!(error, DialError::Denied { .. });
+                if asked_for && denied && self.unmade.iter().all(|(unmade, _)| unmade != connection_id) {
+                    self.unmade.push_back((*connection_id, Instant::now()));
+                }
+                if self.unmade.iter().any(|(unmade, _)| unmade == connection_id) {
+                    return;
+                }
             }
             _ => {}
         }
@@ -151,6 +171,10 @@ impl NetworkBehaviour for DialBack {
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<ToSwarm<server::Event, THandlerInEvent<Self>>> {
         if let Some((peer_id, connection)) = self.done.pop_front() {
             return Poll::Ready(ToSwarm::CloseConnection { peer_id, connection: CloseConnection::One(connection) });
+        }
+        while let Some((connection_id, _)) = self.unmade.pop_front_if(|(_, since)| since.elapsed() >= SILENCE) {
+            let failure = DialFailure { peer_id: None, error: &DialError::Aborted, connection_id };
+            self.inner.on_swarm_event(FromSwarm::DialFailure(failure));
         }
         let action = self.inner.poll(context);
         match &action {

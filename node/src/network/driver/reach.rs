@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use libp2p::Multiaddr;
 use libp2p::identity::PeerId;
+use libp2p::multiaddr::Protocol;
 use tokio::time::Instant;
 
 use super::observed::{Block, same_family};
@@ -385,17 +386,21 @@ impl Reach {
     /// Addresses that reach far enough and that are believed to be this node's.
     fn relevant(&self) -> impl Iterator<Item = (&Multiaddr, &Candidate)> {
         let farthest = self.farthest.unwrap_or(Scope::Loopback);
-        let enough = self.voices_needed();
         self.candidates.iter().filter(move |(address, candidate)| {
             let own = !candidate.sources.is_empty();
-            scope(address) >= farthest && (own || agree(&candidate.named, enough))
+            // What was tested stands on its tests, whatever else somebody names.
+            let settled = candidate.standing != Standing::Untested && !candidate.named.is_empty();
+            scope(address) >= farthest && (own || settled || agree(&candidate.named, self.voices_needed(address)))
         })
     }
 
     /// How many have to name the same address: three, two where fewer than four say anything, one where only one does. Each
-    /// is a peer and a block of the internet, as far as there are different ones.
-    fn voices_needed(&self) -> (usize, usize) {
-        let all = self.candidates.values().flat_map(|candidate| &candidate.named);
+    /// is a peer and a block of the internet, as far as there are different ones. Who came over another transport, or another
+    /// version of IP, has nothing to say about this one.
+    fn voices_needed(&self, about: &Multiaddr) -> (usize, usize) {
+        let alike = |address: &Multiaddr| same_family(address, about) && is_quic(address) == is_quic(about);
+        let all = self.candidates.iter().filter(|(address, _)| alike(address));
+        let all = all.flat_map(|(_, candidate)| &candidate.named);
         let (mut peers, mut blocks) = (BTreeSet::new(), BTreeSet::new());
         for (peer, (block, _)) in all {
             peers.insert(*peer);
@@ -505,6 +510,10 @@ impl Reach {
 }
 
 /// Whether enough peers from enough blocks name an address.
+fn is_quic(address: &Multiaddr) -> bool {
+    address.iter().any(|part| matches!(part, Protocol::QuicV1))
+}
+
 fn agree(named: &BTreeMap<PeerId, (Block, Instant)>, (peers, blocks): (usize, usize)) -> bool {
     let different: BTreeSet<Block> = named.values().map(|(block, _)| *block).collect();
     named.len() >= peers && different.len() >= blocks
