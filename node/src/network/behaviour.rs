@@ -29,7 +29,7 @@ use crate::tuning::Tuning;
 const MAX_GOSSIP_RPC: usize = 4 * 1024 * 1024;
 
 /// How many servers keep each record of the DHT, and how many answers end a search in it.
-const DHT_REPLICATION: usize = 5;
+const DHT_REPLICATION: usize = 10;
 
 /// How many servers of each distance the DHT knows: Kademlia's k, 8 as in BitTorrent's. kad sets the room for all of them aside
 /// at the start, 1.6 MB a node with its 20.
