@@ -74,32 +74,32 @@ fn cannot_be_opened(server: &mut Server) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_store_with_a_broken_part_is_named_and_what_can_be_read_is_shown() {
+async fn a_store_with_a_broken_part_is_named_and_refused_without_ending_the_node() {
     let home = TempDir::new().unwrap();
     let (mut server, room, acknowledged) = filled(home.path()).await;
     let file = store_file(&server);
     let length = fs::metadata(&file).unwrap().len();
     let mut open = fs::File::options().write(true).open(&file).unwrap();
-    // A tenth of the file, in its middle, is something else now.
-    open.seek(SeekFrom::Start(length / 2)).unwrap();
-    open.write_all(&vec![0xa5; usize::try_from(length / 10).unwrap()]).unwrap();
+    // A third of the file, in its middle, is something else now.
+    open.seek(SeekFrom::Start(length / 3)).unwrap();
+    open.write_all(&vec![0xa5; usize::try_from(length / 3).unwrap()]).unwrap();
     open.sync_all().unwrap();
     let shown = shown(&server, &acknowledged).await;
-    // How much is left depends on whether a page is among them through which others are found.
-    assert!(0 < shown && shown < acknowledged.len(), "{shown} of {} are shown", acknowledged.len());
+    // How much is left depends on whether a page is among them through which others are found: it may be nothing.
+    assert!(shown < acknowledged.len(), "the damage was not even met");
     says_so(&server, &room).await;
     cannot_be_opened(&mut server);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_store_that_was_cut_off_is_named_and_what_can_be_read_is_shown() {
+async fn a_store_that_was_cut_off_is_named_and_refused_without_ending_the_node() {
     let home = TempDir::new().unwrap();
     let (mut server, room, acknowledged) = filled(home.path()).await;
     let file = store_file(&server);
     let length = fs::metadata(&file).unwrap().len();
     fs::File::options().write(true).open(&file).unwrap().set_len(length / 2).unwrap();
     let shown = shown(&server, &acknowledged).await;
-    assert!(0 < shown && shown < acknowledged.len(), "{shown} of {} are shown", acknowledged.len());
+    assert!(shown < acknowledged.len(), "the damage was not even met");
     says_so(&server, &room).await;
     cannot_be_opened(&mut server);
 }

@@ -308,7 +308,7 @@ impl Driver {
         if self.nat.unannounced && now.duration_since(self.nat.announced) >= ANNOUNCE_AGAIN {
             self.nat.unannounced = false;
             self.nat.announced = now;
-            for room in self.topics.values() {
+            for room in self.topics.values().chain(self.kept.keys()) {
                 if !self.to_provide.contains(room) {
                     self.to_provide.push_back(*room);
                 }
