@@ -22,6 +22,7 @@ pub mod private_key;
 mod prober;
 mod quota;
 mod serving;
+mod short_frames;
 pub mod transport;
 
 pub use address::{AddressError, parse_peer_address};

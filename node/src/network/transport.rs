@@ -17,6 +17,7 @@ use prometheus_client::registry::Registry;
 use rocketmesh_protocol::identity::ServerKey;
 
 use crate::network::private_key::PrivateKey;
+use crate::network::short_frames::ShortFrames;
 
 /// How long a connection may take until both sides have proven who they are. Three tries to punch a hole fit into half a
 /// minute, and a server that dials an address for somebody can still say that it failed (see the prober).
@@ -135,7 +136,7 @@ where
 {
     Ok(transport
         .upgrade(Version::V1Lazy)
-        .authenticate(noise::Config::new(keypair).map_err(io::Error::other)?)
+        .authenticate(ShortFrames(noise::Config::new(keypair).map_err(io::Error::other)?))
         .multiplex(yamux::Config::default())
         .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)))
         .boxed())
