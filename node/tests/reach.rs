@@ -8,7 +8,8 @@ use std::path::Path;
 use rocketmesh_node::NodeBuilder;
 use rocketmesh_node::api::types::{NetView, PeerView};
 use rocketmesh_node::clock::SystemEntropy;
-use rocketmesh_node::network::{RelayMode, private_key};
+use rocketmesh_node::network::{RelayMode, private_key, transport};
+use rocketmesh_protocol::identity::ServerKey;
 use serde_json::json;
 use support::{TestNode, builder, converged, eventually};
 use tempfile::TempDir;
@@ -189,6 +190,20 @@ async fn in_a_private_mesh_only_the_right_key_gets_as_far_as_a_handshake() {
     );
     assert_eq!((by_stranger.1.as_str(), by_outsider.1.as_str()), ("unreachable", "unreachable"));
     assert_eq!(net(&a).await.peers.len(), 1, "nobody else is connected");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transport_that_knows_nothing_of_the_key_is_no_private_mesh() {
+    let directory = TempDir::new().unwrap();
+    let key = directory.path().join("mesh.key");
+    private_key::create(&key, &SystemEntropy).unwrap();
+    let own = ServerKey::from_seed([7; 32]);
+    let transport = transport::memory(&own).unwrap();
+    let nodes = TempDir::new().unwrap();
+    let started =
+        with_key(&key)(builder(nodes.path(), "a.example.org", &[])).key(own).transport(transport).start().await;
+    let error = started.err().unwrap().to_string();
+    assert!(error.contains("network.private_key_file"), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
