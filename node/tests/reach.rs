@@ -197,7 +197,7 @@ async fn a_transport_that_knows_nothing_of_the_key_is_no_private_mesh() {
     let directory = TempDir::new().unwrap();
     let key = directory.path().join("mesh.key");
     private_key::create(&key, &SystemEntropy).unwrap();
-    let own = ServerKey::from_seed([7; 32]);
+    let own = ServerKey::from_seed(&[7; 32]);
     let transport = transport::memory(&own).unwrap();
     let nodes = TempDir::new().unwrap();
     let started =
