@@ -103,7 +103,12 @@ impl Transport for Guarded {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use libp2p::core::Endpoint;
+    use libp2p::core::transport::PortUse;
+    use rocketmesh_protocol::identity::ServerKey;
+
     use super::*;
+    use crate::network::transport::memory;
 
     #[test]
     fn what_led_to_somebody_else_is_known_for_that_peer_only_until_the_network_changes() {
@@ -115,6 +120,24 @@ mod tests {
         assert!(misled.knows(&at(peer)) && !misled.knows(&at(other)));
         misled.forget();
         assert!(!misled.knows(&at(peer)));
+    }
+
+    #[test]
+    fn what_leads_astray_is_not_dialled_and_everything_else_is() {
+        let key = ServerKey::from_seed(&[1; 32]);
+        let misled = Misled::default();
+        let mut guarded = misled.guard(memory(&key).unwrap());
+        let [peer, other] = [PeerId::random(), PeerId::random()];
+        let mut refused = |peer: PeerId| {
+            let address: Multiaddr = format!("/memory/4848/p2p/{peer}").parse().unwrap();
+            let how = DialOpts { role: Endpoint::Dialer, port_use: PortUse::Reuse };
+            matches!(guarded.dial(address, how), Err(TransportError::MultiaddrNotSupported(_)))
+        };
+        assert!(!refused(peer));
+        assert!(misled.note(peer, &"/memory/4848".parse().unwrap()));
+        assert!(refused(peer) && !refused(other));
+        misled.forget();
+        assert!(!refused(peer));
     }
 
     #[test]
