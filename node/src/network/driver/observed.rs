@@ -60,9 +60,11 @@ pub(super) fn same_family(one: &Multiaddr, other: &Multiaddr) -> bool {
     }
 }
 
-/// Whether an address is for QUIC.
-pub(super) fn is_quic(address: &Multiaddr) -> bool {
-    address.iter().any(|part| matches!(part, Protocol::QuicV1))
+/// Whether two addresses are of one kind: for the same transport and version of IP, and reaching equally far. Who says where it sees
+/// this node by one kind has nothing to say about another.
+pub(super) fn are_alike(one: &Multiaddr, other: &Multiaddr) -> bool {
+    let is_quic = |address: &Multiaddr| address.iter().any(|part| matches!(part, Protocol::QuicV1));
+    same_family(one, other) && is_quic(one) == is_quic(other) && scope(one) == scope(other)
 }
 
 /// Who says the same, with the block that each stands in and when it said so.

@@ -25,7 +25,7 @@ use tokio::time::Instant;
 
 use candidate::{Candidate, Test, Tried};
 
-use super::observed::{Block, agree, block, is_quic, same_family, voices_needed};
+use super::observed::{Block, agree, are_alike, block, same_family, voices_needed};
 use crate::network::address::{Scope, scope};
 use crate::network::prober::Outcome;
 use crate::network::quota::Quota;
@@ -374,12 +374,10 @@ impl Reach {
         })
     }
 
-    /// How many have to name the same address, of those that name anything alike. Who came over another transport, or another
-    /// version of IP, has nothing to say about this one.
+    /// How many have to name the same address, of those that name any of its kind.
     fn voices_needed(&self, about: &Multiaddr) -> (usize, usize) {
-        let alike = |address: &Multiaddr| same_family(address, about) && is_quic(address) == is_quic(about);
-        let all = self.candidates.iter().filter(|(address, _)| alike(address));
-        voices_needed(all.map(|(_, candidate)| &candidate.named))
+        let alike = self.candidates.iter().filter(|(address, _)| are_alike(address, about));
+        voices_needed(alike.map(|(_, candidate)| &candidate.named))
     }
 
     /// Whether others reach this node.

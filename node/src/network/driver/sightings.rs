@@ -10,7 +10,7 @@ use libp2p::Multiaddr;
 use libp2p::identity::PeerId;
 use tokio::time::Instant;
 
-use super::observed::{Block, Voices, agree, is_quic, same_family, voices_needed};
+use super::observed::{Block, Voices, agree, are_alike, voices_needed};
 
 /// The most addresses that are kept, the most peers whose word about one is, and the most that are agreed on: libp2p offers
 /// twenty, and nobody has more ways in than this.
@@ -25,10 +25,10 @@ const WORD: Duration = Duration::from_secs(15 * 60);
 pub(super) struct Sightings(BTreeMap<Multiaddr, Voices>);
 
 impl Sightings {
-    /// A peer sees this node at these addresses, all of one transport and version of IP. It no longer does where it saw it before.
+    /// A peer sees this node at these addresses, which are all of one kind. It no longer does where it saw it before.
     pub(super) fn see(&mut self, addresses: &[Multiaddr], peer: PeerId, from: Block, now: Instant) {
         for (address, voices) in &mut self.0 {
-            if addresses.iter().any(|seen| alike(seen, address)) {
+            if addresses.iter().any(|seen| are_alike(seen, address)) {
                 voices.remove(&peer);
             }
             voices.retain(|_, (_, at)| now.duration_since(*at) < WORD);
@@ -53,10 +53,10 @@ impl Sightings {
         }
     }
 
-    /// What enough peers agree on, of those that say anything about the same transport and version of IP.
+    /// What enough peers agree on, of those that say anything about addresses of the same kind.
     pub(super) fn agreed(&self) -> Vec<Multiaddr> {
         let agreed = self.0.iter().filter(|(address, voices)| {
-            let all = self.0.iter().filter(|(other, _)| alike(other, address)).map(|(_, voices)| voices);
+            let all = self.0.iter().filter(|(other, _)| are_alike(other, address)).map(|(_, voices)| voices);
             agree(voices, voices_needed(all))
         });
         agreed.map(|(address, _)| address.clone()).take(AGREED).collect()
@@ -66,10 +66,6 @@ impl Sightings {
     pub(super) fn forget(&mut self) {
         self.0.clear();
     }
-}
-
-fn alike(one: &Multiaddr, other: &Multiaddr) -> bool {
-    same_family(one, other) && is_quic(one) == is_quic(other)
 }
 
 #[cfg(test)]
@@ -125,6 +121,15 @@ mod tests {
         assert!(sightings.agreed().is_empty());
         sightings.see(&[address(OURS)], honest, Block::V4([2, 2, 2]), now + WORD);
         assert_eq!(sightings.agreed(), [address(OURS)], "the others have said nothing for long");
+    }
+
+    #[test]
+    fn a_neighbour_sees_the_local_address_and_has_nothing_to_say_about_the_other_one() {
+        let now = Instant::now();
+        let mut sightings = Sightings::default();
+        sightings.see(&[address("/ip4/192.168.1.7/udp/4848/quic-v1")], PeerId::random(), Block::V4([192, 168, 1]), now);
+        sightings.see(&[address(OURS)], PeerId::random(), Block::V4([2, 2, 2]), now);
+        assert!(sightings.agreed().contains(&address(OURS)));
     }
 
     #[test]
