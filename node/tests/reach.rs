@@ -78,6 +78,21 @@ async fn a_server_that_nobody_can_dial_is_reached_through_a_relay_that_it_finds_
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_relay_that_nobody_has_come_through_is_tested_by_another_server() {
+    let relay = TestNode::start("relay.example.org", &[]).await;
+    let never = |builder: NodeBuilder| builder.configure(|config| config.network.relay.serve = RelayMode::Off);
+    let tester = TestNode::start_with("tester.example.org", &[], never).await;
+    let a = hidden("a.example.org", &[relay.address().await, tester.address().await]).await;
+    reserved(&a, 1).await;
+    a.introduced(&tester).await;
+    eventually("the tester comes through the relay", || async { net(&relay).await.serving.circuits_total > 0 }).await;
+    eventually("and leaves again", || async { net(&relay).await.serving.circuits == 0 }).await;
+    let shown = net(&a).await;
+    assert_eq!(shown.relays[0].peer, relay.id(), "and the relay keeps its place: {shown:?}");
+    assert_eq!(shown.punches.tried, 0, "no hole is punched for a test: {shown:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_place_at_a_relay_comes_back_when_the_relay_was_started_again() {
     let relay = TestNode::start("relay.example.org", &[]).await;
     let address = relay.address().await;
