@@ -119,7 +119,8 @@ impl NodeBuilder {
         self
     }
 
-    /// Uses this transport.
+    /// Uses this transport. It takes the place of sockets with the key of a private mesh, so that a node that is to have both does
+    /// not start.
     #[must_use]
     pub fn transport(mut self, transport: NodeTransport) -> Self {
         self.transport = Some(transport);
@@ -197,6 +198,12 @@ impl NodeBuilder {
         };
         let mut registry = Registry::default();
         let transport = match self.transport {
+            // The key would have to be in it, and nobody could tell whether it is.
+            Some(_) if network_config.private.is_some() => {
+                let refused = "network.private_key_file is set, and the transport that the node is given does not use it; \
+                               leave out one of them";
+                return Err(NetworkError::Setup(refused.to_owned()).into());
+            }
             Some(transport) => transport,
             None => match &network_config.private {
                 Some(private) => transport::private_sockets(&key, private, &mut registry),

@@ -8,7 +8,8 @@ use std::path::Path;
 use rocketmesh_node::NodeBuilder;
 use rocketmesh_node::api::types::{NetView, PeerView};
 use rocketmesh_node::clock::SystemEntropy;
-use rocketmesh_node::network::{RelayMode, private_key};
+use rocketmesh_node::network::{RelayMode, private_key, transport};
+use rocketmesh_protocol::identity::ServerKey;
 use serde_json::json;
 use support::{TestNode, builder, converged, eventually};
 use tempfile::TempDir;
@@ -74,6 +75,21 @@ async fn a_server_that_nobody_can_dial_is_reached_through_a_relay_that_it_finds_
     let metrics = metrics.as_str().unwrap();
     assert!(metrics.contains("rocketmesh_relay_circuits 1"), "{metrics}");
     assert!(metrics.contains("rocketmesh_reachability 2"), "{metrics}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relay_that_nobody_has_come_through_is_tested_by_another_server() {
+    let relay = TestNode::start("relay.example.org", &[]).await;
+    let never = |builder: NodeBuilder| builder.configure(|config| config.network.relay.serve = RelayMode::Off);
+    let tester = TestNode::start_with("tester.example.org", &[], never).await;
+    let a = hidden("a.example.org", &[relay.address().await, tester.address().await]).await;
+    reserved(&a, 1).await;
+    a.introduced(&tester).await;
+    eventually("the tester comes through the relay", || async { net(&relay).await.serving.circuits_total > 0 }).await;
+    eventually("and leaves again", || async { net(&relay).await.serving.circuits == 0 }).await;
+    let shown = net(&a).await;
+    assert_eq!(shown.relays[0].peer, relay.id(), "and the relay keeps its place: {shown:?}");
+    assert_eq!(shown.punches.tried, 0, "no hole is punched for a test: {shown:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -189,6 +205,20 @@ async fn in_a_private_mesh_only_the_right_key_gets_as_far_as_a_handshake() {
     );
     assert_eq!((by_stranger.1.as_str(), by_outsider.1.as_str()), ("unreachable", "unreachable"));
     assert_eq!(net(&a).await.peers.len(), 1, "nobody else is connected");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transport_that_knows_nothing_of_the_key_is_no_private_mesh() {
+    let directory = TempDir::new().unwrap();
+    let key = directory.path().join("mesh.key");
+    private_key::create(&key, &SystemEntropy).unwrap();
+    let own = ServerKey::from_seed(&[7; 32]);
+    let transport = transport::memory(&own).unwrap();
+    let nodes = TempDir::new().unwrap();
+    let started =
+        with_key(&key)(builder(nodes.path(), "a.example.org", &[])).key(own).transport(transport).start().await;
+    let error = started.err().unwrap().to_string();
+    assert!(error.contains("network.private_key_file"), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

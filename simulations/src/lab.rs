@@ -13,6 +13,7 @@
 //! | [`meeting`] | who met whom, when and how |
 //! | [`talk`] | who said what, and when it was there |
 //! | [`rows`] | what is done to the laboratory and measured after it |
+//! | [`upnp`] | a router that forwards ports, in a small internet of its own |
 //! | [`report`] | the result, and its table |
 //! | [`aims`] | what the result ought to be |
 
@@ -28,3 +29,4 @@ pub mod rows;
 pub mod stage;
 pub mod talk;
 pub mod topology;
+pub mod upnp;

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use indicatif::FormattedDuration;
-use rocketmesh_node::api::types::{NetAddress, NetPeer, NetServing, NetView};
+use rocketmesh_node::api::types::{NetAddress, NetPeer, NetPunches, NetServing, NetView};
 use rocketmesh_node::clock::SystemEntropy;
 use rocketmesh_node::network::private_key;
 use serde_json::json;
@@ -43,7 +43,10 @@ fn new_key(context: &Context, file: &Path) -> Result<(), Failure> {
 
 fn people(net: &NetView) -> String {
     let mut fields = Fields::default();
-    fields.add("reachable", reachable(net)).add_all("known from", net.reasons.iter().cloned());
+    fields
+        .add("reachable", reachable(net))
+        .add_all("to do", net.advice.iter().cloned())
+        .add_all("because", net.reasons.iter().cloned());
     if let Some(private) = &net.private {
         fields.add("private mesh", format!("over TCP only; the key's fingerprint is {}", private.fingerprint));
         let unused =
@@ -51,59 +54,89 @@ fn people(net: &NetView) -> String {
         fields.add_all("", unused);
     }
     fields
-        .add_all("through", net.relays.iter().map(|relay| format!("{}  {}", short_id(&relay.peer), relay.address)))
+        .add_all("relays", net.relays.iter().map(|relay| format!("{}  {}", short_id(&relay.peer), relay.address)))
         .add_all("addresses", net.addresses.iter().map(address))
         .add("router", router(&net.upnp))
-        .add("relaying", relaying(&net.serving))
-        .add("holes", format!("{} tried, {} punched", net.punches.tried, net.punches.succeeded))
-        .add_all("to do", net.advice.iter().cloned());
+        .add("helps others", relaying(&net.serving))
+        .add("hole punching", punching(&net.punches));
     if net.peers.is_empty() {
         return fields.to_string();
     }
     let rows = net.peers.iter().map(peer);
-    format!("{fields}\n{}", table(["ID", "NAME", "PATH", "BY", "THROUGH", "FOR"], rows))
+    format!("{fields}\n{}\n{}", table(["ID", "NAME", "PATH", "BY", "THROUGH", "FOR"], rows), legend(&net.peers))
+}
+
+/// What the words under PATH mean, of those that are there.
+fn legend(peers: &[NetPeer]) -> String {
+    let meanings = [
+        ("direct", "straight from one server to the other"),
+        ("punched", "straight as well, through routers that both sides opened together"),
+        ("relayed", "by way of the server under THROUGH, encrypted from end to end; slower"),
+    ];
+    let used = meanings.iter().filter(|(path, _)| peers.iter().any(|peer| peer.path == *path));
+    used.map(|(path, meaning)| format!("{path}: {meaning}")).collect::<Vec<String>>().join("\n")
 }
 
 fn reachable(net: &NetView) -> &'static str {
     match (net.reachability.as_str(), net.relays.is_empty()) {
-        ("public", _) => "yes: others connect to this node directly",
-        ("private", false) => "through a relay: others cannot connect to this node directly",
-        ("private", true) => "no: others cannot connect to this node, and no relay helps",
-        (_, false) => "through a relay, and maybe directly: that is not known yet",
-        _ => "not known yet",
+        ("public", _) => "yes: other servers can connect to this one",
+        ("private", false) => "through a relay: others cannot connect to this server directly",
+        ("private", true) => "no: other servers cannot connect to this one, and no relay helps",
+        (_, false) => "through a relay, and maybe directly: that is being found out",
+        _ => "not known yet: that is being found out",
     }
 }
 
 fn address(address: &NetAddress) -> String {
     let state = match address.state.as_str() {
-        "confirmed" => format!("reached by {}", count(address.reached_by, "server")),
-        "refuted" => format!("not reached by {}", count(address.not_reached_by, "server")),
-        _ => "not tried".to_owned(),
+        "confirmed" => format!("{} got through", count(address.reached_by, "server")),
+        "refuted" => format!("{} did not get through", count(address.not_reached_by, "server")),
+        _ => "not tried from outside".to_owned(),
     };
-    format!("{}  {}, {state}", address.address, address.sources.join(", "))
+    let sources: Vec<&str> = address.sources.iter().map(|source| origin(source)).collect();
+    format!("{}  {}; {state}", address.address, sources.join(", "))
+}
+
+/// Where the node has an address from.
+fn origin(source: &str) -> &str {
+    match source {
+        "listening" => "of this machine",
+        "configured" => "from network.external",
+        "mapped" => "forwarded by the router",
+        "observed" => "seen by other servers",
+        other => other,
+    }
 }
 
 fn router(upnp: &str) -> &'static str {
     match upnp {
-        "off" => "not asked to forward ports (network.upnp is off)",
-        "mapped" => "forwards a port to this node (UPnP)",
-        "no_mapping" => "forwards no port to this node any more (UPnP)",
-        "no_gateway" => "none found that forwards ports by itself (UPnP)",
-        "no_public_address" => "is itself behind NAT: forwarding a port on it would not help",
-        _ => "being looked for (UPnP)",
+        "off" => "not asked to forward a port (network.upnp is off)",
+        "mapped" => "forwards a port to this machine, as it was asked to (UPnP)",
+        "no_mapping" => "does not forward a port to this machine any more (UPnP)",
+        "no_gateway" => "none answers that can be asked to forward a port (UPnP)",
+        "no_public_address" => "has no public address either: forwarding a port would not help",
+        _ => "looking for one that can be asked to forward a port (UPnP)",
     }
 }
 
 fn relaying(serving: &NetServing) -> String {
     match (serving.active, serving.mode.as_str()) {
         (true, _) => format!(
-            "for {}, {} now, {} since the start",
+            "relays for {}: {} now, {} since the start",
             count(serving.reservations, "server"),
             count(serving.circuits, "connection"),
             serving.circuits_total
         ),
-        (false, "off") => "no (network.relay.serve is off)".to_owned(),
-        (false, _) => "not while it is not known that others reach this node".to_owned(),
+        (false, "off") => "no: network.relay.serve is off".to_owned(),
+        (false, _) => "no: it relays for others only once it is reachable itself".to_owned(),
+    }
+}
+
+fn punching(punches: &NetPunches) -> String {
+    match punches.tried {
+        0 => "not needed so far".to_owned(),
+        1 => format!("{} of 1 try opened a direct way through routers", punches.succeeded),
+        tried => format!("{} of {tried} tries opened a direct way through routers", punches.succeeded),
     }
 }
 
@@ -120,7 +153,7 @@ fn peer(peer: &NetPeer) -> [String; 6] {
 
 #[cfg(test)]
 mod tests {
-    use rocketmesh_node::api::types::{NetPunches, NetRelay};
+    use rocketmesh_node::api::types::NetRelay;
 
     use super::*;
 
@@ -168,11 +201,14 @@ mod tests {
     #[test]
     fn a_node_behind_nat_says_through_whom_it_is_reached_and_how_it_knows() {
         let text = people(&net());
-        for part in ["through a relay", "in vain", "12D3Koo", "2 tried, 1 punched", "relayed"] {
+        for part in
+            ["through a relay", "in vain", "12D3Koo", "1 of 2 tries opened", "seen by other servers", "relayed: by way"]
+        {
             assert!(text.contains(part), "{part}: {text}");
         }
         assert!(!text.contains('\u{1b}'), "{text}");
         assert!(!text.contains("to do"), "nothing has to be done: {text}");
+        assert!(!text.contains("punched:"), "words that are not there need no explanation: {text}");
     }
 
     #[test]

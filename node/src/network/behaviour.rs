@@ -14,12 +14,13 @@ use libp2p::kad::store::{MemoryStore, MemoryStoreConfig};
 use libp2p::request_response::{self, ProtocolSupport};
 use libp2p::swarm::NetworkBehaviour;
 use libp2p::swarm::behaviour::toggle::Toggle;
-use libp2p::{StreamProtocol, dcutr, identify, kad, mdns, ping, relay, upnp};
+use libp2p::{StreamProtocol, identify, kad, mdns, ping, relay, upnp};
 use rocketmesh_protocol::wire;
 
 use crate::network::dial_back::DialBack;
 use crate::network::framing::Framing;
 use crate::network::prober::Prober;
+use crate::network::punching::Punching;
 use crate::network::serving::Serving;
 use crate::network::{DhtMode, NetworkConfig, NetworkLimits, RelayMode};
 use crate::tuning::Tuning;
@@ -61,7 +62,7 @@ pub(super) struct Behaviour {
     pub(super) upnp: Toggle<upnp::tokio::Behaviour>,
     pub(super) relays: Toggle<relay::client::Behaviour>,
     pub(super) serving: Toggle<Serving>,
-    pub(super) dcutr: Toggle<dcutr::Behaviour>,
+    pub(super) punching: Toggle<Punching>,
     pub(super) prober: Toggle<Prober>,
     pub(super) dial_back: Toggle<DialBack>,
 }
@@ -110,7 +111,7 @@ impl Behaviour {
             kad: kad(peer, config.dht),
             mdns: mdns.into(),
             upnp: (config.nat && config.upnp).then(upnp::tokio::Behaviour::default).into(),
-            dcutr: relays.is_some().then(|| dcutr::Behaviour::new(peer)).into(),
+            punching: relays.is_some().then(|| Punching::new(peer)).into(),
             relays: relays.into(),
             serving: serves.then(|| Serving::new(peer, &config.relay)).into(),
             prober: config.nat.then(Prober::default).into(),

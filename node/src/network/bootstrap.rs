@@ -67,6 +67,11 @@ impl Bootstrap {
         }
     }
 
+    /// Whether a connection is being made to one of the addresses.
+    pub(super) fn is_dialling(&self, connection: ConnectionId) -> bool {
+        self.0.iter().any(|entry| entry.state == State::Dialling(connection))
+    }
+
     /// A connection is there.
     pub(super) fn connected(&mut self, connection: ConnectionId, peer: PeerId) {
         for entry in &mut self.0 {

@@ -2,9 +2,10 @@
 //!
 //! libp2p's server dials whatever it is asked to dial. Around it stands what keeps it from being used to look into the network
 //! where this node stands: only addresses with a number and a port that reach at least as far as the asker's own connection
-//! are dialled, a bounded number of them at a time, and the connections made for it are closed again. libp2p's server also
-//! listens only to those who dialled it; this one listens on connections that it opened as well, so that a server that everybody
-//! dials and that dials nobody learns something too.
+//! are dialled, or the asker's own place at a relay with such an address. They are a bounded number at a time, and the connections
+//! made for it are closed again, also where libp2p's server has given up on them. That one listens only to those who dialled it;
+//! this one listens on connections that it opened as well, so that a server that everybody dials and that dials nobody learns
+//! something too.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::task::{Context, Poll};
@@ -18,13 +19,13 @@ use libp2p::identity::PeerId;
 use libp2p::multiaddr::Protocol;
 use libp2p::swarm::behaviour::{ConnectionClosed, ConnectionEstablished, DialFailure, FromSwarm};
 use libp2p::swarm::{
-    CloseConnection, ConnectionDenied, ConnectionId, DialError, NetworkBehaviour, THandler, THandlerInEvent,
-    THandlerOutEvent, ToSwarm,
+    CloseConnection, ConnectionDenied, ConnectionId, DialError, NetworkBehaviour, THandler, THandlerInEvent, ToSwarm,
 };
 
 use tokio::time::Instant;
 
-use crate::network::address::{Scope, scope};
+use crate::network::address::{Scope, relay_of, scope};
+use crate::network::pass_on::pass_on;
 
 /// Dials for others at a time, and for one of them. Each holds a socket for some seconds.
 const DIALS: usize = 16;
@@ -32,6 +33,9 @@ const DIALS_FOR_ONE: usize = 2;
 /// How long a dial that is not made is kept from libp2p's server: longer than whoever asked for it waits. Told at once, it would
 /// answer that the address was dialled in vain, which counts as evidence.
 const SILENCE: Duration = Duration::from_secs(12);
+/// How long a connection that came of such a dial may last: longer than libp2p's server waits for what it was made for, of whose
+/// giving up nobody is told.
+const LASTS: Duration = Duration::from_secs(15);
 
 /// See the module.
 #[derive(Default)]
@@ -42,7 +46,7 @@ pub(super) struct DialBack {
     /// Dials that a peer asked for, until they succeed or fail.
     dialling: BTreeMap<ConnectionId, PeerId>,
     /// Connections that came of them.
-    open: BTreeMap<ConnectionId, PeerId>,
+    open: BTreeMap<ConnectionId, (PeerId, Instant)>,
     done: VecDeque<(PeerId, ConnectionId)>,
     /// Dials that were not made, and since when.
     unmade: VecDeque<(ConnectionId, Instant)>,
@@ -51,7 +55,14 @@ pub(super) struct DialBack {
 impl DialBack {
     fn may_dial(&self, peer: &PeerId, address: &Multiaddr) -> bool {
         let farthest = self.stands.get(peer).and_then(|connections| connections.values().max());
-        farthest.is_some_and(|farthest| is_plain(address) && scope(address) >= *farthest)
+        let far_enough = farthest.is_some_and(|farthest| scope(address) >= *farthest);
+        far_enough && (is_plain(address) || is_at_relay(peer, address))
+    }
+
+    /// Closes what a dial came to and that nobody uses any more.
+    fn close_old(&mut self, now: Instant) {
+        let old = self.open.extract_if(.., |_, (_, since)| now.duration_since(*since) >= LASTS);
+        self.done.extend(old.map(|(connection, (peer, _))| (peer, connection)));
     }
 }
 
@@ -66,19 +77,20 @@ fn is_plain(address: &Multiaddr) -> bool {
     }
 }
 
+/// Whether an address leads to the peer through one relay, whose own address is a number and a port, and to nobody else.
+fn is_at_relay(peer: &PeerId, address: &Multiaddr) -> bool {
+    let parts: Vec<Protocol<'_>> = address.iter().collect();
+    let Some(at) = parts.iter().position(|part| *part == Protocol::P2pCircuit) else { return false };
+    let way: Multiaddr = parts[..at].iter().cloned().collect();
+    let to_peer = parts[at + 1..].iter().all(|part| *part == Protocol::P2p(*peer));
+    to_peer && is_plain(&way) && relay_of(address).is_some_and(|relay| relay != *peer)
+}
+
 impl NetworkBehaviour for DialBack {
     type ConnectionHandler = THandler<server::Behaviour>;
     type ToSwarm = server::Event;
 
-    fn handle_established_inbound_connection(
-        &mut self,
-        connection_id: ConnectionId,
-        peer: PeerId,
-        local_addr: &Multiaddr,
-        remote_addr: &Multiaddr,
-    ) -> Result<THandler<Self>, ConnectionDenied> {
-        self.inner.handle_established_inbound_connection(connection_id, peer, local_addr, remote_addr)
-    }
+    pass_on!(inner: inbound, events);
 
     fn handle_pending_outbound_connection(
         &mut self,
@@ -109,7 +121,7 @@ impl NetworkBehaviour for DialBack {
         port_use: PortUse,
     ) -> Result<THandler<Self>, ConnectionDenied> {
         if self.dialling.remove(&connection_id).is_some() {
-            self.open.insert(connection_id, peer);
+            self.open.insert(connection_id, (peer, Instant::now()));
             return self.inner.handle_established_outbound_connection(
                 connection_id,
                 peer,
@@ -159,16 +171,8 @@ impl NetworkBehaviour for DialBack {
         self.inner.on_swarm_event(event);
     }
 
-    fn on_connection_handler_event(
-        &mut self,
-        peer_id: PeerId,
-        connection_id: ConnectionId,
-        event: THandlerOutEvent<Self>,
-    ) {
-        self.inner.on_connection_handler_event(peer_id, connection_id, event);
-    }
-
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<ToSwarm<server::Event, THandlerInEvent<Self>>> {
+        self.close_old(Instant::now());
         if let Some((peer_id, connection)) = self.done.pop_front() {
             return Poll::Ready(ToSwarm::CloseConnection { peer_id, connection: CloseConnection::One(connection) });
         }
@@ -184,8 +188,8 @@ impl NetworkBehaviour for DialBack {
                 }
             }
             Poll::Ready(ToSwarm::GenerateEvent(event)) => {
-                let made = self.open.extract_if(.., |_, peer| *peer == event.client);
-                self.done.extend(made.map(|(connection, peer)| (peer, connection)));
+                let made = self.open.extract_if(.., |_, (peer, _)| *peer == event.client);
+                self.done.extend(made.map(|(connection, (peer, _))| (peer, connection)));
             }
             _ => {}
         }
@@ -225,5 +229,43 @@ mod tests {
         }
         dial_back.stands.insert(peer, BTreeMap::from([(ConnectionId::new_unchecked(2), Scope::Loopback)]));
         assert!(may(&dial_back, "/ip4/127.0.0.1/tcp/1"), "neighbours on one machine may ask for it");
+    }
+
+    #[test]
+    fn a_place_at_a_relay_is_dialled_only_for_who_has_it_and_through_one_plain_relay() {
+        let [peer, relay, other] = [PeerId::random(), PeerId::random(), PeerId::random()];
+        let mut dial_back = DialBack::default();
+        let connections = BTreeMap::from([(ConnectionId::new_unchecked(1), Scope::Global)]);
+        dial_back.stands.insert(peer, connections);
+        let may = |address: String| dial_back.may_dial(&peer, &address.parse().unwrap());
+        let at = |relay: PeerId| format!("/ip4/198.51.100.1/udp/1/quic-v1/p2p/{relay}/p2p-circuit");
+        assert!(may(at(relay)) && may(format!("{}/p2p/{peer}", at(relay))));
+        assert!(!may(at(peer)), "who asks is no relay");
+        assert!(!may(format!("{}/p2p/{other}", at(relay))), "nobody else is dialled");
+        assert!(!may(format!("{}/p2p/{peer}/p2p-circuit/p2p/{peer}", at(relay))), "nor relays in a row");
+        assert!(!may("/ip4/198.51.100.1/tcp/1/p2p-circuit".to_owned()), "nor one that is not named");
+        assert!(!may(format!("/dns4/relay.example/tcp/1/p2p/{relay}/p2p-circuit")), "nor names looked up");
+        assert!(!may(format!("/ip4/192.168.1.1/tcp/1/p2p/{relay}/p2p-circuit")), "nor what is nearer than who asks");
+    }
+
+    #[test]
+    fn a_connection_whose_dial_back_came_to_nothing_is_closed() {
+        let peer = PeerId::random();
+        let connection = ConnectionId::new_unchecked(7);
+        let mut dial_back = DialBack::default();
+        dial_back.open.insert(connection, (peer, Instant::now()));
+        let mut context = Context::from_waker(std::task::Waker::noop());
+        assert!(dial_back.poll(&mut context).is_pending(), "it has just been made");
+        dial_back.close_old(Instant::now() + LASTS);
+        let closed = dial_back.poll(&mut context);
+        assert!(
+            matches!(
+                closed,
+                Poll::Ready(ToSwarm::CloseConnection { peer_id, connection: CloseConnection::One(one) })
+                    if peer_id == peer && one == connection
+            ),
+            "it is closed"
+        );
+        assert!(dial_back.open.is_empty());
     }
 }

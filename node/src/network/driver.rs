@@ -23,6 +23,7 @@ use crate::network::address::{carrier_of, is_relayed, peer_of, scope};
 use crate::network::behaviour::Behaviour;
 use crate::network::bootstrap::Bootstrap;
 use crate::network::handle::{Command, Event, NetworkHandle, NetworkStatus, PathCounts};
+use crate::network::misled::Misled;
 use crate::network::peers::{FoundBy, Path, Peer, Peers};
 use crate::network::transport::{self, NodeTransport};
 use crate::network::{DhtMode, NetworkConfig};
@@ -37,6 +38,7 @@ mod punch;
 mod reach;
 mod relaying;
 mod relays;
+mod sightings;
 mod spare;
 mod view;
 
@@ -129,12 +131,14 @@ pub(crate) async fn spawn(parts: NetworkParts) -> Result<(NetworkHandle, mpsc::R
     let NetworkParts { keypair, transport, config, hello, banned, clock, entropy, shutdown } = parts;
     let own = keypair.public().to_peer_id();
     let mut swarm_config = swarm::Config::with_tokio_executor().with_idle_connection_timeout(IDLE);
+    let misled = Misled::default();
     let (transport, relays) = if config.nat {
         // Direct addresses get a head start before those through relays.
         swarm_config = swarm_config.with_smart_dial();
         let (relayed, relays) = relay::client::new(own);
         let joined = transport::with_relays(&keypair, relayed, transport);
-        (joined.map_err(|error| NetworkError::Setup(error.to_string()))?, Some(relays))
+        let joined = joined.map_err(|error| NetworkError::Setup(error.to_string()))?;
+        (misled.guard(joined), Some(relays))
     } else {
         (transport, None)
     };
@@ -160,7 +164,7 @@ pub(crate) async fn spawn(parts: NetworkParts) -> Result<(NetworkHandle, mpsc::R
     let (handle, commands) = NetworkHandle::channel();
     let (engine, events) = mpsc::channel(EVENTS);
     let now = Instant::now();
-    let nat = nat::Nat::new(&config, now, clock.now_ms());
+    let nat = nat::Nat::new(&config, misled, now, clock.now_ms());
     let mut driver = Driver {
         bootstrap: Bootstrap::new(config.bootstrap.clone(), now),
         peers: Peers::new(config.limits.clone()),

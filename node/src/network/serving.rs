@@ -3,18 +3,13 @@
 //! libp2p's relay tells every connection it knows of when it begins or ceases to serve, and the handlers of relayed ones, which
 //! serve nobody, take that for a bug and panic. So it is not told of those.
 
-use std::task::{Context, Poll};
-
-use libp2p::core::Endpoint;
-use libp2p::core::transport::PortUse;
 use libp2p::identity::PeerId;
+use libp2p::relay;
 use libp2p::swarm::behaviour::FromSwarm;
-use libp2p::swarm::{
-    ConnectionDenied, ConnectionId, NetworkBehaviour, THandler, THandlerInEvent, THandlerOutEvent, ToSwarm,
-};
-use libp2p::{Multiaddr, relay};
+use libp2p::swarm::{NetworkBehaviour, THandler};
 
 use crate::network::RelayLimits;
+use crate::network::pass_on::pass_on;
 
 /// See the module.
 pub(super) struct Serving(relay::Behaviour);
@@ -47,26 +42,7 @@ impl NetworkBehaviour for Serving {
     type ConnectionHandler = THandler<relay::Behaviour>;
     type ToSwarm = relay::Event;
 
-    fn handle_established_inbound_connection(
-        &mut self,
-        connection_id: ConnectionId,
-        peer: PeerId,
-        local_addr: &Multiaddr,
-        remote_addr: &Multiaddr,
-    ) -> Result<THandler<Self>, ConnectionDenied> {
-        self.0.handle_established_inbound_connection(connection_id, peer, local_addr, remote_addr)
-    }
-
-    fn handle_established_outbound_connection(
-        &mut self,
-        connection_id: ConnectionId,
-        peer: PeerId,
-        addr: &Multiaddr,
-        role_override: Endpoint,
-        port_use: PortUse,
-    ) -> Result<THandler<Self>, ConnectionDenied> {
-        self.0.handle_established_outbound_connection(connection_id, peer, addr, role_override, port_use)
-    }
+    pass_on!(0: inbound, outbound, events, poll);
 
     fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
         let relayed = match &event {
@@ -77,18 +53,5 @@ impl NetworkBehaviour for Serving {
         if !relayed {
             self.0.on_swarm_event(event);
         }
-    }
-
-    fn on_connection_handler_event(
-        &mut self,
-        peer_id: PeerId,
-        connection_id: ConnectionId,
-        event: THandlerOutEvent<Self>,
-    ) {
-        self.0.on_connection_handler_event(peer_id, connection_id, event);
-    }
-
-    fn poll(&mut self, context: &mut Context<'_>) -> Poll<ToSwarm<relay::Event, THandlerInEvent<Self>>> {
-        self.0.poll(context)
     }
 }

@@ -30,6 +30,7 @@ mod linux {
     use rocketmesh_simulations::lab::rows::measure;
     use rocketmesh_simulations::lab::stage::{Setup, Stage};
     use rocketmesh_simulations::lab::topology::hosts;
+    use rocketmesh_simulations::lab::upnp;
     use rocketmesh_simulations::{Failure, finish};
     use serde::Serialize;
     use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -41,7 +42,7 @@ when it fails or is interrupted.
 
 Examples:
   rocketmesh-lab --rocketmesh target/release/rocketmesh
-  rocketmesh-lab --rocketmesh target/release/rocketmesh --transport tcp
+  rocketmesh-lab --rocketmesh target/release/rocketmesh --transport private
   rocketmesh-lab --rocketmesh target/release/rocketmesh --only network-split --keep
   rocketmesh-lab --clean
 
@@ -55,11 +56,14 @@ Exit codes: 0 every aim is met, 1 one is missed or something failed, 2 wrong usa
         #[arg(long, required_unless_present_any = ["clean", "check"])]
         rocketmesh: Option<PathBuf>,
         /// What the nodes use; of several, the first goes through every row and the others only meet
-        #[arg(long, value_delimiter = ',', default_values = ["quic", "tcp"])]
+        #[arg(long, value_delimiter = ',', default_values = ["quic", "tcp", "private"])]
         transport: Vec<Transports>,
-        /// Only these rows; the meeting is always one
+        /// Only these rows, and no UPnP; the meeting is always one
         #[arg(long, value_delimiter = ',')]
         only: Vec<Row>,
+        /// The program of the router that forwards ports, built for nftables
+        #[arg(long, value_name = "PROGRAM", default_value = "miniupnpd")]
+        miniupnpd: PathBuf,
         /// Leave the laboratory standing after the last row, until Ctrl-C
         #[arg(long)]
         keep: bool,
@@ -135,7 +139,7 @@ Exit codes: 0 every aim is met, 1 one is missed or something failed, 2 wrong usa
         if let Some(out) = &args.out {
             fs::create_dir_all(out).map_err(|error| format!("cannot make {}: {error}", out.display()))?;
         }
-        let mut report = Report { hosts: hosts(), passes: Vec::new() };
+        let mut report = Report { hosts: hosts(), passes: Vec::new(), upnp: None };
         let limit = Duration::from_secs(60 * args.within);
         let (stage, outcome) = match tokio::time::timeout(limit, passes(args, binary, &mut report)).await {
             Ok(done) => done,
@@ -187,12 +191,25 @@ Exit codes: 0 every aim is met, 1 one is missed or something failed, 2 wrong usa
                 Err(failure) => return (None, Err(failure)),
             };
             let rows = if at == 0 { all.as_slice() } else { &[] };
-            let outcome = measure(&mut stage, rows, report).await;
-            if outcome.is_err() || at + 1 == args.transport.len() {
+            let mut outcome = measure(&mut stage, rows, report).await;
+            let last = at + 1 == args.transport.len();
+            if outcome.is_ok() && last && args.only.is_empty() {
+                outcome = forwarded(args, binary, report).await;
+            }
+            if outcome.is_err() || last {
                 return (Some(stage), outcome);
             }
         }
         (None, Ok(()))
+    }
+
+    /// A router that forwards ports, beside the laboratory that stands.
+    async fn forwarded(args: &Args, binary: &Path, report: &mut Report) -> Result<(), Failure> {
+        let logs = args.out.as_ref().map(|out| out.join("upnp"));
+        let program = args.miniupnpd.clone();
+        let setup = upnp::Setup { binary: binary.to_owned(), program, level: args.log.clone(), logs };
+        report.upnp = Some(upnp::measure(&setup).await?);
+        Ok(())
     }
 
     /// Says how to look around, and waits.
@@ -248,9 +265,10 @@ Exit codes: 0 every aim is met, 1 one is missed or something failed, 2 wrong usa
         }
 
         #[test]
-        fn told_nothing_it_goes_over_quic_and_then_over_tcp() {
+        fn told_nothing_it_goes_over_quic_over_tcp_and_in_a_private_mesh() {
             let args = Args::try_parse_from(["rocketmesh-lab", "--rocketmesh", "x"]).map_err(|error| error.to_string());
-            assert_eq!(args.map(|args| args.transport), Ok(vec![Transports::Quic, Transports::Tcp]));
+            let all = vec![Transports::Quic, Transports::Tcp, Transports::Private];
+            assert_eq!(args.map(|args| args.transport), Ok(all));
             assert!(Args::try_parse_from(["rocketmesh-lab"]).is_err());
             assert!(Args::try_parse_from(["rocketmesh-lab", "--clean"]).is_ok());
         }

@@ -16,6 +16,8 @@ pub enum Transports {
     Tcp,
     /// Both, as a node does that is told nothing.
     Both,
+    /// TCP, behind the key of a private mesh.
+    Private,
 }
 
 impl Transports {
@@ -24,7 +26,7 @@ impl Transports {
         match self {
             Transports::Both => true,
             Transports::Quic => transport == Transport::Quic,
-            Transports::Tcp => transport == Transport::Tcp,
+            Transports::Tcp | Transports::Private => transport == Transport::Tcp,
         }
     }
 
@@ -34,6 +36,7 @@ impl Transports {
             Transports::Quic => "QUIC",
             Transports::Tcp => "TCP",
             Transports::Both => "QUIC and TCP",
+            Transports::Private => "TCP in a private mesh",
         }
     }
 }
@@ -101,6 +104,7 @@ mod tests {
         assert_eq!(bootstrap(&host("office-a"), Transports::Quic, &relay), ["/ip4/203.0.113.6/udp/4848/quic-v1/p2p/R"]);
         assert_eq!(bootstrap(&host("office-a"), Transports::Tcp, &relay), ["/ip4/203.0.113.6/tcp/4848/p2p/R"]);
         assert_eq!(listen(&host("lan-2"), Transports::Tcp), ["/ip4/0.0.0.0/tcp/4858"]);
+        assert_eq!(listen(&host("relay1"), Transports::Private), listen(&host("relay1"), Transports::Tcp));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use crate::lab::addresses::Transports;
 use crate::lab::paths::{Connection, Way};
 use crate::lab::report::{Pair, Report, Row, RowReport};
 use crate::lab::topology::{Expected, Host, expected};
+use crate::lab::upnp::REACHED_WITHIN;
 
 /// Within this, pairs that can be direct are so, from when they met.
 pub const DIRECT_WITHIN: Duration = Duration::from_secs(15);
@@ -36,7 +37,8 @@ impl std::fmt::Display for Aim {
         };
         write!(formatter, "{word:<7} {}", self.aim)?;
         match (self.met, self.remark.as_str()) {
-            (None, _) => formatter.write_str(": not measured"),
+            (None, "") => formatter.write_str(": not measured"),
+            (None, why) => write!(formatter, ": not measured\n          {why}"),
             (_, "") => Ok(()),
             (_, remark) => write!(formatter, "\n          {remark}"),
         }
@@ -48,7 +50,8 @@ pub fn judge(report: &Report) -> Vec<Aim> {
     let hosts = &report.hosts;
     let meetings = rows(report, |_, row| row == Row::Meeting);
     let both = report.passes.iter().any(|pass| pass.transports == Transports::Both);
-    let mut aims = vec![direct(report, Transports::Quic), direct(report, Transports::Tcp)];
+    let always = [Transports::Quic, Transports::Tcp, Transports::Private];
+    let mut aims: Vec<Aim> = always.into_iter().map(|transports| direct(report, transports)).collect();
     aims.extend(both.then(|| direct(report, Transports::Both)));
     let aim = "public servers, and those of one LAN, are connected directly";
     aims.push(over_pairs(&meetings, aim, |pair| {
@@ -63,7 +66,23 @@ pub fn judge(report: &Report) -> Vec<Aim> {
     let aim = "every pair exchanges messages in every row";
     aims.push(over_pairs(&rows(report, |_, _| true), aim, |pair| pair.flowed_s().is_some()));
     aims.extend(Row::ALL.into_iter().filter(|row| *row != Row::Meeting).map(|row| recovery(report, row)));
+    aims.push(upnp(report));
     aims
+}
+
+/// A server whose port the router forwards is reached by others.
+fn upnp(report: &Report) -> Aim {
+    let aim = format!("UPnP: the router forwards a port, others dial it within {} s", REACHED_WITHIN.as_secs());
+    let Some(upnp) = &report.upnp else { return Aim { aim, met: None, remark: String::new() } };
+    let (met, remark) = match (&upnp.left_out, upnp.mapped_s, upnp.reached_s) {
+        (Some(why), _, _) => (None, why.clone()),
+        (None, Some(mapped), Some(reached)) => {
+            (Some(true), format!("forwarded after {mapped:.1} s, dialled after {reached:.1} s"))
+        }
+        (None, Some(mapped), None) => (Some(false), format!("forwarded after {mapped:.1} s, and nobody could dial it")),
+        (None, None, _) => (Some(false), "the router was not found, or forwards nothing".to_owned()),
+    };
+    Aim { aim, met, remark }
 }
 
 fn expected_of(hosts: &[Host], pair: &Pair) -> Expected {
@@ -82,6 +101,7 @@ fn direct(report: &Report, transports: Transports) -> Aim {
         Transports::Quic => "over QUIC",
         Transports::Tcp => "over TCP",
         Transports::Both => "over either",
+        Transports::Private => "private mesh",
     };
     let aim = format!("port-preserving pairs are direct within {} s of meeting, {over}", DIRECT_WITHIN.as_secs());
     let used = |connection: Connection| connection.transport.is_some_and(|transport| transports.has(transport));
@@ -160,7 +180,7 @@ fn describe(row: Row, pair: &Pair) -> String {
 mod tests {
     use super::*;
     use crate::lab::paths::Transport;
-    use crate::lab::report::Pass;
+    use crate::lab::report::{Pass, Upnp};
     use crate::lab::topology::{hosts, pairs};
 
     fn pair(hosts: &[Host], places: (usize, usize), transport: Transport) -> Pair {
@@ -194,8 +214,10 @@ mod tests {
         let passes = vec![
             pass(Transports::Quic, Transport::Quic, &Row::ALL),
             pass(Transports::Tcp, Transport::Tcp, &[Row::Meeting]),
+            pass(Transports::Private, Transport::Tcp, &[Row::Meeting]),
         ];
-        Report { hosts, passes }
+        let upnp = Some(Upnp { left_out: None, mapped_s: Some(3.2), reached_s: Some(4.5) });
+        Report { hosts, passes, upnp }
     }
 
     fn missed(report: &Report) -> Vec<String> {
@@ -218,11 +240,25 @@ mod tests {
     #[test]
     fn what_was_not_measured_is_neither_met_nor_missed() {
         let mut report = ideal();
-        report.passes.pop();
+        report.passes.truncate(1);
         report.passes[0].rows.truncate(1);
+        report.upnp = None;
         let open = judge(&report).into_iter().filter(|aim| aim.met.is_none()).count();
-        assert_eq!(open, 1 + Row::ALL.len() - 1, "TCP and the disturbances");
+        assert_eq!(open, 2 + Row::ALL.len() - 1 + 1, "TCP, the private mesh, the disturbances and UPnP");
         assert!(missed(&report).is_empty());
+    }
+
+    #[test]
+    fn a_router_that_was_left_out_says_why_and_one_that_does_not_forward_misses() {
+        let mut report = ideal();
+        report.upnp = Some(Upnp { left_out: Some("`miniupnpd` is not here".to_owned()), ..Upnp::default() });
+        assert!(missed(&report).is_empty());
+        let said = judge(&report).pop().map(|aim| aim.to_string()).unwrap_or_default();
+        assert!(said.contains("not measured") && said.contains("`miniupnpd` is not here"), "{said}");
+        for mapped_s in [None, Some(3.0)] {
+            report.upnp = Some(Upnp { mapped_s, ..Upnp::default() });
+            assert_eq!(missed(&report).len(), 1);
+        }
     }
 
     #[test]

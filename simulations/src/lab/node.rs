@@ -58,6 +58,8 @@ pub struct Told {
     pub bootstrap: Vec<String>,
     /// Where others reach it, if it is told that.
     pub external: Vec<String>,
+    /// The key of a private mesh, if it is in one.
+    pub private_key: Option<PathBuf>,
     /// What to log.
     pub level: String,
 }
@@ -104,6 +106,9 @@ impl Node {
         if !told.external.is_empty() {
             command.env("ROCKETMESH_NETWORK__EXTERNAL", told.external.join(","));
         }
+        if let Some(key) = &told.private_key {
+            command.env("ROCKETMESH_NETWORK__PRIVATE_KEY_FILE", key);
+        }
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         self.process = Some(command.spawn().map_err(|error| format!("cannot start `ip`: {error}"))?);
         let begun = Instant::now();
@@ -134,6 +139,19 @@ impl Node {
             let _ = process.kill();
             let _ = process.wait();
         }
+    }
+
+    /// Stops its process where it is, as a machine does that goes to sleep, or lets it go on.
+    ///
+    /// # Errors
+    /// If it is down, or cannot be told.
+    pub fn sleep(&self, sleeps: bool) -> Result<(), Failure> {
+        let name = self.host.name;
+        let Some(process) = &self.process else { return Err(format!("{name} is down").into()) };
+        // The process is this value's own child, so its id cannot have become anybody else's.
+        let order = format!("kill -{} {}", if sleeps { "STOP" } else { "CONT" }, process.id());
+        let status = Command::new("sh").args(["-c", &order]).stdin(Stdio::null()).status()?;
+        if status.success() { Ok(()) } else { Err(format!("`{order}` failed for {name}").into()) }
     }
 
     /// The node in short.
@@ -293,6 +311,7 @@ mod tests {
     fn a_node_that_was_never_started_is_down() {
         let mut node = node("/bin/rocketmesh");
         node.kill();
+        assert!(node.sleep(true).is_err());
         assert!(!node.is_up() && node.command_line().ends_with("--data-dir /data/relay1"));
     }
 }

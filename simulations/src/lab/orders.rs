@@ -4,6 +4,8 @@
 //! host; a host has `eth0`; the internet, itself a router, has one for each site. Nothing is made in the namespace that the
 //! laboratory itself runs in.
 
+pub mod mapped;
+
 use std::net::Ipv4Addr;
 
 use crate::lab::topology::{CARRIER_LAN, Gate, HTTPS_PORT, Half, Host, LAN, Link, SITES, Site, hosts};
@@ -150,6 +152,18 @@ pub fn change_addresses(names: &Names, site: usize) -> Vec<Order> {
     orders
 }
 
+/// Takes a host's only interface down. Its address stays with it, and its routes go.
+pub fn unplug(names: &Names, host: &Host) -> Vec<Order> {
+    vec![ip(&names.namespace(host.name), "link set dev eth0 down")]
+}
+
+/// Puts a host's interface up again, and its route, as whatever manages a machine's network would.
+pub fn plug(names: &Names, host: &Host) -> Vec<Order> {
+    let own = names.namespace(host.name);
+    let router = if host.is_relay() { link(host.site).provider } else { on_lan(LAN, ROUTER) };
+    vec![ip(&own, "link set dev eth0 up"), default_route(&own, router)]
+}
+
 /// Lets nothing pass between the two halves of the internet.
 pub fn split(names: &Names) -> Vec<Order> {
     let half = |half: Half| {
@@ -250,6 +264,11 @@ impl Uplink {
 ///   about to open, and a flow that is remembered would keep its port from being used for it.
 /// - TCP that the router has not seen the beginning of is dropped: after a reboot a connection does not go on by itself.
 fn rules(gate: Gate) -> String {
+    gate_table(gate, "")
+}
+
+/// The same, with more that is let pass.
+fn gate_table(gate: Gate, more: &str) -> String {
     let source = match gate {
         Gate::Symmetric => " random,fully-random",
         _ => "",
@@ -270,7 +289,7 @@ fn rules(gate: Gate) -> String {
   }}
   chain through {{
     type filter hook forward priority filter; policy drop;
-    iifname \"lan\" oifname \"lan\" accept
+{more}    iifname \"lan\" oifname \"lan\" accept
     ct state established,related accept
     tcp flags & (fin|syn|rst|ack) != syn drop
     iifname \"lan\" {out}ct state new accept
@@ -340,6 +359,10 @@ mod tests {
             all.extend(power_off(&names, site));
             all.extend(plug_in(&names, site));
             all.extend(change_addresses(&names, site));
+        }
+        for host in hosts() {
+            all.extend(unplug(&names, &host));
+            all.extend(plug(&names, &host));
         }
         all.extend(split(&names));
         all.extend(heal(&names));

@@ -48,6 +48,10 @@ pub struct Sight {
     pub reachability: String,
     /// Relays that would let others through to it, by peer id.
     pub relays: Vec<String>,
+    /// What it says of its router and UPnP, such as `mapped`; empty if it does not.
+    pub upnp: String,
+    /// Whether others have dialled an address that the router forwards.
+    pub reached_through_router: bool,
     /// The best connection with each peer.
     pub peers: BTreeMap<String, Connection>,
 }
@@ -108,6 +112,10 @@ impl Sight {
         let mut sight = Sight {
             reachability: net["reachability"].as_str().unwrap_or("unknown").to_owned(),
             relays: list(&net["relays"]).filter_map(|relay| Some(relay["peer"].as_str()?.to_owned())).collect(),
+            upnp: net["upnp"].as_str().unwrap_or_default().to_owned(),
+            reached_through_router: list(&net["addresses"]).any(|address| {
+                address["state"] == "confirmed" && list(&address["sources"]).any(|source| source == "mapped")
+            }),
             peers: BTreeMap::new(),
         };
         for peer in list(&net["peers"]).filter_map(|peer| Peer::deserialize(peer).ok()) {
@@ -190,6 +198,16 @@ mod tests {
         assert_eq!(sight.peers, BTreeMap::from(expected.map(|(id, connection)| (id.to_owned(), connection))));
         assert_eq!(Sight::of_net("no JSON"), None);
         assert_eq!(Sight::of_net("{}").expect("JSON").peers.len(), 0);
+    }
+
+    #[test]
+    fn a_router_that_forwards_counts_once_somebody_came_through_it() {
+        let net = |state: &str| {
+            let address = format!(r#"{{"address": "/ip4/1.2.3.4/tcp/1", "sources": ["mapped"], "state": "{state}"}}"#);
+            Sight::of_net(&format!(r#"{{"upnp": "mapped", "addresses": [{address}]}}"#)).expect("JSON")
+        };
+        assert!(net("confirmed").reached_through_router && !net("untested").reached_through_router);
+        assert_eq!(net("untested").upnp, "mapped");
     }
 
     #[test]

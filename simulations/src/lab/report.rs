@@ -22,12 +22,23 @@ pub enum Row {
     AddressChanged,
     /// The internet falls into two halves, and is healed.
     NetworkSplit,
+    /// The interface of a host goes down for a while.
+    InterfaceLost,
+    /// A machine sleeps for longer than others wait for it, and wakes.
+    Asleep,
 }
 
 impl Row {
     /// Every row, in the order in which they are run.
-    pub const ALL: [Row; 5] =
-        [Row::Meeting, Row::RelayKilled, Row::RouterRebooted, Row::AddressChanged, Row::NetworkSplit];
+    pub const ALL: [Row; 7] = [
+        Row::Meeting,
+        Row::RelayKilled,
+        Row::RouterRebooted,
+        Row::AddressChanged,
+        Row::NetworkSplit,
+        Row::InterfaceLost,
+        Row::Asleep,
+    ];
 
     /// What happened, for people.
     pub fn words(self) -> &'static str {
@@ -37,6 +48,8 @@ impl Row {
             Row::RouterRebooted => "router rebooted",
             Row::AddressChanged => "address changed",
             Row::NetworkSplit => "network split",
+            Row::InterfaceLost => "interface lost",
+            Row::Asleep => "asleep",
         }
     }
 
@@ -47,6 +60,8 @@ impl Row {
             Row::RouterRebooted => "reboot",
             Row::AddressChanged => "address",
             Row::NetworkSplit => "split",
+            Row::InterfaceLost => "iface",
+            Row::Asleep => "sleep",
         }
     }
 }
@@ -122,6 +137,19 @@ pub struct Report {
     pub hosts: Vec<Host>,
     /// One for each choice of transports.
     pub passes: Vec<Pass>,
+    /// How a router that forwards ports was asked to, if that was to be measured.
+    pub upnp: Option<Upnp>,
+}
+
+/// A server behind a router that forwards ports if it is asked to.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Upnp {
+    /// Why it was left out, if it was.
+    pub left_out: Option<String>,
+    /// Seconds from the server's start until it said that the router forwards its port.
+    pub mapped_s: Option<f64>,
+    /// Seconds until it knew that others reach it, since one of them had dialled it through the router.
+    pub reached_s: Option<f64>,
 }
 
 fn names<S: Serializer>(hosts: &[Host], serializer: S) -> Result<S::Ok, S::Error> {
@@ -139,18 +167,29 @@ after that, until messages said at once had passed both ways.
 LOST: something said did not arrive in time.
 ";
 
-/// The table: a line for each pair, a column for each row.
+/// Columns that fit beside each other into eighty characters.
+const COLUMNS: usize = 6;
+
+/// The table: a line for each pair, a column for each row. With many rows they are several, one below the other.
 pub fn table(report: &Report) -> String {
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
     let columns: Vec<(&Pass, &RowReport)> =
         report.passes.iter().flat_map(|pass| pass.rows.iter().map(move |row| (pass, row))).collect();
+    // As many in each as in the others, or one less.
+    let tables = columns.len().div_ceil(COLUMNS).max(1);
+    let each = columns.len().div_ceil(tables).max(1);
+    columns.chunks(each).map(|columns| part(report, columns)).collect::<Vec<String>>().join("\n\n")
+}
+
+fn part(report: &Report, columns: &[(&Pass, &RowReport)]) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
     let several = report.passes.len() > 1;
     let header = columns.iter().map(|(pass, row)| match (several, pass.transports) {
         (false, _) => row.row.header().to_owned(),
         (true, Transports::Quic) => format!("quic\n{}", row.row.header()),
         (true, Transports::Tcp) => format!("tcp\n{}", row.row.header()),
         (true, Transports::Both) => format!("both\n{}", row.row.header()),
+        (true, Transports::Private) => format!("private\n{}", row.row.header()),
     });
     table.set_header(std::iter::once(String::new()).chain(header).collect::<Vec<String>>());
     for (at, (a, b)) in pairs(report.hosts.len()).enumerate() {
@@ -210,15 +249,20 @@ mod tests {
             found_by_mdns: true,
             rows: rows.iter().copied().map(row).collect(),
         };
-        let passes = vec![pass(Transports::Quic, &Row::ALL), pass(Transports::Tcp, &[Row::Meeting])];
-        Report { hosts, passes }
+        let passes = vec![
+            pass(Transports::Quic, &Row::ALL),
+            pass(Transports::Tcp, &[Row::Meeting]),
+            pass(Transports::Private, &[Row::Meeting]),
+        ];
+        Report { hosts, passes, upnp: None }
     }
 
     #[test]
     fn the_table_has_a_line_for_each_pair_and_fits_eighty_columns() {
         let report = report();
         let text = table(&report);
-        assert_eq!(text.lines().count(), 2 + pairs(report.hosts.len()).count(), "{text}");
+        let lines = 2 + pairs(report.hosts.len()).count();
+        assert_eq!(text.lines().count(), 2 * lines + 1, "two tables and a blank line: {text}");
         for line in text.lines().chain(LEGEND.lines()) {
             assert!(line.chars().count() <= 80, "{line}");
         }

@@ -8,7 +8,7 @@ use rocketmesh_node::api::types::PeerList;
 use crate::Failure;
 use crate::lab::aims::FLOWS_WITHIN;
 use crate::lab::meeting::{Meeting, all_as_expected, meet};
-use crate::lab::orders::{change_addresses, heal, plug_in, power_off, remembered, split};
+use crate::lab::orders::{change_addresses, heal, plug, plug_in, power_off, remembered, split, unplug};
 use crate::lab::paths::Connection;
 use crate::lab::report::{Pair, Pass, Report, Row, RowReport};
 use crate::lab::stage::{GLANCE, Stage};
@@ -28,6 +28,12 @@ const REBOOT: Duration = Duration::from_secs(5);
 const MOVED: &str = "office-b";
 /// How long the network is split: long enough that connections over QUIC end.
 const SPLIT: Duration = Duration::from_secs(30);
+/// The host whose interface goes down, and for how long: connections over QUIC end in that time.
+const UNPLUGGED: &str = "lan-2";
+const UNPLUGGED_FOR: Duration = Duration::from_secs(11);
+/// The host whose node sleeps, and for how long: longer than connections over QUIC bear, and two pings.
+const SLEEPER: &str = "lan-1";
+const SLEEP: Duration = Duration::from_secs(18);
 /// How long after a row's messages the pairs may take to be connected as they ought to be before that is written down.
 const SETTLE: Duration = Duration::from_secs(15);
 /// The two hosts of one LAN.
@@ -94,6 +100,8 @@ async fn disturb(stage: &mut Stage, row: Row) -> Result<RowReport, Failure> {
         Row::RouterRebooted => router_rebooted(stage).await,
         Row::AddressChanged => address_changed(stage).await,
         Row::NetworkSplit => network_split(stage).await,
+        Row::InterfaceLost => interface_lost(stage).await,
+        Row::Asleep => asleep(stage).await,
     }
 }
 
@@ -170,6 +178,58 @@ async fn network_split(stage: &mut Stage) -> Result<RowReport, Failure> {
     talk.listen(stage, healed + FLOWS_WITHIN, |_, _| true).await;
     let mut measured = Measured::new(Row::NetworkSplit, talk);
     measured.possible = Box::new(move |from, to| (halves[from] != halves[to]).then_some(healed));
+    measured.connections = settle(stage).await;
+    Ok(measured.report(stage).await)
+}
+
+async fn interface_lost(stage: &mut Stage) -> Result<RowReport, Failure> {
+    let lost = stage.place(UNPLUGGED)?;
+    let host = stage.nodes()[lost].host;
+    stage.carry_out(|names| unplug(names, &host))?;
+    eprintln!("  the interface of {UNPLUGGED} is down for {} s", UNPLUGGED_FOR.as_secs());
+    let all: Vec<usize> = (0..stage.nodes().len()).collect();
+    let talk = talk_without(stage, lost, &all, "a lost interface", UNPLUGGED_FOR).await?;
+    stage.carry_out(|names| plug(names, &host))?;
+    eprintln!("  the interface is up again");
+    back_again(stage, Row::InterfaceLost, talk, lost).await
+}
+
+async fn asleep(stage: &mut Stage) -> Result<RowReport, Failure> {
+    let asleep = stage.place(SLEEPER)?;
+    stage.nodes()[asleep].sleep(true)?;
+    eprintln!("  {SLEEPER} sleeps for {} s", SLEEP.as_secs());
+    let others: Vec<usize> = (0..stage.nodes().len()).filter(|at| *at != asleep).collect();
+    let talk = talk_without(stage, asleep, &others, "somebody asleep", SLEEP).await;
+    // Awake again, whatever happened to the others.
+    stage.nodes()[asleep].sleep(false)?;
+    eprintln!("  {SLEEPER} is awake");
+    back_again(stage, Row::Asleep, talk?, asleep).await
+}
+
+/// Lets the others talk for a while with each other. What is said to and by the one who is away is listened to later.
+async fn talk_without(
+    stage: &Stage,
+    away: usize,
+    speakers: &[usize],
+    about: &str,
+    length: Duration,
+) -> Result<Talk, Failure> {
+    let until = Instant::now() + length;
+    let mut talk = Talk::default();
+    talk.speak(stage, speakers, about).await?;
+    talk.listen(stage, until, |from, to| from != away && to != away).await;
+    tokio::time::sleep_until(until.into()).await;
+    Ok(talk)
+}
+
+/// Everybody says something now that one is back, and all have to get everything.
+async fn back_again(stage: &Stage, row: Row, mut talk: Talk, away: usize) -> Result<RowReport, Failure> {
+    let back = Instant::now();
+    let all: Vec<usize> = (0..stage.nodes().len()).collect();
+    talk.speak(stage, &all, row.words()).await?;
+    talk.listen(stage, back + FLOWS_WITHIN, |_, _| true).await;
+    let mut measured = Measured::new(row, talk);
+    measured.possible = Box::new(move |from, to| (from == away || to == away).then_some(back));
     measured.connections = settle(stage).await;
     Ok(measured.report(stage).await)
 }

@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 
 use futures::future::join_all;
 use rocketmesh_node::api::types::RoomDetail;
+use rocketmesh_node::clock::SystemEntropy;
+use rocketmesh_node::network::private_key;
 
 use crate::Failure;
 use crate::lab::addresses::{Relay, Transports, bootstrap, circuits, listen};
@@ -43,6 +45,8 @@ pub struct Stage {
     ground: Ground,
     setup: Setup,
     room: String,
+    /// The key of all nodes, in a private mesh.
+    private_key: Option<PathBuf>,
     _directory: tempfile::TempDir,
 }
 
@@ -55,6 +59,12 @@ impl Stage {
         let directory = ground::directory()?;
         let logs = setup.logs.clone().unwrap_or_else(|| directory.path().join("logs"));
         fs::create_dir_all(&logs).map_err(|error| format!("cannot make {}: {error}", logs.display()))?;
+        let mut private_key = None;
+        if setup.transports == Transports::Private {
+            let path = directory.path().join("mesh.key");
+            private_key::create(&path, &SystemEntropy)?;
+            private_key = Some(path);
+        }
         let mut ground = Ground::new();
         ground.carry_out(&build(ground.names()))?;
         let node = |host: Host| {
@@ -62,7 +72,7 @@ impl Stage {
             Node::new(host, namespace, &setup.binary, directory.path(), &logs)
         };
         let nodes = hosts().into_iter().map(node).collect();
-        Ok(Stage { nodes, ground, setup, room: String::new(), _directory: directory })
+        Ok(Stage { nodes, ground, setup, room: String::new(), private_key, _directory: directory })
     }
 
     /// Every node, in the order of [`hosts`].
@@ -146,7 +156,8 @@ impl Stage {
         let bootstrap = others.flat_map(|relay| bootstrap(host, self.setup.transports, &relay)).collect();
         // One relay is told its addresses by whoever runs it, the other one has to find out.
         let external = if host.is_relay() && host.site == 0 { listen.clone() } else { Vec::new() };
-        Told { listen, bootstrap, external, level: self.setup.level.clone() }
+        let private_key = self.private_key.clone();
+        Told { listen, bootstrap, external, private_key, level: self.setup.level.clone() }
     }
 
     /// The relays that have been up.

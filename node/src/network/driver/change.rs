@@ -120,6 +120,8 @@ impl Driver {
         self.nat.change.due = None;
         self.nat.reach.changed(now);
         self.nat.relays.forgive();
+        self.nat.sightings.forget();
+        self.nat.misled.forget();
         self.nat.walked = None;
         self.nat.punches.changed(now);
         self.bootstrap.hurry(now);
@@ -205,15 +207,15 @@ impl Driver {
         }
     }
 
-    /// Dials a peer that is not connected at the addresses that are known of it.
-    pub(super) fn dial_known(&mut self, peer: PeerId) {
+    /// Dials a peer that is not connected at the addresses that are known of it. True if a dial has begun.
+    pub(super) fn dial_known(&mut self, peer: PeerId) -> bool {
         if self.peers.get(&peer).is_some_and(|known| known.ban.is_some() || !known.connections.is_empty()) {
-            return;
+            return false;
         }
         let dial =
             DialOpts::peer_id(peer).addresses(self.dialled_addresses(&peer)).extend_addresses_through_behaviour();
         // Refused when a dial is under way, which is what is wanted. What libp2p still takes for a connection may be dead.
-        let _ = self.swarm.dial(dial.condition(PeerCondition::NotDialing).build());
+        self.swarm.dial(dial.condition(PeerCondition::NotDialing).build()).is_ok()
     }
 
     /// Dials a peer that is connected once more.

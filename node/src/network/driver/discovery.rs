@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use libp2p::identity::PeerId;
 use libp2p::kad::{self, GetClosestPeersOk, GetProvidersOk, QueryId, QueryResult};
-use libp2p::swarm::ConnectionId;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
+use libp2p::swarm::{ConnectionId, DialError};
 use libp2p::{Multiaddr, StreamProtocol, identify, mdns};
 use rocketmesh_protocol::wire;
 use tokio::sync::mpsc;
@@ -55,6 +55,18 @@ impl Driver {
         };
         let connection = opts.connection_id();
         self.swarm.dial(opts).map(|()| connection).map_err(|error| error.to_string())
+    }
+
+    /// A dial has failed. Where it met somebody else at an address of the local network, it is made again without that: the others
+    /// may lead to the right one. Addresses that people named are left as they are. True if it is made again.
+    pub(super) fn dial_around(&mut self, peer: Option<PeerId>, connection: ConnectionId, error: &DialError) -> bool {
+        let (Some(peer), DialError::WrongPeerId { address, .. }) = (peer, error) else { return false };
+        let named = self.connects.contains_key(&connection) || self.bootstrap.is_dialling(connection);
+        if !self.nat.on || named || !self.nat.misled.note(peer, address) {
+            return false;
+        }
+        tracing::debug!(%peer, %address, "somebody else is at this address: dialling without it");
+        self.dial_known(peer)
     }
 
     pub(super) fn dial_bootstrap(&mut self, address: &Multiaddr, now: Instant) {

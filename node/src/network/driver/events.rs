@@ -28,13 +28,14 @@ impl Driver {
                 self.on_closed(peer_id, connection_id, cause.is_some());
             }
             SwarmEvent::OutgoingConnectionError { peer_id, connection_id, error } => {
+                let again = self.dial_around(peer_id, connection_id, &error);
                 let error = error.to_string();
                 tracing::debug!(peer = ?peer_id, error, "a dial failed");
                 self.bootstrap.failed(connection_id, &error, Instant::now());
                 if let Some(answer) = self.connects.remove(&connection_id) {
                     let _ = answer.send(Err(error));
                 }
-                if let Some(peer) = peer_id.filter(|peer| !self.swarm.is_connected(peer)) {
+                if let Some(peer) = peer_id.filter(|peer| !again && !self.swarm.is_connected(peer)) {
                     self.awaited.retain(|(awaited, _)| *awaited != peer);
                 }
             }
@@ -80,7 +81,7 @@ impl Driver {
             BehaviourEvent::Upnp(event) => self.on_upnp(event),
             BehaviourEvent::Relays(event) => self.on_relay(&event),
             BehaviourEvent::Serving(event) => self.on_serving(&event),
-            BehaviourEvent::Dcutr(event) => self.on_dcutr(&event),
+            BehaviourEvent::Punching(event) => self.on_dcutr(&event),
             BehaviourEvent::Prober(answer) => self.on_answer(&answer),
             _ => {}
         }
@@ -137,6 +138,9 @@ impl Driver {
             self.bootstrap.connected(connection, peer);
         } else {
             self.on_inbound(peer, &open);
+            if let Some(relay) = open.via {
+                self.nat.relays.came(&relay, now);
+            }
         }
         if let Some(answer) = self.connects.remove(&connection) {
             self.peers.entry(peer, now).found_by.insert(FoundBy::Command);

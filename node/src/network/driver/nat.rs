@@ -1,12 +1,13 @@
 //! Whether others reach this node: gathers the evidence, asks servers to dial, and does what follows from the verdict.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use libp2p::core::transport::ListenerId;
 use libp2p::identity::PeerId;
 use libp2p::multiaddr::Protocol;
-use libp2p::swarm::behaviour::{FromSwarm, NewExternalAddrCandidate, NewListenAddr};
+use libp2p::swarm::behaviour::{FromSwarm, NewListenAddr};
 use libp2p::swarm::{ConnectionId, NetworkBehaviour};
 use libp2p::{Multiaddr, dcutr, kad, upnp};
 use tokio::time::Instant;
@@ -17,7 +18,10 @@ use super::observed::{as_seen, block, candidates, reaches};
 use super::punch::Punches;
 use super::reach::{Reach, Server, Source, Verdict};
 use super::relays::Relays;
+use super::sightings::Sightings;
+use crate::clock::Entropy;
 use crate::network::address::{Scope, is_relayed, relay_of, scope};
+use crate::network::misled::Misled;
 use crate::network::peers::{Connection, Path};
 use crate::network::prober::Answer;
 use crate::network::{DhtMode, NetworkConfig};
@@ -44,6 +48,8 @@ pub(in crate::network) struct Nat {
     pub(super) since: Instant,
     pub(super) relays: Relays,
     pub(super) punches: Punches,
+    pub(super) sightings: Sightings,
+    pub(super) misled: Misled,
     pub(super) change: Change,
     /// Servers that hold a place at this relay.
     pub(super) clients: BTreeSet<PeerId>,
@@ -68,7 +74,8 @@ pub(in crate::network) struct Nat {
 }
 
 impl Nat {
-    pub(super) fn new(config: &NetworkConfig, now: Instant, wall_ms: u64) -> Self {
+    /// `misled` is what the transport does not dial.
+    pub(super) fn new(config: &NetworkConfig, misled: Misled, now: Instant, wall_ms: u64) -> Self {
         Nat {
             on: config.nat,
             reach: Reach::default(),
@@ -76,6 +83,8 @@ impl Nat {
             since: now,
             relays: Relays::default(),
             punches: Punches::default(),
+            sightings: Sightings::default(),
+            misled,
             change: Change::new(now, wall_ms),
             clients: BTreeSet::new(),
             circuits: 0,
@@ -126,17 +135,21 @@ impl Driver {
             self.count_guests(now);
         }
         let servers = self.servers();
-        for (server, address) in self.nat.reach.due(&servers, now) {
-            let mut number = [0; 8];
-            self.entropy.fill(&mut number);
-            let number = u64::from_le_bytes(number);
-            let prober = self.swarm.behaviour_mut().prober.as_mut();
-            let asked = prober.is_some_and(|prober| prober.ask(server, address.clone(), number));
-            if !asked {
+        let entropy = Arc::clone(&self.entropy);
+        for (server, address) in self.nat.reach.due(&servers, &mut || random(&*entropy), now) {
+            if !self.ask_to_dial(server, &address) {
                 self.nat.reach.not_asked(&address);
             }
         }
+        self.test_relays(&servers, now);
         self.conclude(now);
+    }
+
+    /// Asks a server to dial an address. False if it cannot be asked now.
+    pub(super) fn ask_to_dial(&mut self, server: PeerId, address: &Multiaddr) -> bool {
+        let number = random(&*self.entropy);
+        let prober = self.swarm.behaviour_mut().prober.as_mut();
+        prober.is_some_and(|prober| prober.ask(server, address.clone(), number))
     }
 
     /// Connected servers that can be asked to dial.
@@ -219,16 +232,23 @@ impl Driver {
             self.nat.reach.named(address, peer, from, now);
         }
         // A NAT that does not keep ports but gives every destination the same one can be punched at the port that was seen.
-        if let Some(seen) = as_seen(observed).filter(|seen| outbound && !named.contains(seen) && scope(seen) >= stands)
-        {
-            let candidate = FromSwarm::NewExternalAddrCandidate(NewExternalAddrCandidate { addr: &seen });
-            self.swarm.behaviour_mut().dcutr.on_swarm_event(candidate);
+        let seen = as_seen(observed).filter(|seen| outbound && !named.contains(seen));
+        let sighted: Vec<Multiaddr> =
+            named.into_iter().chain(seen).filter(|address| scope(address) >= stands).collect();
+        self.nat.sightings.see(&sighted, peer, from, now);
+        if let Some(punching) = self.swarm.behaviour_mut().punching.as_mut() {
+            for address in self.nat.sightings.agreed() {
+                punching.offer(&address);
+            }
         }
     }
 
     pub(super) fn on_answer(&mut self, answer: &Answer) {
         let Answer { server, address, outcome } = answer;
         tracing::debug!(%server, %address, ?outcome, "a server was asked to dial this node");
+        if is_relayed(address) {
+            return self.on_relay_tested(*server, address);
+        }
         self.nat.reach.tested(address, *server, *outcome, Instant::now());
     }
 
@@ -281,7 +301,7 @@ impl Driver {
         let configured = self.config.external.iter().cloned();
         let mut all: BTreeSet<Multiaddr> = told.into_iter().chain(configured).collect();
         all.retain(|address| !reach.is_refuted(address));
-        all.extend(reach.proven());
+        all.extend(reach.proven(Instant::now()));
         for (relay, held) in self.nat.relays.holding() {
             let near =
                 |address: &&Multiaddr| relay_of(address) == Some(*relay) && scope(address) >= scope(&held.address);
@@ -290,7 +310,7 @@ impl Driver {
             through.truncate(THROUGH_RELAY);
             all.extend(through);
         }
-        all
+        far_enough(all, reach.farthest())
     }
 
     /// Addresses have changed: peers are told at the next tick, the DHT within a minute.
@@ -363,6 +383,23 @@ impl Driver {
     }
 }
 
+/// Leaves out addresses that do not reach where the farthest peer stands, if there are others that do: every local network has
+/// the same ones, so that they would lead whoever reads them elsewhere to a neighbour, or to itself. Who is near finds this node by
+/// mDNS, which goes its own way.
+fn far_enough(mut addresses: BTreeSet<Multiaddr>, farthest: Option<Scope>) -> BTreeSet<Multiaddr> {
+    let reaches = |address: &Multiaddr| farthest.is_none_or(|farthest| scope(address) >= farthest);
+    if addresses.iter().any(reaches) {
+        addresses.retain(reaches);
+    }
+    addresses
+}
+
+pub(super) fn random(entropy: &dyn Entropy) -> u64 {
+    let mut bytes = [0; 8];
+    entropy.fill(&mut bytes);
+    u64::from_le_bytes(bytes)
+}
+
 /// A direct address without the peer at its end, so that the same one is not dialled twice.
 fn without_peer(address: &Multiaddr) -> Multiaddr {
     let mut address = address.clone();
@@ -375,4 +412,28 @@ fn without_peer(address: &Multiaddr) -> Multiaddr {
 /// Where a connection's other end stands.
 pub(super) fn stands(open: &Connection) -> Scope {
     reaches(&open.address, open.seen)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn kept(addresses: &[&str], farthest: Option<Scope>) -> Vec<String> {
+        let addresses = addresses.iter().map(|address| address.parse().unwrap()).collect();
+        far_enough(addresses, farthest).iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn addresses_of_the_local_network_are_told_only_where_there_are_none_that_reach_farther() {
+        const LAN: &str = "/ip4/192.168.1.7/tcp/4848";
+        const WAN: &str = "/ip4/198.51.100.1/tcp/4848";
+        let relayed = format!("/ip4/203.0.113.2/tcp/4848/p2p/{}/p2p-circuit", PeerId::random());
+        let everywhere = Some(Scope::Global);
+        assert_eq!(kept(&[LAN, WAN], everywhere), [WAN]);
+        assert_eq!(kept(&[LAN, &relayed], everywhere), [relayed.as_str()]);
+        assert_eq!(kept(&[LAN], everywhere), [LAN], "better than nothing");
+        assert_eq!(kept(&[LAN, WAN], Some(Scope::Private)).len(), 2, "where all are near, both are of use");
+        assert_eq!(kept(&[LAN, WAN], None).len(), 2);
+    }
 }

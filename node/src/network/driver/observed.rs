@@ -1,9 +1,12 @@
 //! What a peer says about where it sees this node, turned into addresses that may be worth trying, and where peers stand.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use libp2p::Multiaddr;
+use libp2p::identity::PeerId;
 use libp2p::multiaddr::Protocol;
+use tokio::time::Instant;
 
 use crate::network::address::{Scope, is_relayed, scope};
 
@@ -55,6 +58,38 @@ pub(super) fn same_family(one: &Multiaddr, other: &Multiaddr) -> bool {
         (Some(one), Some(other)) => one == other,
         _ => true,
     }
+}
+
+/// Whether two addresses are of one kind: for the same transport and version of IP, and reaching equally far. Who says where it sees
+/// this node by one kind has nothing to say about another.
+pub(super) fn are_alike(one: &Multiaddr, other: &Multiaddr) -> bool {
+    let is_quic = |address: &Multiaddr| address.iter().any(|part| matches!(part, Protocol::QuicV1));
+    same_family(one, other) && is_quic(one) == is_quic(other) && scope(one) == scope(other)
+}
+
+/// Who says the same, with the block that each stands in and when it said so.
+pub(super) type Voices = BTreeMap<PeerId, (Block, Instant)>;
+
+/// How many have to say the same, of these who say anything: three, two where fewer than four do, one where only one does. Each
+/// is a peer and a block of the internet, as far as there are different ones.
+pub(super) fn voices_needed<'a>(all: impl Iterator<Item = &'a Voices>) -> (usize, usize) {
+    let (mut peers, mut blocks) = (BTreeSet::new(), BTreeSet::new());
+    for (peer, (block, _)) in all.flatten() {
+        peers.insert(*peer);
+        blocks.insert(*block);
+    }
+    let peers = match peers.len() {
+        0 | 1 => 1,
+        2 | 3 => 2,
+        _ => 3,
+    };
+    (peers, blocks.len().min(peers))
+}
+
+/// Whether enough peers from enough blocks say the same.
+pub(super) fn agree(voices: &Voices, (peers, blocks): (usize, usize)) -> bool {
+    let different: BTreeSet<Block> = voices.values().map(|(block, _)| *block).collect();
+    voices.len() >= peers && different.len() >= blocks
 }
 
 /// Number, port and whether it is QUIC's.

@@ -7,8 +7,13 @@
 //!   own       what is listened on, configured, or mapped by the router
 //! ```
 //!
+//! Whom to ask is drawn by lot, so that nobody can choose a key that is asked before others, and tests are rationed: a server
+//! may answer nothing and have this node send it what it demands first.
+//!
 //! Only what reaches as far as the farthest connected peer stands counts: an address of the local network proves nothing to
 //! somebody across the internet, and is all that is needed where everybody is on it.
+
+mod candidate;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,12 +21,14 @@ use std::time::Duration;
 
 use libp2p::Multiaddr;
 use libp2p::identity::PeerId;
-use libp2p::multiaddr::Protocol;
 use tokio::time::Instant;
 
-use super::observed::{Block, same_family};
+use candidate::{Candidate, Test, Tried};
+
+use super::observed::{Block, agree, are_alike, block, same_family, voices_needed};
 use crate::network::address::{Scope, scope};
 use crate::network::prober::Outcome;
+use crate::network::quota::Quota;
 
 /// The most addresses that are looked at, and how many of them may be this node's own: a machine with many virtual networks has
 /// that many. The rest would be what somebody makes up.
@@ -43,16 +50,20 @@ const DOUBT: Duration = Duration::from_secs(60);
 const AGAIN_CONFIRMED: Duration = Duration::from_secs(10 * 60);
 const AGAIN_REFUTED: [Duration; 3] =
     [Duration::from_secs(60), Duration::from_secs(5 * 60), Duration::from_secs(15 * 60)];
-/// How long a server is left alone about an address after it was asked.
-const SAME_SERVER: Duration = Duration::from_secs(20);
+/// Tests at once after a pause, and in an hour on average: sixty cost 6 MB at the most. A node that starts on two transports asks
+/// six times.
+const TESTS_AT_ONCE: f64 = 40.0;
+const TESTS_AN_HOUR: f64 = 60.0;
 /// How long nothing is heard of a question before it counts as lost. The prober tells before that.
 const LOST: Duration = Duration::from_secs(40);
 /// Tests under way at a time: each may cost 100 kB.
 const UNDER_WAY: usize = 2;
 /// How long connected peers may leave open whether this node can be reached, if it seems not to be.
 const GRACE: Duration = Duration::from_secs(20);
-/// How many servers settle a matter, where there are as many.
-const QUORUM: usize = 2;
+/// How many have to come by themselves to count without any test.
+const GUESTS: usize = 2;
+/// How long what was settled stands while nobody can test it again.
+const STANDS: Duration = Duration::from_secs(60 * 60);
 
 /// Why an address is looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -103,26 +114,6 @@ pub(super) struct Server {
     pub(super) stands: Scope,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Test {
-    reached: bool,
-    at: Instant,
-}
-
-#[derive(Debug)]
-struct Candidate {
-    sources: BTreeSet<Source>,
-    named: BTreeMap<PeerId, (Block, Instant)>,
-    tests: BTreeMap<PeerId, Test>,
-    /// When each server was last asked, whether it answered or not.
-    tried: BTreeMap<PeerId, Instant>,
-    asked: Option<(PeerId, Instant)>,
-    standing: Standing,
-    /// When to test again what is settled.
-    next: Instant,
-    refutations: usize,
-}
-
 /// What is shown of an address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Seen {
@@ -145,36 +136,8 @@ pub(super) struct Reach {
     company_since: Option<Instant>,
     /// Servers that could test, when it was last looked at.
     servers: usize,
-}
-
-impl Candidate {
-    fn new(now: Instant) -> Self {
-        Candidate {
-            sources: BTreeSet::new(),
-            named: BTreeMap::new(),
-            tests: BTreeMap::new(),
-            tried: BTreeMap::new(),
-            asked: None,
-            standing: Standing::Untested,
-            next: now,
-            refutations: 0,
-        }
-    }
-
-    fn counts(&self) -> (usize, usize) {
-        let reached = self.tests.values().filter(|test| test.reached).count();
-        (reached, self.tests.len() - reached)
-    }
-
-    /// What the tests say, if they are enough and agree by more than half.
-    fn settled(&self, quorum: usize) -> Option<Standing> {
-        let (reached, unreached) = self.counts();
-        match reached.cmp(&unreached) {
-            std::cmp::Ordering::Greater if reached >= quorum => Some(Standing::Confirmed),
-            std::cmp::Ordering::Less if unreached >= quorum => Some(Standing::Refuted),
-            _ => None,
-        }
-    }
+    /// What tests may still cost.
+    ration: Option<Quota>,
 }
 
 impl Reach {
@@ -193,6 +156,10 @@ impl Reach {
             if let Some(candidate) = self.candidate(address, now) {
                 candidate.sources.insert(*source);
             }
+        }
+        for candidate in self.candidates.values_mut() {
+            let mapped = candidate.sources.contains(&Source::Mapped);
+            candidate.mapped = candidate.mapped.or(Some(now)).filter(|_| mapped);
         }
         self.sweep(now);
     }
@@ -222,7 +189,10 @@ impl Reach {
         for candidate in self.candidates.values_mut() {
             candidate.named.retain(|_, (_, at)| now.duration_since(*at) < WORD);
             candidate.tests.retain(|_, test| now.duration_since(test.at) < FRESH);
-            candidate.tried.retain(|_, at| now.duration_since(*at) < FRESH);
+            candidate.tried.retain(|_, tried| now.duration_since(tried.at) < FRESH);
+            if now.duration_since(candidate.settled) >= STANDS {
+                candidate.standing = Standing::Untested;
+            }
             if candidate.asked.is_some_and(|(_, at)| now.duration_since(at) >= LOST) {
                 candidate.asked = None;
             }
@@ -286,41 +256,49 @@ impl Reach {
             candidate.asked = None;
             candidate.next = now;
             candidate.refutations = 0;
+            candidate.repeats = 0;
         }
         self.company_since = self.farthest.map(|_| now);
         self.sweep(now);
     }
 
-    /// Which tests to make now: whom to ask for which address.
-    pub(super) fn due(&mut self, servers: &[Server], now: Instant) -> Vec<(PeerId, Multiaddr)> {
+    /// Which tests to make now: whom to ask for which address. `random` decides between servers that are as good.
+    pub(super) fn due(
+        &mut self,
+        servers: &[Server],
+        random: &mut dyn FnMut() -> u64,
+        now: Instant,
+    ) -> Vec<(PeerId, Multiaddr)> {
         self.sweep(now);
         let farthest = self.farthest;
         let far_enough = |server: &&Server| farthest.is_none_or(|farthest| server.stands >= farthest);
         let servers: Vec<&Server> = servers.iter().filter(far_enough).collect();
         self.servers = servers.len();
-        let quorum = self.quorum();
         let believed: BTreeSet<Multiaddr> = self.relevant().map(|(address, _)| address.clone()).collect();
         let mut under_way = self.candidates.values().filter(|candidate| candidate.asked.is_some()).count();
         let mut due = Vec::new();
         for (address, candidate) in &mut self.candidates {
-            if under_way >= UNDER_WAY {
-                break;
-            }
-            if candidate.asked.is_some() || !believed.contains(address) {
+            let able: Vec<&Server> =
+                servers.iter().filter(|server| same_family(&server.address, address)).copied().collect();
+            let answering = able.iter().filter(|server| !candidate.is_silent(&server.peer));
+            let blocks: BTreeSet<Block> = answering.clone().map(|server| block(&server.address)).collect();
+            candidate.able = (answering.count(), blocks.len());
+            if under_way >= UNDER_WAY || candidate.asked.is_some() || !believed.contains(address) {
                 continue;
             }
-            let settled = candidate.settled(quorum).is_some() && candidate.standing != Standing::Untested;
+            let settled = candidate.verdict().is_some() && candidate.standing != Standing::Untested;
             if settled && now < candidate.next {
                 continue;
             }
-            // Who was not asked yet comes first, then who was asked longest ago.
-            let tried = |server: &&&Server| candidate.tried.get(&server.peer).copied();
-            let able = servers.iter().filter(|server| same_family(&server.address, address));
-            let Some(server) = able.min_by_key(tried) else { continue };
-            if tried(&server).is_some_and(|at| now.duration_since(at) < SAME_SERVER) {
-                continue;
+            let Some(server) = candidate.choose(&able, random, now) else { continue };
+            let ration = self.ration.get_or_insert_with(|| Quota::new(TESTS_AN_HOUR / 3600.0, TESTS_AT_ONCE, now));
+            if !ration.take(now) {
+                break;
             }
-            candidate.tried.insert(server.peer, now);
+            let tried = Tried { from: block(&server.address), at: now };
+            if candidate.tried.insert(server.peer, tried).is_some() && !settled {
+                candidate.repeats += 1;
+            }
             candidate.asked = Some((server.peer, now));
             under_way += 1;
             due.push((server.peer, address.clone()));
@@ -337,11 +315,12 @@ impl Reach {
 
     /// What a test came to.
     pub(super) fn tested(&mut self, address: &Multiaddr, server: PeerId, outcome: Outcome, now: Instant) {
-        let quorum = self.quorum();
         let Some(candidate) = self.candidates.get_mut(address) else { return };
         if candidate.asked.is_some_and(|(asked, _)| asked == server) {
             candidate.asked = None;
         }
+        // Asked before everything may have changed.
+        let Some(from) = candidate.tried.get(&server).map(|tried| tried.from) else { return };
         let reached = match outcome {
             Outcome::Reached => true,
             Outcome::Unreached => false,
@@ -354,6 +333,7 @@ impl Reach {
         };
         if contradicts {
             candidate.tests.retain(|_, test| now.duration_since(test.at) < DOUBT);
+            candidate.tried.retain(|peer, tried| *peer == server || now.duration_since(tried.at) < DOUBT);
             candidate.next = now;
         }
         if candidate.tests.len() >= TESTS
@@ -362,25 +342,25 @@ impl Reach {
         {
             candidate.tests.remove(&oldest);
         }
-        candidate.tests.insert(server, Test { reached, at: now });
-        match candidate.settled(quorum) {
+        candidate.tests.insert(server, Test { reached, from, at: now });
+        let verdict = candidate.verdict();
+        match verdict {
             Some(Standing::Confirmed) => {
-                candidate.standing = Standing::Confirmed;
                 candidate.refutations = 0;
                 candidate.next = now + AGAIN_CONFIRMED;
             }
             Some(Standing::Refuted) => {
                 let again = AGAIN_REFUTED.get(candidate.refutations).or(AGAIN_REFUTED.last());
-                candidate.standing = Standing::Refuted;
                 candidate.refutations += 1;
                 candidate.next = now + again.copied().unwrap_or(AGAIN_CONFIRMED);
             }
             _ => {}
         }
-    }
-
-    fn quorum(&self) -> usize {
-        self.servers.clamp(1, QUORUM)
+        if let Some(standing) = verdict {
+            candidate.standing = standing;
+            candidate.settled = now;
+            candidate.repeats = 0;
+        }
     }
 
     /// Addresses that reach far enough and that are believed to be this node's.
@@ -394,24 +374,10 @@ impl Reach {
         })
     }
 
-    /// How many have to name the same address: three, two where fewer than four say anything, one where only one does. Each
-    /// is a peer and a block of the internet, as far as there are different ones. Who came over another transport, or another
-    /// version of IP, has nothing to say about this one.
+    /// How many have to name the same address, of those that name any of its kind.
     fn voices_needed(&self, about: &Multiaddr) -> (usize, usize) {
-        let alike = |address: &Multiaddr| same_family(address, about) && is_quic(address) == is_quic(about);
-        let all = self.candidates.iter().filter(|(address, _)| alike(address));
-        let all = all.flat_map(|(_, candidate)| &candidate.named);
-        let (mut peers, mut blocks) = (BTreeSet::new(), BTreeSet::new());
-        for (peer, (block, _)) in all {
-            peers.insert(*peer);
-            blocks.insert(*block);
-        }
-        let peers = match peers.len() {
-            0 | 1 => 1,
-            2 | 3 => 2,
-            _ => 3,
-        };
-        (peers, blocks.len().min(peers))
+        let alike = self.candidates.iter().filter(|(address, _)| are_alike(address, about));
+        voices_needed(alike.map(|(_, candidate)| &candidate.named))
     }
 
     /// Whether others reach this node.
@@ -422,13 +388,10 @@ impl Reach {
             return Verdict::Public;
         }
         let refuted = standings(Standing::Refuted).next().is_some();
-        let granted = |(_, candidate): (&Multiaddr, &Candidate)| {
-            candidate.sources.contains(&Source::Configured) || candidate.sources.contains(&Source::Mapped)
-        };
-        if standings(Standing::Untested).any(granted) {
+        if self.relevant().any(|(_, candidate)| candidate.is_granted(now)) {
             return Verdict::Public;
         }
-        if !refuted && self.guests() >= QUORUM {
+        if !refuted && self.guests() >= GUESTS {
             return Verdict::Public;
         }
         let Some(since) = self.company_since else { return Verdict::Unknown };
@@ -466,13 +429,9 @@ impl Reach {
     }
 
     /// Addresses to tell others of beside those that are listened on.
-    pub(super) fn proven(&self) -> Vec<Multiaddr> {
-        let tell = |(_, candidate): &(&Multiaddr, &Candidate)| match candidate.standing {
-            Standing::Confirmed => true,
-            Standing::Refuted => false,
-            Standing::Untested => {
-                candidate.sources.contains(&Source::Configured) || candidate.sources.contains(&Source::Mapped)
-            }
+    pub(super) fn proven(&self, now: Instant) -> Vec<Multiaddr> {
+        let tell = |(_, candidate): &(&Multiaddr, &Candidate)| {
+            candidate.standing == Standing::Confirmed || candidate.is_granted(now)
         };
         self.relevant().filter(tell).map(|(address, _)| address.clone()).collect()
     }
@@ -507,16 +466,6 @@ impl Reach {
     pub(super) fn farthest(&self) -> Option<Scope> {
         self.farthest
     }
-}
-
-/// Whether enough peers from enough blocks name an address.
-fn is_quic(address: &Multiaddr) -> bool {
-    address.iter().any(|part| matches!(part, Protocol::QuicV1))
-}
-
-fn agree(named: &BTreeMap<PeerId, (Block, Instant)>, (peers, blocks): (usize, usize)) -> bool {
-    let different: BTreeSet<Block> = named.values().map(|(block, _)| *block).collect();
-    named.len() >= peers && different.len() >= blocks
 }
 
 #[cfg(test)]

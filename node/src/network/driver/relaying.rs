@@ -1,5 +1,6 @@
 //! Relays from both sides: being reached through others, and letting others be reached through this node.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use libp2p::core::transport::ListenerId;
@@ -9,11 +10,11 @@ use libp2p::{Multiaddr, relay};
 use tokio::time::Instant;
 
 use super::Driver;
-use super::nat::stands;
-use super::reach::Verdict;
+use super::nat::{random, stands};
+use super::reach::{Server, Verdict};
 use super::relays::Offer;
 use crate::network::RelayMode;
-use crate::network::address::{is_relayed, scope};
+use crate::network::address::{is_relayed, relay_of, scope};
 use crate::network::peers::{FoundBy, Peer};
 
 /// The first pause before more relays are looked for while there are too few. It doubles as often as said: in a mesh with a
@@ -31,6 +32,11 @@ fn offers_to_relay(peer: &Peer) -> bool {
     peer.ban.is_none() && peer.protocols.iter().any(|protocol| protocol == hop)
 }
 
+/// Whether an address begins with a number, so that nobody has to look up a name.
+fn is_numbered(address: &Multiaddr) -> bool {
+    matches!(address.iter().next(), Some(Protocol::Ip4(_) | Protocol::Ip6(_)))
+}
+
 impl Driver {
     /// Holds places at relays while others do not reach this node.
     pub(super) fn tend_relays(&mut self, now: Instant) {
@@ -40,10 +46,17 @@ impl Driver {
             }
             return;
         }
-        if !self.nat.reach.wants_relays(now) || !self.nat.relays.lacks(now) {
+        if !self.nat.reach.wants_relays(now) {
             return;
         }
         let offers = self.offers();
+        if let Some(useless) = self.nat.relays.give_up(&offers, now) {
+            tracing::info!(relay = %useless, "nobody came through this relay who was asked to: taking another one");
+            let _ = self.swarm.disconnect_peer_id(useless);
+        }
+        if !self.nat.relays.lacks(now) {
+            return;
+        }
         for offer in self.nat.relays.choose(&offers, now) {
             let through = offer.address.clone().with(Protocol::P2pCircuit);
             match self.swarm.listen_on(through) {
@@ -59,6 +72,36 @@ impl Driver {
         }
         if self.nat.relays.lacks(now) {
             self.look_for_relays(now);
+        }
+    }
+
+    /// Asks one of these servers to come to this node through a relay that holds a place for it, if one has to be tested.
+    pub(super) fn test_relays(&mut self, servers: &[Server], now: Instant) {
+        let servers: Vec<PeerId> = servers.iter().map(|server| server.peer).collect();
+        let entropy = Arc::clone(&self.entropy);
+        let test = self.nat.relays.test(&servers, &mut || random(&*entropy), now);
+        let Some((relay, server)) = test else { return };
+        let held = self.nat.relays.holding().find(|(held, _)| **held == relay);
+        let Some(address) = held.map(|(_, held)| held.address.clone()) else { return };
+        // A relay that was dialled by its name has told its numbers since.
+        let numbered =
+            self.swarm.listeners().filter(|address| relay_of(address) == Some(relay) && is_numbered(address));
+        let farthest = numbered.max_by_key(|address| scope(address)).cloned();
+        let address = farthest.unwrap_or_else(|| address.with(Protocol::P2pCircuit));
+        if self.ask_to_dial(server, &address)
+            && let Some(punching) = self.swarm.behaviour_mut().punching.as_mut()
+        {
+            punching.tests(server, true);
+        }
+    }
+
+    /// A server has come through a relay as it was asked to, or could not.
+    pub(super) fn on_relay_tested(&mut self, server: PeerId, address: &Multiaddr) {
+        if let Some(punching) = self.swarm.behaviour_mut().punching.as_mut() {
+            punching.tests(server, false);
+        }
+        if let Some(relay) = relay_of(address) {
+            self.nat.relays.tested(&relay, server);
         }
     }
 

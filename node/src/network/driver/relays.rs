@@ -2,8 +2,11 @@
 //!
 //! It holds two at a time, in different blocks of the internet if it can, so that one may die. libp2p renews what is held; what
 //! ends is replaced by whoever is next: configured servers first, then others that offer it.
+//!
+//! A relay can take a reservation and forward nothing. So other servers are asked to come through it, unless somebody did: one
+//! through which two of them did not get, and nobody else, gives way to another one, if there is one, and comes last from then on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use libp2p::Multiaddr;
@@ -20,8 +23,15 @@ const PATIENCE: Duration = Duration::from_secs(8);
 /// The first pause before a relay that refused is asked again; it doubles up to the longest.
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5 * 60);
-/// Relays that refused and are remembered.
+/// Relays that refused, or did not forward, and are remembered.
 const REMEMBERED: usize = 256;
+/// How long after a relay took this node in, and after another test, it is tested.
+const FIRST_TEST: Duration = Duration::from_secs(10);
+const NEXT_TEST: Duration = Duration::from_secs(60);
+/// How long a connection through a relay proves that it forwards.
+const TRUSTED: Duration = Duration::from_secs(60 * 60);
+/// How many servers have to come through it in vain.
+const IN_VAIN: usize = 2;
 
 /// A connected server that offers to relay.
 #[derive(Clone, Debug)]
@@ -43,6 +53,22 @@ pub(super) struct Held {
     asked: Instant,
     /// Since when it does.
     pub(super) accepted: Option<Instant>,
+    /// When somebody last came through it.
+    came: Option<Instant>,
+    /// Servers that were asked to come through it and did not.
+    in_vain: BTreeSet<PeerId>,
+    /// Who was asked last, and when.
+    tested: Option<(PeerId, Instant)>,
+}
+
+impl Held {
+    /// Whether it may be tested now.
+    fn is_untested(&self, now: Instant) -> bool {
+        let trusted = self.came.is_some_and(|at| now.duration_since(at) < TRUSTED);
+        let settled = self.accepted.is_some_and(|since| now.duration_since(since) >= FIRST_TEST);
+        let paused = self.tested.is_none_or(|(_, at)| now.duration_since(at) >= NEXT_TEST);
+        settled && paused && !trusted && self.in_vain.len() < IN_VAIN
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -56,6 +82,8 @@ struct Refused {
 pub(super) struct Relays {
     held: BTreeMap<PeerId, Held>,
     refused: BTreeMap<PeerId, Refused>,
+    /// Those that forwarded nothing.
+    useless: BTreeSet<PeerId>,
 }
 
 impl Relays {
@@ -78,7 +106,10 @@ impl Relays {
                 let held = self.held.values().map(|held| block(&held.address));
                 held.chain(chosen.iter().map(|offer| block(&offer.address))).any(|other| other == place)
             };
-            let rank = |offer: &&&Offer| (!offer.configured, used(block(&offer.address)), offer.since, offer.peer);
+            let rank = |offer: &&&Offer| {
+                let useless = self.useless.contains(&offer.peer);
+                (useless, !offer.configured, used(block(&offer.address)), offer.since, offer.peer)
+            };
             let Some(next) = free.iter().min_by_key(rank).copied() else { break };
             free.retain(|offer| offer.peer != next.peer);
             chosen.push(next.clone());
@@ -93,8 +124,66 @@ impl Relays {
 
     /// A relay was asked.
     pub(super) fn asked(&mut self, offer: &Offer, listener: ListenerId, now: Instant) {
-        let held = Held { listener, address: offer.address.clone(), asked: now, accepted: None };
+        let held = Held {
+            listener,
+            address: offer.address.clone(),
+            asked: now,
+            accepted: None,
+            came: None,
+            in_vain: BTreeSet::new(),
+            tested: None,
+        };
         self.held.insert(offer.peer, held);
+    }
+
+    /// Somebody came through a relay: it forwards.
+    pub(super) fn came(&mut self, relay: &PeerId, now: Instant) {
+        self.useless.remove(relay);
+        if let Some(held) = self.held.get_mut(relay) {
+            held.came = Some(now);
+            held.in_vain.clear();
+        }
+    }
+
+    /// The relay to test now, and whom to ask to come through it, of these servers. Which of them is drawn by lot.
+    pub(super) fn test(
+        &mut self,
+        servers: &[PeerId],
+        random: &mut dyn FnMut() -> u64,
+        now: Instant,
+    ) -> Option<(PeerId, PeerId)> {
+        for (relay, held) in self.held.iter_mut().filter(|(_, held)| held.is_untested(now)) {
+            let fit = servers.iter().filter(|server| *server != relay && !held.in_vain.contains(*server));
+            let Some((_, server)) = fit.map(|server| (random(), *server)).min() else { continue };
+            held.tested = Some((server, now));
+            return Some((*relay, server));
+        }
+        None
+    }
+
+    /// A server that was asked to come through a relay has answered, or given up.
+    pub(super) fn tested(&mut self, relay: &PeerId, server: PeerId) {
+        let Some(held) = self.held.get_mut(relay) else { return };
+        let Some((_, asked)) = held.tested.filter(|(tester, _)| *tester == server) else { return };
+        if held.came.is_none_or(|at| at < asked) {
+            held.in_vain.insert(server);
+        }
+    }
+
+    /// A relay that forwards nothing, if one of these could take its place. It is the last to be chosen from now on.
+    pub(super) fn give_up(&mut self, offers: &[Offer], now: Instant) -> Option<PeerId> {
+        let useless = self.held.iter().find(|(_, held)| held.in_vain.len() >= IN_VAIN).map(|(relay, _)| *relay)?;
+        let takes_its_place = |offer: &Offer| {
+            let waits = self.refused.get(&offer.peer).is_some_and(|refused| now < refused.until);
+            !waits && !self.held.contains_key(&offer.peer) && !self.useless.contains(&offer.peer)
+        };
+        if !offers.iter().any(takes_its_place) {
+            return None;
+        }
+        if self.useless.len() < REMEMBERED {
+            self.useless.insert(useless);
+        }
+        Some(useless)
     }
 
     /// A relay could not even be asked.
@@ -128,6 +217,7 @@ impl Relays {
     /// Whoever refused may be asked again: the network has changed.
     pub(super) fn forgive(&mut self) {
         self.refused.clear();
+        self.useless.clear();
     }
 
     /// Relays that hold a place.
@@ -217,6 +307,58 @@ mod tests {
         relays.refused(only[0].peer, now);
         relays.forgive();
         assert_eq!(relays.choose(&only, now).len(), 1);
+    }
+
+    #[test]
+    fn a_relay_that_forwards_nothing_gives_way_once_two_came_through_it_in_vain() {
+        let mut now = Instant::now();
+        let offers = [offer(1, true, now), offer(2, true, now), offer(3, false, now)];
+        let testers = [4, 5, 6].map(|number| offer(number, false, now).peer);
+        let mut relays = Relays::default();
+        for (peer, _) in ask(&mut relays, &offers, now) {
+            relays.accepted(&peer, now);
+        }
+        assert_eq!(relays.test(&testers, &mut || 0, now), None, "it has just begun");
+        now += FIRST_TEST;
+        let mut asked = Vec::new();
+        for _ in 0..2 {
+            while let Some((relay, tester)) = relays.test(&testers, &mut || 0, now) {
+                if relay == offers[1].peer {
+                    relays.came(&relay, now);
+                } else {
+                    asked.push(tester);
+                }
+                relays.tested(&relay, tester);
+            }
+            now += NEXT_TEST;
+        }
+        assert_eq!(asked.len(), 2);
+        assert_ne!(asked[0], asked[1], "one that lies is not enough");
+        assert_eq!(relays.test(&testers, &mut || 0, now), None, "and no more are asked");
+        assert_eq!(relays.give_up(&offers[..2], now), None, "a bad one is better than none");
+        assert_eq!(relays.give_up(&offers, now), Some(offers[0].peer));
+        let listener = relays.held[&offers[0].peer].listener;
+        relays.closed(listener, now);
+        assert_eq!(relays.choose(&offers, now)[0].peer, offers[2].peer, "although the other one is configured");
+        assert_eq!(relays.choose(&offers[..1], now)[0].peer, offers[0].peer, "where nobody else is left it is tried");
+    }
+
+    #[test]
+    fn a_relay_through_which_people_come_is_not_tested_and_whoever_holds_none_is_left_alone() {
+        let now = Instant::now();
+        let offers = [offer(1, true, now), offer(2, true, now)];
+        let testers = [offer(4, false, now).peer];
+        let mut relays = Relays::default();
+        assert_eq!(relays.test(&testers, &mut || 0, now), None);
+        for (peer, _) in ask(&mut relays, &offers, now) {
+            relays.accepted(&peer, now);
+            relays.came(&peer, now);
+        }
+        assert_eq!(relays.test(&testers, &mut || 0, now + FIRST_TEST), None);
+        assert!(relays.test(&testers, &mut || 0, now + TRUSTED).is_some(), "what was once proven is not for ever");
+        let later = now + TRUSTED + NEXT_TEST;
+        let by_the_first = relays.test(&[offers[0].peer], &mut || 0, later).map(|(relay, _)| relay);
+        assert_eq!(by_the_first, Some(offers[1].peer), "a relay does not come through itself");
     }
 
     #[test]
