@@ -4,7 +4,7 @@ use std::fs::{self, DirEntry, File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::blobs::{Blob, Blobs};
+use super::blobs::{Blob, Blobs, NEW};
 
 /// Files below one directory, which is made with the first of them.
 pub(crate) struct DiskBlobs {
@@ -53,7 +53,10 @@ fn none_if_absent<T>(result: io::Result<T>) -> io::Result<Option<T>> {
 impl Blobs for DiskBlobs {
     fn create(&self, name: &str) -> io::Result<Box<dyn Blob>> {
         let path = self.prepared(name)?;
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(path)?;
+        let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(&path)?;
+        if !name.starts_with(NEW) {
+            sync_directory(path.parent().unwrap_or(&self.directory))?;
+        }
         Ok(Box::new(file))
     }
 
