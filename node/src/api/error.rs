@@ -157,6 +157,7 @@ impl From<Arc<FileError>> for ApiError {
             FileError::ServerQuota { .. } => full("server_quota"),
             FileError::TooLarge { .. } => ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "file_too_large", text),
             FileError::Empty => ApiError::bad("file_empty", text),
+            FileError::OtherLength { .. } => ApiError::bad("file_broken", text),
             FileError::UnknownRoom(_) => ApiError::missing("unknown_room", text),
             FileError::NotNamed => ApiError::missing("unknown_file", text),
             FileError::OtherSize => ApiError::missing("wrong_size", text),
@@ -185,6 +186,7 @@ impl From<FetchError> for ApiError {
             FetchError::File(error) => error.into(),
             FetchError::NotNamed => ApiError::missing("unknown_file", text),
             FetchError::NoHolder { .. } => unavailable("no_holder"),
+            FetchError::GaveWay => unavailable("file_on_its_way"),
             FetchError::Busy => unavailable("too_many_fetches"),
             FetchError::Closed => unavailable("shutting_down"),
         }
