@@ -5,6 +5,7 @@ mod support;
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
+use std::time::Duration;
 
 use futures::stream;
 use reqwest::{Body, StatusCode};
@@ -19,6 +20,9 @@ use rocketmesh_protocol::wire::{Refused, Request, Response, WireEvent};
 use serde_json::{Value, json};
 use support::attacker::{Attacker, honest, newcomer};
 use support::{PATIENCE, TestNode, converged, eventually};
+
+/// The pause between two questions: far fewer than a peer may ask.
+const GLANCE: Duration = Duration::from_millis(100);
 
 fn content(len: usize, seed: u8) -> Vec<u8> {
     (0..len).map(|at| (at / 251) as u8 ^ (at % 251) as u8 ^ seed).collect()
@@ -66,6 +70,12 @@ async fn name(node: &TestNode, room: &str, file: &MessageFile) {
     client.post(room.parse().unwrap(), "alice".parse().unwrap(), &content, Some(fields)).await.unwrap();
 }
 
+/// Whether the node has a file that the room names.
+async fn here(node: &TestNode, room: &str) -> bool {
+    let page: FilePage = node.get(&format!("/v1/rooms/{room}/files")).await;
+    page.files.iter().any(|found| found.view.state == "here")
+}
+
 /// What a server of the room is answered that asks for the file's beginning.
 async fn ask(peer: &mut Attacker, room: &str, file: &MessageFile) -> Response {
     let range = FileRange::numbered(0, file.size).unwrap();
@@ -104,29 +114,23 @@ async fn a_file_of_two_rooms_is_sent_on_in_both_and_stays_in_one_when_the_other_
     let file = upload(&a, &room, &bytes).await;
     let event = json!({"user": "alice", "text": "look", "files": [file]});
     let first: Posted = a.post(&format!("/v1/rooms/{room}/events"), event).await;
-    let here = async |room: &str| {
-        let page: FilePage = b.get(&format!("/v1/rooms/{room}/files")).await;
-        page.files.iter().any(|found| found.view.state == "here")
-    };
-    eventually("the file comes", || here(&room)).await;
+    eventually("the file comes", || async { here(&b, &room).await }).await;
     post(&a, &other, &file).await;
     converged(&[&a, &b], &other).await;
     // It is there already: what comes is the proof that a server of that room has it.
-    for _ in 0..100 {
-        let mut peer = Attacker::connect(&b, 66, Some(&honest())).await;
-        if matches!(ask(&mut peer, &other, &file).await, Response::Slice { .. }) {
-            break;
+    let mut peer = Attacker::connect(&b, 66, Some(&honest())).await;
+    let sends = async {
+        while !matches!(ask(&mut peer, &other, &file).await, Response::Slice { .. }) {
+            tokio::time::sleep(GLANCE).await;
         }
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-    }
-    let mut peer = Attacker::connect(&b, 67, Some(&honest())).await;
-    assert!(matches!(ask(&mut peer, &other, &file).await, Response::Slice { .. }));
+    };
+    tokio::time::timeout(PATIENCE, sends).await.expect("it is held by the other room in the end");
 
     let redact = json!({"user": "alice", "kind": "redact", "target": first.event});
     let _: Posted = a.post(&format!("/v1/rooms/{room}/events"), redact).await;
     converged(&[&a, &b], &room).await;
-    eventually("the first room takes it back", || async { !here(&room).await }).await;
-    assert!(here(&other).await);
+    eventually("the first room takes it back", || async { !here(&b, &room).await }).await;
+    assert!(here(&b, &other).await);
     assert!(matches!(ask(&mut peer, &other, &file).await, Response::Slice { .. }));
     assert_eq!(ask(&mut peer, &room, &file).await, Response::Refused(Refused::NoFile));
 }

@@ -121,11 +121,16 @@ pub fn say(store: &EventStore, room: &mut Room, files: &[FileRef]) -> Event {
 
 /// Takes a message's body, as a redaction does.
 pub fn erase(store: &EventStore, room: &Room, event: &Event) {
+    put_erased(store, room, event);
+    flush(store);
+}
+
+/// The same, and it is not certain yet.
+pub fn put_erased(store: &EventStore, room: &Room, event: &Event) {
     let stripped = [StoredEvent { event: event.without_body(), verdict: Verdict::Accepted }];
     let marked = [(event.id(), Marks { erased: true, ..Marks::default() })];
     let batch = Batch::of(&room.outline, Participation::Joined);
     store.put(&Batch { stripped: &stripped, marked: &marked, ..batch }).unwrap();
-    flush(store);
 }
 
 /// Makes everything certain, and has the bytes go that may go then.
