@@ -297,6 +297,15 @@ impl EventStore {
         }))
     }
 
+    /// Whether files can be written at all: a small one is, and is removed.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`], with the place.
+    pub fn probe_files(&self) -> Result<(), StoreError> {
+        let name = self.files().temporary(".probe");
+        Ok(self.files().blobs().create(name.name()).map(drop)?)
+    }
+
     /// Bytes that files take, in all or counted for a room. One that is still coming counts in full.
     pub fn file_bytes(&self, room: Option<&RoomId>) -> u64 {
         let ledger = self.files().lock();

@@ -105,7 +105,8 @@ impl Writer {
     fn content(&mut self) -> Vec<u8> {
         let len = match self.random.below(LARGE) {
             0 => MEBIBYTE + 1 + self.random.below(5_000),
-            _ => 1 + self.random.below(8_000),
+            // No two of them are alike.
+            _ => 16 + self.random.below(8_000),
         };
         (0..len).map(|_| self.random.below(256) as u8).collect()
     }

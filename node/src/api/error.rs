@@ -162,6 +162,10 @@ impl From<Arc<FileError>> for ApiError {
             FileError::NotNamed => ApiError::missing("unknown_file", text),
             FileError::OtherSize => ApiError::missing("wrong_size", text),
             FileError::Damaged => ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "file_damaged", text),
+            FileError::Store(StoreError::Io(_) | StoreError::NotWritable { .. }) => {
+                let message = format!("{text}; look at that place, its owner and its mode, and at the node's health");
+                ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "files_not_writable", message)
+            }
             _ => ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "store_failed", text),
         }
     }

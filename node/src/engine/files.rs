@@ -64,6 +64,8 @@ pub(super) struct FileWork {
     slow: Mutex<BTreeMap<PeerId, Instant>>,
     /// Who sent what does not verify, of which file.
     shunned: Mutex<BTreeSet<(FileId, PeerId)>>,
+    /// Why the last file could not be written.
+    trouble: Mutex<Option<String>>,
     /// Told when files may be had that could not be had before.
     look_again: Notify,
     /// Whether files may be missing of which nobody was told.
@@ -98,9 +100,22 @@ impl FileWork {
             pressed: AtomicBool::new(false),
             slow: Mutex::default(),
             shunned: Mutex::default(),
+            trouble: Mutex::default(),
             look_again: Notify::new(),
             some_missing: AtomicBool::new(true),
             fetch_up_to,
+        }
+    }
+
+    /// What came of writing a file. A full disk and a broken store are known elsewhere.
+    fn note_written(&self, outcome: Result<(), &FileError>) {
+        match outcome {
+            Ok(()) => *lock(&self.trouble) = None,
+            Err(FileError::Store(error @ (StoreError::Io(_) | StoreError::NotWritable { .. }))) => {
+                tracing::warn!(%error, "a file cannot be written");
+                *lock(&self.trouble) = Some(error.to_string());
+            }
+            Err(_) => {}
         }
     }
 
@@ -154,9 +169,23 @@ impl Engine {
     ) -> Result<(FileId, u64), ReceiveError> {
         let (store, now) = (self.store().clone(), self.clock.now_ms());
         let received = tokio::task::spawn_blocking(move || receive(&store, room, size, content, now)).await;
-        let received = received.map_err(|_| ReceiveError::Closed)??;
+        let received = received.map_err(|_| ReceiveError::Closed)?;
+        match &received {
+            Ok(_) => self.files.note_written(Ok(())),
+            Err(ReceiveError::File(error)) => self.files.note_written(Err(error)),
+            Err(_) => {}
+        }
+        let received = received?;
         self.committer.sync().await?;
         Ok(received)
+    }
+
+    /// Why files cannot be written; none if they can, or nobody has tried. Tried again with each question, so that this goes by itself.
+    pub(crate) fn files_trouble(&self) -> Option<String> {
+        lock(&self.files.trouble).as_ref()?;
+        let trouble = self.store().probe_files().err().map(|error| error.to_string());
+        lock(&self.files.trouble).clone_from(&trouble);
+        trouble
     }
 
     /// What messages of a room that are shown say of a file, with the messages: the first by id, and of those after it each that says

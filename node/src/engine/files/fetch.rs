@@ -113,6 +113,11 @@ impl Engine {
         self.background(async move {
             let outcome = turn.engine.fetch_in_turn(room, file, up_to, &sender).await;
             match &outcome {
+                Err(FetchError::File(error)) => turn.engine.files.note_written(Err(&**error)),
+                Err(_) => {}
+                Ok(()) => turn.engine.files.note_written(Ok(())),
+            }
+            match &outcome {
                 Ok(()) => tracing::debug!(%room, %file, "a file came"),
                 Err(error) => tracing::debug!(%room, %file, %error, "a file did not come"),
             }
