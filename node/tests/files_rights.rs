@@ -21,6 +21,7 @@ use serde_json::{Value, json};
 use support::attacker::{Attacker, honest, newcomer};
 use support::{PATIENCE, TestNode, converged, eventually};
 
+const MEBIBYTE: usize = 1024 * 1024;
 /// The pause between two questions: far fewer than a peer may ask.
 const GLANCE: Duration = Duration::from_millis(100);
 
@@ -70,10 +71,14 @@ async fn name(node: &TestNode, room: &str, file: &MessageFile) {
     client.post(room.parse().unwrap(), "alice".parse().unwrap(), &content, Some(fields)).await.unwrap();
 }
 
-/// Whether the node has a file that the room names.
-async fn here(node: &TestNode, room: &str) -> bool {
+/// How many of the files that the room names the node has.
+async fn count_here(node: &TestNode, room: &str) -> usize {
     let page: FilePage = node.get(&format!("/v1/rooms/{room}/files")).await;
-    page.files.iter().any(|found| found.view.state == "here")
+    page.files.iter().filter(|found| found.view.state == "here").count()
+}
+
+async fn here(node: &TestNode, room: &str) -> bool {
+    count_here(node, room).await > 0
 }
 
 /// What a server of the room is answered that asks for the file's beginning.
@@ -219,4 +224,39 @@ async fn a_size_that_no_file_has_ends_no_fetch() {
     let (status, answer) = b.raw("GET", &url, None).await;
     // Neither that the file is empty nor that it is too large: nobody could send it.
     assert_eq!((status.as_u16(), answer["error"]["code"].as_str()), (503, Some("no_holder")), "{answer}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_server_has_every_file_although_a_holder_went_while_they_came() {
+    let a = TestNode::start("a.example.org", &[]).await;
+    let b = TestNode::start("b.example.org", &[a.address().await]).await;
+    b.introduced(&a).await;
+    let room = a.create("alice", "general").await.summary.id;
+    b.join(&room, "bob").await;
+    let contents: Vec<Vec<u8>> =
+        [(1, 5), (1024, 6), (MEBIBYTE + 1, 7), (5 * MEBIBYTE, 8)].map(|(len, seed)| content(len, seed)).into();
+    let mut files = Vec::new();
+    for bytes in &contents {
+        let file = upload(&a, &room, bytes).await;
+        post(&a, &room, &file).await;
+        files.push(file);
+    }
+    let hub = [a.address().await, b.address().await];
+    eventually("the second server has all", || async { count_here(&b, &room).await == files.len() }).await;
+    let (c, d) = tokio::join!(TestNode::start("c.example.org", &hub), TestNode::start("d.example.org", &hub));
+    for node in [&c, &d] {
+        node.introduced(&a).await;
+        node.introduced(&b).await;
+        node.join(&room, "carol").await;
+    }
+    // Whatever has come by now: the author's server goes.
+    a.node.shutdown().await;
+    for node in [&b, &c, &d] {
+        eventually("all have come", || async { count_here(node, &room).await == files.len() }).await;
+        for (file, bytes) in files.iter().zip(&contents) {
+            let url = node.url(&format!("/v1/rooms/{room}/files/{}", file.file));
+            let response = node.client.get(url).bearer_auth(node.node.api_token()).send().await.unwrap();
+            assert!(response.bytes().await.unwrap() == bytes.as_slice(), "{}", file.file);
+        }
+    }
 }

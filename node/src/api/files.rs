@@ -70,7 +70,8 @@ pub(super) async fn list(
     Ok(Json(FilePage { files, next, bytes: engine.store.file_bytes(Some(&room)) }))
 }
 
-/// Takes in a file, which is the body as it is. When this is answered it is on disk; it goes again if no message names it
+/// Takes in a file, which is the body as it is. `Content-Length` or, where the body comes in chunks, `Upload-Length` says how many
+/// bytes it has; one that ends elsewhere is refused. When this is answered it is on disk; it goes again if no message names it
 /// within a day.
 #[utoipa::path(post, path = "/v1/rooms/{room}/files", tag = "files", params(("room" = String, Path), UploadQuery),
     request_body(content = String, content_type = "application/octet-stream"),

@@ -107,15 +107,11 @@ impl FileWork {
         }
     }
 
-    /// What came of writing a file. A full disk and a broken store are known elsewhere.
-    fn note_written(&self, outcome: Result<(), &FileError>) {
-        match outcome {
-            Ok(()) => *lock(&self.trouble) = None,
-            Err(FileError::Store(error @ (StoreError::Io(_) | StoreError::NotWritable { .. }))) => {
-                tracing::warn!(%error, "a file cannot be written");
-                *lock(&self.trouble) = Some(error.to_string());
-            }
-            Err(_) => {}
+    /// A file could not be written. A full disk and a broken store are known elsewhere.
+    fn note_unwritten(&self, error: &FileError) {
+        if let FileError::Store(error @ (StoreError::Io(_) | StoreError::NotWritable { .. })) = error {
+            tracing::warn!(%error, "a file cannot be written");
+            *lock(&self.trouble) = Some(error.to_string());
         }
     }
 
@@ -170,10 +166,8 @@ impl Engine {
         let (store, now) = (self.store().clone(), self.clock.now_ms());
         let received = tokio::task::spawn_blocking(move || receive(&store, room, size, content, now)).await;
         let received = received.map_err(|_| ReceiveError::Closed)?;
-        match &received {
-            Ok(_) => self.files.note_written(Ok(())),
-            Err(ReceiveError::File(error)) => self.files.note_written(Err(error)),
-            Err(_) => {}
+        if let Err(ReceiveError::File(error)) = &received {
+            self.files.note_unwritten(error);
         }
         let received = received?;
         self.committer.sync().await?;

@@ -112,10 +112,8 @@ impl Engine {
         let turn = Turn { engine: self.clone(), file };
         self.background(async move {
             let outcome = turn.engine.fetch_in_turn(room, file, up_to, &sender).await;
-            match &outcome {
-                Err(FetchError::File(error)) => turn.engine.files.note_written(Err(&**error)),
-                Err(_) => {}
-                Ok(()) => turn.engine.files.note_written(Ok(())),
+            if let Err(FetchError::File(error)) = &outcome {
+                turn.engine.files.note_unwritten(error);
             }
             match &outcome {
                 Ok(()) => tracing::debug!(%room, %file, "a file came"),
