@@ -52,6 +52,27 @@ fn a_withheld_message_names_nothing_and_keeps_its_files_for_a_day_in_case_it_is_
 }
 
 #[test]
+fn withheld_and_erased_messages_hide_no_file_that_another_one_names() {
+    let store = EventStore::in_memory(&MemoryDisk::new()).unwrap();
+    let mut room = room(&store, 1);
+    let id = room.create.room();
+    let file = named(FileId::of_block(b"named often"), 11);
+    for number in 0..40 {
+        let event = say(&store, &mut room, std::slice::from_ref(&file));
+        if number % 2 == 0 {
+            judge(&store, &room, &event, Verdict::Withheld);
+        } else {
+            erase(&store, &room, &event);
+        }
+    }
+    assert!(!store.names_file(&id, &file.file).unwrap());
+    let shown = say(&store, &mut room, std::slice::from_ref(&file));
+    assert_eq!(store.messages_with_file(&id, &file.file, None, 1).unwrap(), [shown.id()]);
+    assert!(store.messages_with_file(&id, &file.file, Some(&shown.id()), 1).unwrap().is_empty());
+    assert_eq!(store.files_of_room(&id, None, 9).unwrap().len(), 1);
+}
+
+#[test]
 fn a_withheld_message_that_is_redacted_lets_go_of_its_files() {
     let disk = MemoryDisk::new();
     let store = EventStore::in_memory(&disk).unwrap();

@@ -33,7 +33,7 @@ const MAX_PAGE: usize = 1000;
 const WAIT_S: u64 = 30;
 const MAX_WAIT_S: u64 = 600;
 /// How many bytes a file has whose body comes in chunks.
-const UPLOAD_LENGTH: HeaderName = HeaderName::from_static("upload-length");
+static UPLOAD_LENGTH: HeaderName = HeaderName::from_static("upload-length");
 /// What a file is sent as, whatever its sender calls it: nobody is to open it in a browser by mistake.
 const MEDIA_TYPE: &str = "application/octet-stream";
 
@@ -110,9 +110,9 @@ fn said_length(headers: &HeaderMap, body: &Body) -> Result<u64, ApiError> {
         let wrong = || ApiError::bad("malformed_length", format!("{name} is no number of bytes"));
         number.map(Some).ok_or_else(wrong)
     };
-    match (number(CONTENT_LENGTH)?, number(UPLOAD_LENGTH)?) {
+    match (number(CONTENT_LENGTH)?, number(UPLOAD_LENGTH.clone())?) {
         (Some(one), Some(other)) if one != other => {
-            let message = format!("{CONTENT_LENGTH} says {one} bytes, and {UPLOAD_LENGTH} says {other}");
+            let message = format!("Content-Length says {one} bytes, and Upload-Length says {other}");
             Err(ApiError::bad("malformed_length", message))
         }
         (Some(said), _) | (None, Some(said)) => Ok(said),
@@ -120,7 +120,7 @@ fn said_length(headers: &HeaderMap, body: &Body) -> Result<u64, ApiError> {
         (None, None) if body.is_end_stream() => Ok(0),
         (None, None) => {
             let message =
-                format!("say how many bytes the file has, in {CONTENT_LENGTH} or, sent in chunks, {UPLOAD_LENGTH}");
+                "say how many bytes the file has, in Content-Length or, where it comes in chunks, Upload-Length";
             Err(ApiError::new(StatusCode::LENGTH_REQUIRED, "length_required", message))
         }
     }
