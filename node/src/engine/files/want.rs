@@ -2,8 +2,8 @@
 //! of those that nobody needs.
 //!
 //! What messages name is told by the store as it is written. At the start, and every hour, the lists of all rooms are looked
-//! through for what is missing. Whatever was tried the least comes first: names of files that nobody has, or that somebody sends
-//! slowly, keep no other file from coming.
+//! through for what is missing. Whatever was tried the least comes first, and every other time what has waited for longest: names
+//! of files that nobody has, or that somebody sends slowly, keep no other file from coming.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
@@ -52,6 +52,8 @@ struct Wants {
     missing: BTreeMap<FileId, Want>,
     /// Whether there was no space for all.
     more: bool,
+    /// Whether the next one is picked by its age.
+    by_age: bool,
     running: FuturesUnordered<BoxFuture<'static, (FileId, Result<(), FetchError>)>>,
 }
 
@@ -160,16 +162,11 @@ impl Wants {
         self.missing.entry(file).or_insert(Want { room, due, pause, tries: 0, lonely: false, running: false });
     }
 
-    /// Those that are due, whatever was tried the least first, and of equals what has been due for longer.
-    fn turn(&self, now: Instant) -> Vec<FileId> {
-        let mut due: Vec<(u32, Instant, FileId)> = self
-            .missing
-            .iter()
-            .filter(|(_, want)| !want.running && want.due <= now)
-            .map(|(file, want)| (want.tries, want.due, *file))
-            .collect();
-        due.sort_unstable();
-        due.into_iter().map(|(.., file)| file).collect()
+    /// The one of those that are due whose turn it is: what was tried the least, and of equals what has been due for longer; or, every
+    /// other time, what has been due for longest, so that no flood of new names holds back what was tried before.
+    fn pick(&self, now: Instant, by_age: bool) -> Option<FileId> {
+        let due = self.missing.iter().filter(|(_, want)| !want.running && want.due <= now);
+        due.min_by_key(|(file, want)| (if by_age { 0 } else { want.tries }, want.due, **file)).map(|(file, _)| *file)
     }
 
     /// Whether one is due that has to wait for another.
@@ -181,12 +178,10 @@ impl Wants {
     /// Begins with those that are due.
     fn begin(&mut self, engine: &Engine) {
         let now = Instant::now();
-        let free = AT_ONCE.saturating_sub(self.running.len());
-        if free == 0 {
-            return;
-        }
-        for file in self.turn(now).into_iter().take(free) {
-            let Some(want) = self.missing.get_mut(&file) else { continue };
+        for _ in self.running.len()..AT_ONCE {
+            let Some(file) = self.pick(now, self.by_age) else { return };
+            self.by_age = !self.by_age;
+            let Some(want) = self.missing.get_mut(&file) else { return };
             match engine.fetch_file(want.room, file, engine.files.fetch_up_to) {
                 Ok(progress) => {
                     want.running = true;
@@ -269,7 +264,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_new_file_comes_before_those_that_nobody_had_whatever_its_id_is() {
+    async fn a_new_file_comes_before_those_that_nobody_had_and_these_come_too() {
         let mut wants = wants(50);
         let now = Instant::now();
         for want in wants.missing.values_mut() {
@@ -278,8 +273,9 @@ mod tests {
         for number in [50, 51] {
             wants.add(RoomId::from_hash([2; 32]), file(number));
         }
-        let turn = wants.turn(Instant::now());
-        assert!(turn.len() == 52 && turn[..2].contains(&file(50)) && turn[..2].contains(&file(51)));
+        let (new, old) = (wants.pick(Instant::now(), false), wants.pick(Instant::now(), true));
+        assert!(new.is_some_and(|new| new == file(50) || new == file(51)));
+        assert!(old.is_some_and(|old| wants.missing[&old].tries == 3), "those are not forgotten");
     }
 
     #[tokio::test]
