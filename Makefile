@@ -81,10 +81,10 @@ bench-million: ## As bench, only what needs a million events: memory and start-u
 
 fuzz: ## Fuzz every decoder for a minute each (needs nightly Rust and cargo-fuzz)
 	@command -v cargo-fuzz >/dev/null || { echo "cargo-fuzz is missing: cargo install --locked cargo-fuzz"; exit 1; }
-	cd protocol && for target in $$(cargo +nightly fuzz list); do \
+	@for crate in protocol storage; do (cd $$crate && for target in $$(cargo +nightly fuzz list); do \
 	  mkdir -p fuzz/target/corpus/$$target; \
 	  cargo +nightly fuzz run $$target fuzz/target/corpus/$$target fuzz/corpus/$$target -- -max_total_time=60 || exit 1; \
-	done
+	done) || exit 1; done
 
 contract: ## Hold the stand-in, and what is asked of it, against what Rocket.Chat publishes (needs node and npm)
 	@command -v node >/dev/null || { echo "node is missing: install Node.js 20.6 or newer"; exit 1; }

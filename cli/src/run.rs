@@ -82,6 +82,13 @@ fn failure(error: &StartError) -> Failure {
             );
             return Failure::failed("store_damaged", message);
         }
+        StartError::Store(StoreError::Io(_)) => {
+            let message = format!(
+                "{error}; look at that place: its owner, its mode, whether its disk is mounted read-only, and the free space"
+            );
+            return Failure::failed("store_failed", message);
+        }
+        StartError::Store(StoreError::NotWritable { .. }) => "store_not_writable",
         StartError::Config(_) => "bad_configuration",
         StartError::Identity(_) => "damaged_identity",
         StartError::Store(_) => "store_failed",

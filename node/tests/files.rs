@@ -227,7 +227,7 @@ async fn several_holders_send_ranges_of_one_file_at_once() {
     assert!(of_a > 0 && of_b > 0 && of_a + of_b >= 10, "a sent {of_a}, b sent {of_b}");
 }
 
-/// The keys of an honest server and of some liars, who are asked before it.
+/// The keys of an honest server and of some liars with lower ones.
 fn honest_and_liars(count: usize) -> (ServerKey, Vec<u8>) {
     let mut seeds: Vec<u8> = (1..=40).collect();
     seeds.sort_by_key(|seed| ServerKey::from_seed(&[*seed; 32]).origin());
@@ -298,13 +298,12 @@ async fn liars_among_the_holders_cost_their_ranges_and_are_not_asked_again() {
             .await;
     }
     assert!(download(&b, &room, &sent.file).await == bytes);
-    for at in 0..4 {
-        let count = asked[at].load(Ordering::Relaxed);
-        assert_eq!(count, 1, "liar {at} was asked {count} times");
-    }
-    for at in 0..3 {
+    // Who of equals is asked first is drawn anew for each fetch.
+    let counts: Vec<usize> = asked.iter().map(|asked| asked.load(Ordering::Relaxed)).collect();
+    assert!(counts.iter().all(|count| *count <= 1) && counts.iter().sum::<usize>() > 0, "{counts:?}");
+    for (at, count) in counts.iter().enumerate().take(3) {
         let seen: PeerView = b.get(&format!("/v1/peers/{}", liar(at))).await;
-        assert!(seen.received.events_refused >= 1, "liar {at}: {seen:?}");
+        assert!(seen.received.events_refused >= *count as u64, "liar {at}: {seen:?}");
     }
 }
 

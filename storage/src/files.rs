@@ -10,6 +10,10 @@
 //! the ordered bytes, and is written in the same batch as the messages. A file that has a record is whole and on disk, or the
 //! record says which ranges of it are. The other way round a loss of power can leave a file without a record, which a sweep
 //! takes in or removes.
+//!
+//! Three locks, taken in this order: *names* while blobs get or lose names, for as long as a disk takes for that; *records* while
+//! something is read and written in the ordered bytes as one step; the *ledger*, in memory. Whoever writes messages waits for the
+//! last two only.
 
 mod blobs;
 mod disk;
@@ -42,7 +46,9 @@ pub use ledger::{FileLimits, NewlyNamed};
 pub(crate) use memory::MemoryBlobs;
 pub use named::NamedFile;
 pub(crate) use named::{Naming, files_of};
-pub(crate) use record::{FileRecord, file_key, named_key, read_file_key, read_named_key, read_used_key, used_key};
+pub(crate) use record::{
+    FileRecord, file_key, hidden_key, named_key, read_file_key, read_named_key, read_used_key, used_key,
+};
 
 /// How long a file stays that somebody brought here and that no message names yet.
 pub const UNNAMED_FOR_MS: u64 = 24 * 60 * 60 * 1000;
@@ -96,6 +102,17 @@ pub enum FileError {
     /// No message that is here names it, or none any more.
     #[error("no message of this room names the file, or none any more")]
     NotNamed,
+    /// Its bytes ended before they should, or went on.
+    #[error("{came} bytes of the file came, and it was said to have {said}; send it again")]
+    OtherLength {
+        /// How many were to come.
+        said: u64,
+        /// How many came.
+        came: u64,
+    },
+    /// Its size is not proven yet: the range at its end has to come first.
+    #[error("the range at the file's end proves its size, and has to come first")]
+    Unproven,
     /// Its size is another than the message says, so that it cannot be fetched by that.
     #[error("the message says another size than the file has; whoever sent it has to send the file again")]
     OtherSize,
@@ -123,6 +140,28 @@ pub struct FileEntry {
     pub here: u64,
     /// Whether it is whole.
     pub whole: bool,
+}
+
+/// A file that stays, for as long as this is kept, also if the last message that names it goes: until one that is being written
+/// names it.
+#[derive(Debug)]
+pub struct KeptFile {
+    store: EventStore,
+    file: FileId,
+    size: u64,
+}
+
+impl KeptFile {
+    /// How many bytes it has.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+}
+
+impl Drop for KeptFile {
+    fn drop(&mut self) {
+        self.store.files().lock().release(&self.file);
+    }
 }
 
 /// A whole file, to be read.
@@ -154,6 +193,8 @@ impl Seek for StoredFile {
 /// What every handle of a store shares about files.
 pub(crate) struct Files {
     blobs: Arc<dyn Blobs>,
+    names: Mutex<()>,
+    records: Mutex<()>,
     ledger: Mutex<Ledger>,
     next: AtomicU64,
 }
@@ -170,10 +211,26 @@ impl Files {
             ledger.add(record.room, record.size);
             Ok(())
         })?;
-        Ok(Files { blobs, ledger: Mutex::new(ledger), next: AtomicU64::new(0) })
+        Ok(Files {
+            blobs,
+            names: Mutex::default(),
+            records: Mutex::default(),
+            ledger: Mutex::new(ledger),
+            next: AtomicU64::new(0),
+        })
     }
 
-    /// The ledger. Whoever changes records or names of blobs holds it meanwhile.
+    /// Held by whoever gives names to blobs or takes them away.
+    pub(crate) fn names(&self) -> MutexGuard<'_, ()> {
+        self.names.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Held by whoever reads a record and writes another for it.
+    pub(crate) fn records(&self) -> MutexGuard<'_, ()> {
+        self.records.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The ledger.
     pub(crate) fn lock(&self) -> MutexGuard<'_, Ledger> {
         // A panic while it was held left a count that is off until the store is opened again.
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
@@ -240,6 +297,15 @@ impl EventStore {
         }))
     }
 
+    /// Whether files can be written at all: a small one is, and is removed.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`], with the place.
+    pub fn probe_files(&self) -> Result<(), StoreError> {
+        let name = self.files().temporary(".probe");
+        Ok(self.files().blobs().create(name.name()).map(drop)?)
+    }
+
     /// Bytes that files take, in all or counted for a room. One that is still coming counts in full.
     pub fn file_bytes(&self, room: Option<&RoomId>) -> u64 {
         let ledger = self.files().lock();
@@ -254,6 +320,42 @@ impl EventStore {
         self.files().lock().take_fresh()
     }
 
+    /// Keeps a whole file for a message of the room that a user of this server is about to write, and holds it by that room from now
+    /// on; none if it is not here. Asks nobody whether the user may know the file: whoever calls this answers for that.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn keep_file(&self, room: &RoomId, file: &FileId) -> Result<Option<KeptFile>, StoreError> {
+        self.check()?;
+        let Some(number) = self.room_number(room) else { return Ok(None) };
+        let _records = self.files().records();
+        let Some(mut record) = self.file_record(file)?.filter(|record| record.have.is_none()) else { return Ok(None) };
+        if record.held_by(number) {
+            self.backend().apply(&[Change::Set(file_key(file), record.encode())])?;
+        }
+        self.files().lock().keep(*file);
+        Ok(Some(KeptFile { store: self.clone(), file: *file, size: record.size }))
+    }
+
+    /// Holds a whole file by this room too, because a server of the room sent some of it. Durable with the next
+    /// [`EventStore::sync`]. Returns whether the file is here and the room names it.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn hold_file(&self, room: &RoomId, file: &FileId) -> Result<bool, StoreError> {
+        self.check()?;
+        let Some(number) = self.room_number(room) else { return Ok(false) };
+        let _records = self.files().records();
+        let Some(mut record) = self.file_record(file)?.filter(|record| record.have.is_none()) else { return Ok(false) };
+        if !self.is_named(file, Some(number))? {
+            return Ok(false);
+        }
+        if record.held_by(number) {
+            self.backend().apply(&[Change::Set(file_key(file), record.encode())])?;
+        }
+        Ok(true)
+    }
+
     /// A whole file; none if it is not here.
     ///
     /// # Errors
@@ -262,9 +364,14 @@ impl EventStore {
         let Some(record) = self.file_record(file)?.filter(|record| record.have.is_none()) else { return Ok(None) };
         let content = self.open_whole(file, record.size)?;
         if content.is_none() {
-            self.forget_file(file)?;
+            self.forget_file(file, &record)?;
         }
         Ok(content)
+    }
+
+    /// The record of a whole file; none if it is not here.
+    pub(crate) fn whole_record(&self, file: &FileId) -> Result<Option<FileRecord>, StoreError> {
+        Ok(self.file_record(file)?.filter(|record| record.have.is_none()))
     }
 
     /// The file as it lies on the medium, if it has this size.
@@ -279,12 +386,12 @@ impl EventStore {
         Ok(self.open_whole(file, size)?.is_some() && self.sound_outboard(file, size)?.is_some())
     }
 
-    /// Every file that is whole by its record, with its size.
-    pub(crate) fn whole_files(&self) -> Result<Vec<(FileId, u64)>, StoreError> {
+    /// Every file that is whole by its record.
+    pub(crate) fn whole_files(&self) -> Result<Vec<(FileId, FileRecord)>, StoreError> {
         let mut whole = Vec::new();
         each_record(self.backend(), |file, record| {
             if record.have.is_none() {
-                whole.push((file, record.size));
+                whole.push((file, record));
             }
             Ok(())
         })?;
@@ -297,28 +404,32 @@ impl EventStore {
     /// # Errors
     /// [`StoreError::Damaged`] if the file is not what its id says: then it is here no longer, so that it can be fetched again.
     pub fn file_slice(&self, file: &FileId, range: FileRange) -> Result<Option<Vec<u8>>, StoreError> {
-        let Some(StoredFile { size, content }) = self.open_file(file)? else { return Ok(None) };
+        let Some(record) = self.whole_record(file)? else { return Ok(None) };
+        let Some(StoredFile { size, content }) = self.open_whole(file, record.size)? else {
+            self.forget_file(file, &record)?;
+            return Ok(None);
+        };
         let range = Some(range).filter(|range| range.end() <= size).or_else(|| FileRange::last_chunk(size));
         let Some(range) = range else { return Ok(None) };
-        let Some(outboard) = self.sound_outboard(file, size)? else { return Err(self.damaged_file(file)) };
+        let Some(outboard) = self.sound_outboard(file, size)? else { return Err(self.damaged_file(file, &record)) };
         let (content, outboard) = (BufReader::new(content), BufReader::new(outboard));
         let extractor = SliceExtractor::new_outboard(content, outboard, range.from(), range.size());
         let mut slice = Vec::new();
         match extractor.take(MAX_SLICE_BYTES as u64).read_to_end(&mut slice) {
             Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Err(self.damaged_file(file)),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Err(self.damaged_file(file, &record)),
             Err(error) => return Err(error.into()),
         }
         // Whoever is sent a slice that does not verify takes the sender for a liar.
         match open_slice(file, size, range, &slice) {
             Ok(_) => Ok(Some(slice)),
-            Err(_) => Err(self.damaged_file(file)),
+            Err(_) => Err(self.damaged_file(file, &record)),
         }
     }
 
     /// Forgets a file that is not what it should be, and says so.
-    fn damaged_file(&self, file: &FileId) -> StoreError {
-        match self.forget_file(file) {
+    fn damaged_file(&self, file: &FileId, seen: &FileRecord) -> StoreError {
+        match self.forget_file(file, seen) {
             Ok(()) => StoreError::Damaged(format!("file {file} is not what its id says, and has to be fetched again")),
             Err(error) => error,
         }
@@ -337,85 +448,118 @@ impl EventStore {
         Ok(Some(outboard).filter(|_| u64::from_le_bytes(head) == size))
     }
 
-    /// Takes a file that is whole by its record and not on disk, or not sound, for one that is not here.
-    pub(crate) fn forget_file(&self, file: &FileId) -> Result<(), StoreError> {
+    /// Takes a file that was not on disk, or not sound, while it had this record, for one that is not here. One that has come anew
+    /// since then has another record, and stays.
+    pub(crate) fn forget_file(&self, file: &FileId, seen: &FileRecord) -> Result<(), StoreError> {
         self.check()?;
-        let mut ledger = self.files().lock();
-        if let Some(record) = self.file_record(file)?.filter(|record| record.have.is_none()) {
+        let _records = self.files().records();
+        if let Some(record) = self.whole_record(file)?.filter(|record| record.since_ms == seen.since_ms) {
             self.backend().apply(&[Change::Remove(file_key(file))])?;
+            let mut ledger = self.files().lock();
             ledger.subtract(record.room, record.size);
-            ledger.doom(*file, true);
+            ledger.doom(*file);
         }
         Ok(())
     }
 
+    /// The record of a file. One that cannot be read is none: the file comes anew, and a check says so.
     pub(crate) fn file_record(&self, file: &FileId) -> Result<Option<FileRecord>, StoreError> {
-        self.backend().get(&file_key(file))?.map(|record| FileRecord::decode(&record)).transpose()
+        Ok(self.backend().get(&file_key(file))?.and_then(|record| FileRecord::decode(&record).ok()))
     }
 
-    /// Files whose records are gone; to be asked for before a flush.
-    pub(crate) fn doomed_files(&self) -> Vec<FileId> {
-        self.files().lock().doomed()
+    /// Whether bytes lie there that [`EventStore::remove_gone_files`] would remove.
+    pub fn has_gone_files(&self) -> bool {
+        self.files().lock().some_gone()
     }
 
-    /// Removes the bytes of files whose records were gone before the last flush.
-    pub(crate) fn erase_files(&self, files: &[FileId]) {
-        for file in files {
-            let mut ledger = self.files().lock();
-            // One that cannot be removed now is found by the next sweep.
-            if ledger.is_doomed(file) && self.remove_unrecorded(file).is_ok() {
-                ledger.doom(*file, false);
+    /// Removes the bytes of files that nothing named before the last flush. Apart from the flush, so that nobody who waits for that
+    /// waits for this. What cannot be removed now is found by the next sweep.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn remove_gone_files(&self) -> Result<(), StoreError> {
+        loop {
+            // Let go of after each, so that a file that comes waits for one removal and not for all.
+            let _names = self.files().names();
+            let Some(file) = self.files().lock().take_gone() else { return Ok(()) };
+            let Some(record) = self.settled_record(&file)? else { continue };
+            for of in Of::ALL.into_iter().filter(|of| !speaks_of(record.as_ref(), *of)) {
+                self.files().blobs().remove(&of.name(&file))?;
             }
         }
     }
 
-    /// Removes those blobs of a file that its record does not speak of. The ledger is held meanwhile.
-    fn remove_unrecorded(&self, file: &FileId) -> Result<(), StoreError> {
-        let record = self.file_record(file)?;
-        for of in Of::ALL.into_iter().filter(|of| !speaks_of(record.as_ref(), *of)) {
-            self.files().blobs().remove(&of.name(file))?;
-        }
-        Ok(())
+    /// The record of a file, if there is any; nothing where it is not on disk yet that something of the file is to go. Whoever
+    /// removes blobs by this holds the names since before.
+    fn settled_record(&self, file: &FileId) -> Result<Option<Option<FileRecord>>, StoreError> {
+        let _records = self.files().records();
+        if self.files().lock().is_doomed(file) { Ok(None) } else { self.file_record(file).map(Some) }
     }
 
-    /// Lets go of files that were brought here more than [`UNNAMED_FOR_MS`] ago and that no message names. What lies there without
-    /// a record is taken in if a message names it and it is what its id says, and else removed. Returns how many files went.
+    /// Lets go of files that were brought here more than [`UNNAMED_FOR_MS`] ago and that no message names, and of those that for as
+    /// long only withheld messages have named. What lies there without a record is taken in if a message names it and it is what
+    /// its id says, and else removed. Returns how many files went.
     ///
     /// # Errors
     /// [`StoreError`]; what went until then is gone.
     pub fn sweep_files(&self, now_ms: u64) -> Result<u64, StoreError> {
         self.check()?;
-        let mut unnamed = Vec::new();
+        let mut looked_at = Vec::new();
         each_record(self.backend(), |file, record| {
-            let old = now_ms.saturating_sub(record.since_ms) > UNNAMED_FOR_MS;
-            if (old || record.have.is_some()) && !self.is_named(&file, None)? {
-                unnamed.push(file);
+            if self.fate(&file, &record, now_ms)? != Fate::Stays {
+                looked_at.push(file);
             }
             Ok(())
         })?;
         let mut swept = 0;
-        for file in unnamed {
-            let mut ledger = self.files().lock();
-            let Some(record) = self.file_record(&file)? else { continue };
+        for file in looked_at {
+            let _records = self.files().records();
             // Somebody may have named it meanwhile.
-            if !self.is_named(&file, None)? {
-                self.backend().apply(&[Change::Remove(file_key(&file))])?;
-                ledger.subtract(record.room, record.size);
-                ledger.doom(file, true);
-                swept += 1;
+            let Some(record) = self.file_record(&file)? else { continue };
+            match self.fate(&file, &record, now_ms)? {
+                Fate::Stays => {}
+                Fate::Noted(hidden_ms) => {
+                    let record = FileRecord { hidden_ms, ..record };
+                    self.backend().apply(&[Change::Set(file_key(&file), record.encode())])?;
+                }
+                Fate::Goes => {
+                    self.backend().apply(&[Change::Remove(file_key(&file))])?;
+                    let mut ledger = self.files().lock();
+                    ledger.subtract(record.room, record.size);
+                    ledger.doom(file);
+                    swept += 1;
+                }
             }
         }
         for (file, of, name) in self.stray_blobs()? {
             if of == Of::Whole && self.adopt_file(&file, now_ms)? {
                 continue;
             }
-            let ledger = self.files().lock();
+            let _names = self.files().names();
             // What was doomed goes once that is on disk.
-            if !ledger.is_doomed(&file) && !speaks_of(self.file_record(&file)?.as_ref(), of) {
+            if self.settled_record(&file)?.is_some_and(|record| !speaks_of(record.as_ref(), of)) {
                 self.files().blobs().remove(&name)?;
             }
         }
         Ok(swept)
+    }
+
+    /// What a sweep makes of a file.
+    fn fate(&self, file: &FileId, record: &FileRecord, now_ms: u64) -> Result<Fate, StoreError> {
+        let long_ago = |since_ms: u64| now_ms.saturating_sub(since_ms) > UNNAMED_FOR_MS;
+        if self.is_named(file, None)? {
+            return Ok(if record.hidden_ms.is_some() { Fate::Noted(None) } else { Fate::Stays });
+        }
+        if self.files().lock().is_kept(file) {
+            return Ok(Fate::Stays);
+        }
+        Ok(match record.hidden_ms {
+            Some(since_ms) if long_ago(since_ms) => Fate::Goes,
+            Some(_) if self.is_named_hidden(file)? => Fate::Stays,
+            None if self.is_named_hidden(file)? => Fate::Noted(Some(now_ms)),
+            _ if record.have.is_some() || long_ago(record.since_ms) => Fate::Goes,
+            _ => Fate::Stays,
+        })
     }
 
     /// Blobs that no record speaks of.
@@ -433,6 +577,15 @@ impl EventStore {
         }
         Ok(stray)
     }
+}
+
+/// What a sweep makes of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    Stays,
+    /// It is noted since when only withheld messages name it, or that others do.
+    Noted(Option<u64>),
+    Goes,
 }
 
 /// Whether a file's record says that this blob of it is here.

@@ -17,6 +17,7 @@
 //! | `f` | file id | what is here of a file |
 //! | `g` | room number, file id, event id | the size: which files a room names, and which of its messages name each |
 //! | `u` | file id, room number, event id | nothing: the same by files |
+//! | `v` | file id, room number, event id | nothing: which withheld messages name a file |
 //! | `s` | name | settings of the node |
 //! | `r` | name | records of whoever stands beside the engine |
 //!
@@ -51,6 +52,7 @@ pub(crate) const ALTERATION: u8 = b't';
 pub(crate) const FILE: u8 = b'f';
 pub(crate) const NAMED: u8 = b'g';
 pub(crate) const USED: u8 = b'u';
+pub(crate) const HIDDEN: u8 = b'v';
 
 /// What is kept of a room beside its events and its have-vector.
 pub(crate) struct RoomRecord {

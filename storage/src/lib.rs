@@ -27,7 +27,9 @@ mod memory;
 mod store;
 
 pub use error::StoreError;
-pub use files::{FileEntry, FileError, FileLimits, NamedFile, NewlyNamed, Part, StoredFile, UNNAMED_FOR_MS, Upload};
+pub use files::{
+    FileEntry, FileError, FileLimits, KeptFile, NamedFile, NewlyNamed, Part, StoredFile, UNNAMED_FOR_MS, Upload,
+};
 pub use memory::MemoryDisk;
 pub use store::{
     Alteration, Batch, ChainStart, DEFAULT_CACHE_BYTES, EventStore, HeldEvent, LogEntry, LogKind, LogPosition, Marks,

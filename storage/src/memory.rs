@@ -12,7 +12,6 @@ use crate::files::{Blobs, MemoryBlobs};
 #[derive(Clone, Debug, Default)]
 pub struct MemoryDisk {
     contents: Arc<Mutex<Contents>>,
-    /// Of files nothing is lost: each is flushed by itself before anything speaks of it.
     blobs: MemoryBlobs,
     flush_takes: Duration,
 }
@@ -52,6 +51,7 @@ impl MemoryDisk {
     /// Loses what was not flushed, as a power failure does.
     pub fn lose_unsynced(&self) {
         self.lock().lose_unsynced();
+        self.blobs.lose_unsynced();
     }
 
     /// The medium as a crash at this moment leaves it, apart from this one from now on: whoever still has this one open can
@@ -75,8 +75,9 @@ impl MemoryDisk {
     }
 
     fn apart(&self, contents: Contents) -> Self {
-        let contents = Arc::new(Mutex::new(contents));
-        MemoryDisk { contents, blobs: self.blobs.copied(), flush_takes: self.flush_takes }
+        let (contents, blobs) = (Arc::new(Mutex::new(contents)), self.blobs.copied());
+        blobs.lose_unsynced();
+        MemoryDisk { contents, blobs, flush_takes: self.flush_takes }
     }
 
     /// The bytes of files and what belongs to them, by their names in the store's directory, for tests.

@@ -383,14 +383,14 @@ impl EventStore {
     /// until it is opened anew.
     pub fn sync(&self) -> Result<(), StoreError> {
         self.check()?;
-        let (end, doomed) = (self.log_end(), self.doomed_files());
+        let (end, doomed) = (self.log_end(), self.files.lock().doomed());
         self.backend.sync().inspect_err(|_| self.broken.store(true, Ordering::SeqCst))?;
         let noted = self.noted_end.load(Ordering::Relaxed);
         if end > noted {
             self.backend.note_end(end)?;
             self.noted_end.store(end, Ordering::Relaxed);
         }
-        self.erase_files(&doomed);
+        self.files.lock().flushed(&doomed);
         Ok(())
     }
 

@@ -4,144 +4,21 @@
 mod support;
 
 use std::fs;
-use std::io::Read;
-use std::path::Path;
 
 use rocketmesh_protocol::codec::Map;
-use rocketmesh_protocol::event::{Event, FileRef};
+use rocketmesh_protocol::event::FileRef;
 use rocketmesh_protocol::file::{FileRange, SliceError, open_slice};
 use rocketmesh_protocol::id::FileId;
-use rocketmesh_protocol::limits::FILE_RANGE_BYTES;
-use rocketmesh_storage::check::{FindingKind, Mode, Report, check, check_content};
+use rocketmesh_storage::check::{FindingKind, Mode, check, check_content};
 use rocketmesh_storage::{
-    Batch, EventStore, FileError, FileLimits, Marks, MemoryDisk, Participation, StoreError, StoredEvent,
-    UNNAMED_FOR_MS, Verdict, backup,
+    Batch, EventStore, FileError, FileLimits, MemoryDisk, Participation, StoreError, StoredEvent, UNNAMED_FOR_MS,
+    Verdict, backup,
 };
 use support::Room;
+use support::files::{
+    MEBIBYTE, Medium, NOW, content, erase, flush, kinds, named, range_of, read, room, say, sound, upload,
+};
 use tempfile::TempDir;
-
-const MEBIBYTE: usize = FILE_RANGE_BYTES as usize;
-const NOW: u64 = 1_700_000_000_000;
-
-/// A medium on which a store can be opened again.
-enum Medium {
-    Disk(TempDir),
-    Memory(MemoryDisk),
-}
-
-impl Medium {
-    fn both() -> [Medium; 2] {
-        [Medium::Disk(TempDir::new().unwrap()), Medium::Memory(MemoryDisk::new())]
-    }
-
-    fn open(&self) -> EventStore {
-        match self {
-            Medium::Disk(directory) => EventStore::open(directory.path(), 8 << 20).unwrap(),
-            Medium::Memory(disk) => EventStore::in_memory(disk).unwrap(),
-        }
-    }
-
-    /// The names of what lies there of files.
-    fn blobs(&self) -> Vec<String> {
-        match self {
-            Medium::Memory(disk) => disk.blob_contents().into_keys().collect(),
-            Medium::Disk(directory) => {
-                let mut names = Vec::new();
-                let root = directory.path().join("files");
-                for folder in fs::read_dir(&root).into_iter().flatten().map(|folder| folder.unwrap().path()) {
-                    for file in fs::read_dir(folder).unwrap() {
-                        names.push(file.unwrap().path().strip_prefix(&root).unwrap().display().to_string());
-                    }
-                }
-                names.sort();
-                names
-            }
-        }
-    }
-
-    fn read(&self, name: &str) -> Vec<u8> {
-        match self {
-            Medium::Memory(disk) => disk.blob_contents()[name].clone(),
-            Medium::Disk(directory) => fs::read(blob_path(directory.path(), name)).unwrap(),
-        }
-    }
-
-    /// Changes or removes something behind the store's back.
-    fn damage(&self, name: &str, bytes: Option<&[u8]>) {
-        match (self, bytes) {
-            (Medium::Memory(disk), bytes) => disk.damage_blob(name, bytes),
-            (Medium::Disk(directory), Some(bytes)) => fs::write(blob_path(directory.path(), name), bytes).unwrap(),
-            (Medium::Disk(directory), None) => fs::remove_file(blob_path(directory.path(), name)).unwrap(),
-        }
-    }
-
-    /// The one name with this ending.
-    fn name(&self, ending: &str) -> String {
-        let names: Vec<String> = self.blobs().into_iter().filter(|name| name.ends_with(ending)).collect();
-        let [name] = &names[..] else { panic!("{names:?}") };
-        name.clone()
-    }
-}
-
-fn blob_path(directory: &Path, name: &str) -> std::path::PathBuf {
-    directory.join("files").join(name)
-}
-
-fn content(len: usize, seed: u8) -> Vec<u8> {
-    (0..len).map(|at| (at / 251) as u8 ^ (at % 251) as u8 ^ seed).collect()
-}
-
-fn upload(store: &EventStore, room: &Room, bytes: &[u8]) -> Result<FileRef, FileError> {
-    let mut upload = store.receive_file(&room.create.room(), None)?;
-    for piece in bytes.chunks(100_000) {
-        upload.write(piece)?;
-    }
-    let (file, size) = upload.finish(NOW)?;
-    Ok(named(file, size))
-}
-
-fn named(file: FileId, size: u64) -> FileRef {
-    FileRef {
-        file,
-        size,
-        name: "a.bin".to_owned(),
-        media_type: "application/octet-stream".to_owned(),
-        dimensions: None,
-    }
-}
-
-fn room(store: &EventStore, seed: u8) -> Room {
-    let room = Room::new(seed);
-    room.put(store, std::slice::from_ref(&room.create));
-    room
-}
-
-/// A message with these files, in the store from now on.
-fn say(store: &EventStore, room: &mut Room, files: &[FileRef]) -> Event {
-    let event = room.message_with(FileRef::into_fields(files, Map::new().with("text", "look")).unwrap());
-    room.put(store, std::slice::from_ref(&event));
-    event
-}
-
-/// Takes a message's body, as a redaction does.
-fn erase(store: &EventStore, room: &Room, event: &Event) {
-    let stripped = [StoredEvent { event: event.without_body(), verdict: Verdict::Accepted }];
-    let marked = [(event.id(), Marks { erased: true, ..Marks::default() })];
-    let batch = Batch::of(&room.outline, Participation::Joined);
-    store.put(&Batch { stripped: &stripped, marked: &marked, ..batch }).unwrap();
-    store.sync().unwrap();
-}
-
-fn read(store: &EventStore, file: &FileId) -> Option<Vec<u8>> {
-    let mut bytes = Vec::new();
-    store.open_file(file).unwrap()?.read_to_end(&mut bytes).unwrap();
-    Some(bytes)
-}
-
-fn range_of(bytes: &[u8], number: u64) -> &[u8] {
-    let range = FileRange::numbered(number, bytes.len() as u64).unwrap();
-    &bytes[range.from() as usize..range.end() as usize]
-}
 
 #[test]
 fn an_uploaded_file_goes_by_its_hash_and_is_sent_in_ranges_that_verify() {
@@ -150,7 +27,7 @@ fn an_uploaded_file_goes_by_its_hash_and_is_sent_in_ranges_that_verify() {
             let store = medium.open();
             let room = room(&store, 1);
             let file = upload(&store, &room, &bytes).unwrap();
-            store.sync().unwrap();
+            flush(&store);
             drop(store);
             let store = medium.open();
             assert_eq!((file.file, file.size), (FileId::of_block(&bytes), bytes.len() as u64));
@@ -202,7 +79,7 @@ fn a_file_that_no_message_names_goes_after_a_day_and_a_named_one_stays() {
         assert_eq!(store.sweep_files(NOW - UNNAMED_FOR_MS).unwrap(), 0, "a clock that goes back sweeps nothing");
         assert_eq!(store.file_bytes(None), 6000);
         assert_eq!(store.sweep_files(NOW + UNNAMED_FOR_MS + 1).unwrap(), 1);
-        store.sync().unwrap();
+        flush(&store);
         assert_eq!((read(&store, &kept.file).is_some(), read(&store, &lost.file)), (true, None));
         assert_eq!((store.file_bytes(None), medium.blobs().len()), (3000, 2));
     }
@@ -219,7 +96,7 @@ fn a_file_goes_with_the_last_message_that_names_it() {
         let elsewhere = say(&store, &mut other, std::slice::from_ref(&shared));
         let (one_id, other_id) = (one.create.room(), other.create.room());
         assert_eq!((store.file_bytes(Some(&one_id)), store.file_bytes(Some(&other_id))), (6000, 0));
-        store.sync().unwrap();
+        flush(&store);
 
         erase(&store, &one, &first);
         assert_eq!((read(&store, &own.file), store.file(&own.file).unwrap()), (None, None));
@@ -247,14 +124,14 @@ fn bytes_go_only_once_it_is_on_disk_that_nothing_names_them() {
     let mut room = room(&store, 1);
     let file = upload(&store, &room, &content(3000, 1)).unwrap();
     let event = say(&store, &mut room, std::slice::from_ref(&file));
-    store.sync().unwrap();
+    flush(&store);
     let stripped = [StoredEvent { event: event.without_body(), verdict: Verdict::Accepted }];
     let batch = Batch::of(&room.outline, Participation::Joined);
     store.put(&Batch { stripped: &stripped, ..batch }).unwrap();
     let crashed = EventStore::in_memory(&disk.after_crash()).unwrap();
     assert!(crashed.names_file(&room.create.room(), &file.file).unwrap());
     assert_eq!(read(&crashed, &file.file), Some(content(3000, 1)), "what is still named is still there");
-    store.sync().unwrap();
+    flush(&store);
     let crashed = EventStore::in_memory(&disk.after_crash()).unwrap();
     assert_eq!((crashed.file(&file.file).unwrap(), disk.blob_contents().len()), (None, 0));
 }
@@ -270,7 +147,7 @@ fn a_file_that_comes_again_while_its_bytes_are_going_stays() {
         let batch = Batch::of(&room.outline, Participation::Joined);
         store.put(&Batch { stripped: &stripped, ..batch }).unwrap();
         upload(&store, &room, &content(3000, 1)).unwrap();
-        store.sync().unwrap();
+        flush(&store);
         assert_eq!(read(&store, &file.file), Some(content(3000, 1)));
         assert_eq!((store.file_bytes(None), medium.blobs().len()), (3000, 2));
     }
@@ -295,7 +172,7 @@ fn ranges_come_in_any_order_and_a_cut_loses_none_that_was_noted() {
             }
             assert!(part.put(0, b"too short").is_err() && part.put(9, b"beyond").is_err());
             part.save().unwrap();
-            store.sync().unwrap();
+            flush(&store);
             (id, message)
         };
         let store = medium.open();
@@ -308,7 +185,7 @@ fn ranges_come_in_any_order_and_a_cut_loses_none_that_was_noted() {
             part.put(number, range_of(&bytes, number)).unwrap();
         }
         part.finish().unwrap();
-        store.sync().unwrap();
+        flush(&store);
         assert_eq!(read(&store, &file.file), Some(bytes.clone()));
         assert!(store.fetch_file(&id, &file.file, file.size, NOW).unwrap().is_none(), "it is here");
         assert!(matches!(store.fetch_file(&id, &file.file, 7, NOW), Err(FileError::OtherSize)));
@@ -328,29 +205,29 @@ fn a_part_that_was_damaged_on_disk_is_noticed_before_anybody_sees_it() {
         let id = room.create.room();
         say(&store, &mut room, std::slice::from_ref(&file));
         let mut part = store.fetch_file(&id, &file.file, file.size, NOW).unwrap().unwrap();
-        part.put(0, range_of(&bytes, 0)).unwrap();
+        part.put(1, range_of(&bytes, 1)).unwrap();
         part.save().unwrap();
         drop(part);
         let name = medium.name(".part");
         let mut damaged = medium.read(&name);
-        damaged[1000] ^= 1;
+        damaged[MEBIBYTE + 1000] ^= 1;
         medium.damage(&name, Some(&damaged));
         let mut part = store.fetch_file(&id, &file.file, file.size, NOW).unwrap().unwrap();
-        assert_eq!(part.missing(), [1]);
-        part.put(1, range_of(&bytes, 1)).unwrap();
+        assert_eq!(part.missing(), [0]);
+        part.put(0, range_of(&bytes, 0)).unwrap();
         assert!(matches!(part.finish(), Err(FileError::Damaged)));
         assert_eq!(read(&store, &file.file), None);
 
         // It comes again, from its beginning; and one that is not there at all does so too.
         let mut part = store.fetch_file(&id, &file.file, file.size, NOW).unwrap().unwrap();
         assert_eq!(part.missing(), [0, 1]);
-        part.put(0, range_of(&bytes, 0)).unwrap();
+        part.put(1, range_of(&bytes, 1)).unwrap();
         part.save().unwrap();
         drop(part);
         medium.damage(&name, None);
         let mut part = store.fetch_file(&id, &file.file, file.size, NOW).unwrap().unwrap();
         assert_eq!(part.missing(), [0, 1]);
-        for number in [0, 1] {
+        for number in [1, 0] {
             part.put(number, range_of(&bytes, number)).unwrap();
         }
         part.finish().unwrap();
@@ -367,13 +244,13 @@ fn what_is_taken_back_while_it_comes_does_not_come() {
         let mut room = room(&store, 1);
         let event = say(&store, &mut room, std::slice::from_ref(&file));
         let mut part = store.fetch_file(&room.create.room(), &file.file, file.size, NOW).unwrap().unwrap();
-        part.put(0, range_of(&bytes, 0)).unwrap();
-        erase(&store, &room, &event);
         part.put(1, range_of(&bytes, 1)).unwrap();
+        erase(&store, &room, &event);
+        part.put(0, range_of(&bytes, 0)).unwrap();
         assert!(matches!(part.save(), Err(FileError::NotNamed)));
         assert!(matches!(part.finish(), Err(FileError::NotNamed)));
         assert_eq!((store.file(&file.file).unwrap(), store.file_bytes(None)), (None, 0));
-        store.sync().unwrap();
+        flush(&store);
         assert_eq!(medium.blobs(), Vec::<String>::new());
     }
 }
@@ -389,15 +266,18 @@ fn a_message_that_lies_about_a_size_keeps_nobody_from_the_file() {
     say(&store, &mut room, std::slice::from_ref(&lie));
     say(&store, &mut room, std::slice::from_ref(&file));
     let mut part = store.fetch_file(&id, &lie.file, lie.size, NOW).unwrap().unwrap();
-    part.put(0, range_of(&bytes, 0)).unwrap();
+    // No range at the end has proven that size, so that nothing is noted, or counted, by it.
+    assert!(!part.is_proven() && matches!(part.put(0, range_of(&bytes, 0)), Err(FileError::Unproven)));
     part.save().unwrap();
-    drop(part);
-    // No range at the end has proven that size.
+    assert!(matches!(part.finish(), Err(FileError::Unproven)));
+    assert_eq!((store.file(&file.file).unwrap(), store.file_bytes(None)), (None, 0));
     let mut part = store.fetch_file(&id, &file.file, file.size, NOW).unwrap().unwrap();
-    assert_eq!((part.missing(), store.file_bytes(None)), (vec![0, 1], file.size));
+    assert_eq!((part.missing(), store.file_bytes(None)), (vec![0, 1], 0));
     part.put(1, range_of(&bytes, 1)).unwrap();
+    assert!(part.is_proven());
     part.save().unwrap();
     drop(part);
+    assert_eq!(store.file_bytes(None), file.size);
     assert!(matches!(store.fetch_file(&id, &lie.file, lie.size, NOW), Err(FileError::OtherSize)));
     let mut part = store.fetch_file(&id, &file.file, file.size, NOW).unwrap().unwrap();
     part.put(0, range_of(&bytes, 0)).unwrap();
@@ -414,10 +294,10 @@ fn an_upload_ends_what_was_coming_from_others() {
         let mut room = room(&store, 1);
         say(&store, &mut room, std::slice::from_ref(&file));
         let mut part = store.fetch_file(&room.create.room(), &file.file, file.size, NOW).unwrap().unwrap();
-        part.put(0, range_of(&bytes, 0)).unwrap();
+        part.put(1, range_of(&bytes, 1)).unwrap();
         upload(&store, &room, &bytes).unwrap();
         assert!(matches!(part.save(), Err(FileError::NotNamed)));
-        store.sync().unwrap();
+        flush(&store);
         assert_eq!(read(&store, &file.file), Some(bytes));
         assert_eq!((store.file_bytes(None), medium.blobs().len()), (file.size, 2));
     }
@@ -439,11 +319,11 @@ fn a_rejected_message_names_nothing_and_a_late_body_does() {
     let event = with(&mut room, &late);
     room.put(&store, &[event.without_body()]);
     let names = |file: &FileRef| store.names_file(&id, &file.file).unwrap();
-    assert_eq!((names(&rejected), names(&withheld), names(&late)), (false, true, false));
+    assert_eq!((names(&rejected), names(&withheld), names(&late)), (false, false, false));
     assert!(store.newly_named().files.is_empty(), "nothing of it is shown");
     store.put_body(&StoredEvent { event: event.clone(), verdict: Verdict::Accepted }).unwrap();
     assert!(names(&late));
-    assert_eq!(store.messages_with_file(&id, &late.file, 9).unwrap(), [event.id()]);
+    assert_eq!(store.messages_with_file(&id, &late.file, None, 9).unwrap(), [event.id()]);
     let newly = store.newly_named();
     assert_eq!((newly.files, newly.more), (vec![(id, late)], false));
     assert!(store.newly_named().files.is_empty(), "it is told once");
@@ -472,7 +352,7 @@ fn the_files_of_a_room_are_paged_each_once() {
             paged.extend(page.into_iter().map(|named| named.file));
         }
         assert_eq!(paged, files.iter().map(|file| file.file).collect::<Vec<_>>());
-        assert_eq!(store.messages_with_file(&id, &files[0].file, 99).unwrap().len(), 3);
+        assert_eq!(store.messages_with_file(&id, &files[0].file, None, 99).unwrap().len(), 3);
         assert_eq!(store.files_of_room(&other.create.room(), None, 9).unwrap().len(), 1);
     }
 }
@@ -498,7 +378,9 @@ fn files_stay_within_the_quotas_of_a_file_a_room_and_the_server() {
         let event = say(&store, &mut one, std::slice::from_ref(&first));
         erase(&store, &one, &event);
         assert_eq!(store.file_bytes(Some(&id)), 3000);
-        assert!(store.fetch_file(&other.create.room(), &remote.file, remote.size, NOW).unwrap().is_some());
+        let mut part = store.fetch_file(&other.create.room(), &remote.file, remote.size, NOW).unwrap().unwrap();
+        assert_eq!(store.file_bytes(None), 3000, "nobody has proven that there is such a file");
+        part.put(0, &[0; 4001]).unwrap();
         assert_eq!(store.file_bytes(None), 7001, "what is coming counts in full");
         let nowhere = Room::new(3).create.room();
         assert!(matches!(store.receive_file(&nowhere, None), Err(FileError::UnknownRoom(_))));
@@ -546,7 +428,7 @@ fn a_file_that_rots_is_noticed_where_it_is_sent_and_can_come_again() {
             let range = FileRange::numbered(0, file.size).unwrap();
             assert!(matches!(store.file_slice(&file.file, range), Err(StoreError::Damaged(_))), "{ending}");
             assert_eq!((store.file(&file.file).unwrap(), store.file_bytes(None)), (None, 0));
-            store.sync().unwrap();
+            flush(&store);
             assert_eq!(medium.blobs(), Vec::<String>::new());
             let mut part = store.fetch_file(&room.create.room(), &file.file, file.size, NOW).unwrap().unwrap();
             part.put(0, &bytes).unwrap();
@@ -575,7 +457,7 @@ fn bytes_without_a_record_are_taken_in_where_they_are_named_and_true_and_else_re
         let mut room = room(&store, 1);
         let files = bytes.each_ref().map(|bytes| upload(&store, &room, bytes).unwrap());
         say(&store, &mut room, &files[..2]);
-        store.sync().unwrap();
+        flush(&store);
         (files, room.create.room())
     };
     // As after a restore, with the bytes copied beside it, one of them damaged.
@@ -595,23 +477,6 @@ fn bytes_without_a_record_are_taken_in_where_they_are_named_and_true_and_else_re
     assert_eq!((read(&store, &files[1].file), read(&store, &files[2].file)), (None, None));
     assert_eq!((store.file_bytes(Some(&id)), disk.blob_contents().len()), (5000, 2));
     assert!(store.file_slice(&files[0].file, FileRange::new(0, 1).unwrap()).unwrap().is_some());
-}
-
-fn kinds(report: &Report) -> Vec<FindingKind> {
-    report.findings.iter().map(|finding| finding.kind).collect()
-}
-
-/// A store with a file that two rooms name and one that nobody does.
-fn sound() -> (MemoryDisk, FileRef) {
-    let disk = MemoryDisk::new();
-    let store = EventStore::in_memory(&disk).unwrap();
-    let (mut one, mut other) = (room(&store, 1), room(&store, 2));
-    let file = upload(&store, &one, &content(5000, 1)).unwrap();
-    upload(&store, &one, &content(10, 2)).unwrap();
-    say(&store, &mut one, std::slice::from_ref(&file));
-    say(&store, &mut other, std::slice::from_ref(&file));
-    store.sync().unwrap();
-    (disk, file)
 }
 
 #[test]

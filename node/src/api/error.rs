@@ -157,10 +157,15 @@ impl From<Arc<FileError>> for ApiError {
             FileError::ServerQuota { .. } => full("server_quota"),
             FileError::TooLarge { .. } => ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "file_too_large", text),
             FileError::Empty => ApiError::bad("file_empty", text),
+            FileError::OtherLength { .. } => ApiError::bad("file_broken", text),
             FileError::UnknownRoom(_) => ApiError::missing("unknown_room", text),
             FileError::NotNamed => ApiError::missing("unknown_file", text),
             FileError::OtherSize => ApiError::missing("wrong_size", text),
             FileError::Damaged => ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "file_damaged", text),
+            FileError::Store(StoreError::Io(_) | StoreError::NotWritable { .. }) => {
+                let message = format!("{text}; look at that place, its owner and its mode, and at the node's health");
+                ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "files_not_writable", message)
+            }
             _ => ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "store_failed", text),
         }
     }
@@ -185,6 +190,7 @@ impl From<FetchError> for ApiError {
             FetchError::File(error) => error.into(),
             FetchError::NotNamed => ApiError::missing("unknown_file", text),
             FetchError::NoHolder { .. } => unavailable("no_holder"),
+            FetchError::GaveWay => unavailable("file_on_its_way"),
             FetchError::Busy => unavailable("too_many_fetches"),
             FetchError::Closed => unavailable("shutting_down"),
         }

@@ -8,7 +8,7 @@ use rocketmesh_protocol::event::{
 };
 use rocketmesh_protocol::id::{EventId, RoomId};
 use rocketmesh_protocol::identity::Localpart;
-use rocketmesh_storage::{StoredEvent, Verdict};
+use rocketmesh_storage::{KeptFile, StoredEvent, Verdict};
 
 use crate::api::error::ApiError;
 use crate::api::extract::{Body, QueryOf};
@@ -87,12 +87,16 @@ pub(super) async fn post(
     Body(post): Body<PostEvent>,
 ) -> Result<Json<Posted>, ApiError> {
     let room: RoomId = room.parse()?;
-    let draft = draft(&api.engine, &room, post)?;
-    let written = api.engine.post(room, draft).await?;
+    let (draft, kept) = draft(&api.engine, &room, post)?;
+    let written = api.engine.post(room, draft).await;
+    // The message names its files now, or never will.
+    drop(kept);
+    let written = written?;
     Ok(Json(rooms::posted(&written)))
 }
 
-fn draft(engine: &Engine, room: &RoomId, post: PostEvent) -> Result<Draft, ApiError> {
+/// The event that a request asks for, and the files that it names, which stay for as long as these are kept.
+fn draft(engine: &Engine, room: &RoomId, post: PostEvent) -> Result<(Draft, Vec<KeptFile>), ApiError> {
     let user: Localpart = post.user.parse()?;
     let text = |field: &str| match &post.text {
         Some(text) => Ok(Map::new().with(field, text.as_str())),
@@ -116,12 +120,15 @@ fn draft(engine: &Engine, room: &RoomId, post: PostEvent) -> Result<Draft, ApiEr
     if !post.files.is_empty() && kind != kind::MESSAGE {
         return Err(ApiError::bad("unexpected_field", "only a message has `files`"));
     }
+    let mut kept = Vec::new();
     let (content, fields) = match kind {
         kind::MESSAGE => {
             let thread = post.thread.as_deref().map(str::parse).transpose()?;
             let fields =
                 if post.files.is_empty() || post.text.is_some() { text("text")? } else { Map::new().with("text", "") };
-            (Content::Message { thread }, files::into_fields(engine, room, &post.files, fields)?)
+            let (fields, files) = files::into_fields(engine, room, &post.files, fields)?;
+            kept = files;
+            (Content::Message { thread }, fields)
         }
         kind::EDIT => (Content::Edit { target: target()?, author: author()? }, text("text")?),
         kind::REDACT => {
@@ -173,10 +180,10 @@ fn draft(engine: &Engine, room: &RoomId, post: PostEvent) -> Result<Draft, ApiEr
             let switch = Switch::ALL.into_iter().find(|known| known.kind() == switch).unwrap_or(Switch::ReadOnly);
             (Content::Switch { switch, on: on()? }, Map::new())
         }
-        _ => return own_kind(engine, user, kind, &post),
+        _ => return Ok((own_kind(engine, user, kind, &post)?, kept)),
     };
     let fields = Some(fields).filter(|fields| !fields.is_empty());
-    Ok(engine.draft(Some(user), &content, fields))
+    Ok((engine.draft(Some(user), &content, fields), kept))
 }
 
 fn own_kind(engine: &Engine, user: Localpart, kind: &str, post: &PostEvent) -> Result<Draft, ApiError> {

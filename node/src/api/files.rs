@@ -4,26 +4,27 @@ use std::io::{Read, Seek, SeekFrom};
 use std::time::Duration;
 
 use axum::Json;
-use axum::body::Body;
+use axum::body::{Body, HttpBody};
 use axum::extract::{Path, State};
 use axum::http::header::{
     ACCEPT_RANGES, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_SECURITY_POLICY, ETAG, RANGE,
     X_CONTENT_TYPE_OPTIONS,
 };
-use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::Response;
 use rocketmesh_protocol::codec::Map;
 use rocketmesh_protocol::event::FileRef;
 use rocketmesh_protocol::id::{FileId, RoomId};
-use rocketmesh_storage::{StoreError, StoredFile};
+use rocketmesh_storage::{KeptFile, StoreError, StoredFile};
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Instant;
 
 use crate::api::error::ApiError;
 use crate::api::extract::QueryOf;
 use crate::api::types::{DownloadQuery, ErrorBody, FilePage, FileQuery, MessageFile, RoomFile, UploadQuery};
 use crate::api::{Api, rooms, transfer, view};
 use crate::engine::Engine;
-use crate::engine::files::ended;
+use crate::engine::files::{FetchError, ended};
 
 /// Files of a page when the query does not say, and the most it may ask for.
 const PAGE: usize = 100;
@@ -31,6 +32,8 @@ const MAX_PAGE: usize = 1000;
 /// How long a download waits for other servers when the query does not say, and the longest it may ask for, in seconds.
 const WAIT_S: u64 = 30;
 const MAX_WAIT_S: u64 = 600;
+/// How many bytes a file has whose body comes in chunks.
+static UPLOAD_LENGTH: HeaderName = HeaderName::from_static("upload-length");
 /// What a file is sent as, whatever its sender calls it: nobody is to open it in a browser by mistake.
 const MEDIA_TYPE: &str = "application/octet-stream";
 
@@ -54,7 +57,7 @@ pub(super) async fn list(
     let mut files = Vec::new();
     for named in &page {
         // What only messages name that are withheld is not shown.
-        let Some((event, said)) = engine.file_refs(&room, &named.file)?.into_iter().next() else { continue };
+        let Some((event, said)) = engine.file_ref(&room, &named.file)? else { continue };
         let Some(stored) = engine.store.event(&event)? else { continue };
         files.push(RoomFile {
             view: view::file(&said, engine)?,
@@ -67,7 +70,8 @@ pub(super) async fn list(
     Ok(Json(FilePage { files, next, bytes: engine.store.file_bytes(Some(&room)) }))
 }
 
-/// Takes in a file, which is the body as it is. When this is answered it is on disk; it goes again if no message names it
+/// Takes in a file, which is the body as it is. `Content-Length` or, where the body comes in chunks, `Upload-Length` says how many
+/// bytes it has; one that ends elsewhere is refused. When this is answered it is on disk; it goes again if no message names it
 /// within a day.
 #[utoipa::path(post, path = "/v1/rooms/{room}/files", tag = "files", params(("room" = String, Path), UploadQuery),
     request_body(content = String, content_type = "application/octet-stream"),
@@ -91,11 +95,35 @@ pub(super) async fn upload(
     FileRef::into_fields(std::slice::from_ref(&named), Map::new())
         .map_err(|error| ApiError::bad("malformed_file", error.to_string()))?;
     let _permit = permit(&api)?;
-    let size = headers.get(CONTENT_LENGTH).and_then(|len| len.to_str().ok()?.parse().ok());
+    let said = said_length(&headers, &body)?;
     let (content, feeding) = transfer::incoming(body, api.engine.shutdown());
-    let (received, ()) = tokio::join!(api.engine.receive_file(room, size, content), feeding);
+    let (received, ()) = tokio::join!(api.engine.receive_file(room, Some(said), content), feeding);
     let (file, size) = received?;
     Ok(Json(view::said(&FileRef { file, size, ..named })))
+}
+
+/// How many bytes the body is to have. Without that nobody could tell a file from one that was cut off.
+fn said_length(headers: &HeaderMap, body: &Body) -> Result<u64, ApiError> {
+    let number = |name: HeaderName| -> Result<Option<u64>, ApiError> {
+        let Some(value) = headers.get(&name) else { return Ok(None) };
+        let number = value.to_str().ok().and_then(|value| value.parse().ok());
+        let wrong = || ApiError::bad("malformed_length", format!("{name} is no number of bytes"));
+        number.map(Some).ok_or_else(wrong)
+    };
+    match (number(CONTENT_LENGTH)?, number(UPLOAD_LENGTH.clone())?) {
+        (Some(one), Some(other)) if one != other => {
+            let message = format!("Content-Length says {one} bytes, and Upload-Length says {other}");
+            Err(ApiError::bad("malformed_length", message))
+        }
+        (Some(said), _) | (None, Some(said)) => Ok(said),
+        // Clients leave the length of an empty body out.
+        (None, None) if body.is_end_stream() => Ok(0),
+        (None, None) => {
+            let message =
+                "say how many bytes the file has, in Content-Length or, where it comes in chunks, Upload-Length";
+            Err(ApiError::new(StatusCode::LENGTH_REQUIRED, "length_required", message))
+        }
+    }
 }
 
 /// A file that a message of the room names. One that is not here is fetched from other servers, and comes when all of it is here
@@ -113,7 +141,7 @@ pub(super) async fn download(
     let (room, file): (RoomId, FileId) = (room.parse()?, file.parse()?);
     let engine = &api.engine;
     rooms::require(engine, &room)?;
-    let Some((_, said)) = engine.file_refs(&room, &file)?.into_iter().next() else {
+    let Some((_, said)) = engine.file_ref(&room, &file)? else {
         let message = format!("no message of this room that is here names the file {file}");
         return Err(ApiError::missing("unknown_file", message));
     };
@@ -132,16 +160,21 @@ pub(super) async fn download(
 
 /// Has a file fetched, and waits for that.
 async fn fetch(engine: &Engine, room: RoomId, file: FileId, wait_s: u64) -> Result<(), ApiError> {
-    let progress = engine.fetch_file(room, file, u64::MAX)?;
-    match tokio::time::timeout(Duration::from_secs(wait_s), ended(progress.clone())).await {
-        Ok(outcome) => Ok(outcome?),
-        Err(_) => {
-            let (here, size) = {
-                let progress = progress.borrow();
-                (progress.here, progress.size)
-            };
-            let message = format!("the file is on its way, {here} of {size} bytes are here; ask again in a moment");
-            Err(ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "file_on_its_way", message))
+    let deadline = Instant::now() + Duration::from_secs(wait_s);
+    loop {
+        let progress = engine.fetch_file(room, file, u64::MAX)?;
+        match tokio::time::timeout_at(deadline, ended(progress.clone())).await {
+            // It goes on behind others.
+            Ok(Err(FetchError::GaveWay)) => {}
+            Ok(outcome) => return Ok(outcome?),
+            Err(_) => {
+                let (here, size) = {
+                    let progress = progress.borrow();
+                    (progress.here, progress.size)
+                };
+                let message = format!("the file is on its way, {here} of {size} bytes are here; ask again in a moment");
+                return Err(ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "file_on_its_way", message));
+            }
         }
     }
 }
@@ -241,20 +274,28 @@ fn permit(api: &Api) -> Result<OwnedSemaphorePermit, ApiError> {
     })
 }
 
-/// The fields of a message's body with its files, each of which has to be here or named in the room.
-pub(super) fn into_fields(engine: &Engine, room: &RoomId, files: &[MessageFile], fields: Map) -> Result<Map, ApiError> {
+/// The fields of a message's body with its files, each of which has to be here or named in the room. Those that are here stay for as
+/// long as the second of what is returned is kept: until the message is written.
+pub(super) fn into_fields(
+    engine: &Engine,
+    room: &RoomId,
+    files: &[MessageFile],
+    fields: Map,
+) -> Result<(Map, Vec<KeptFile>), ApiError> {
     let mut named = Vec::with_capacity(files.len());
+    let mut kept = Vec::new();
     for file in files {
         let id: FileId = file.file.parse()?;
-        let entry = engine.store.file(&id)?.filter(|entry| entry.whole);
-        if entry.is_none() && !engine.store.names_file(room, &id)? {
+        let here = engine.store.keep_file(room, &id)?;
+        if here.is_none() && !engine.store.names_file(room, &id)? {
             let message = format!("the file {id} is not here; upload it first, with POST /v1/rooms/{room}/files");
             return Err(ApiError::missing("unknown_file", message));
         }
-        if let Some(entry) = entry.filter(|entry| entry.size != file.size) {
-            let message = format!("the file {id} has {} bytes, not {}", entry.size, file.size);
+        if let Some(here) = here.as_ref().filter(|here| here.size() != file.size) {
+            let message = format!("the file {id} has {} bytes, not {}", here.size(), file.size);
             return Err(ApiError::bad("wrong_size", message));
         }
+        kept.extend(here);
         let dimensions = match (file.width, file.height) {
             (Some(width), Some(height)) => Some((width, height)),
             (None, None) => None,
@@ -268,7 +309,9 @@ pub(super) fn into_fields(engine: &Engine, room: &RoomId, files: &[MessageFile],
             dimensions,
         });
     }
-    FileRef::into_fields(&named, fields).map_err(|error| ApiError::bad("malformed_file", error.to_string()))
+    let fields =
+        FileRef::into_fields(&named, fields).map_err(|error| ApiError::bad("malformed_file", error.to_string()))?;
+    Ok((fields, kept))
 }
 
 #[cfg(test)]

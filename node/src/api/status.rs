@@ -47,6 +47,15 @@ async fn examine(api: &Api) -> Result<Health, ApiError> {
     if let Err(error) = api.engine.store.check_space() {
         report("store_full", format!("{error}; until then nothing new is accepted, and what is here is still shown"));
     }
+    if let Some(what) = api.engine.files_trouble() {
+        report(
+            "files_not_writable",
+            format!(
+                "files cannot be written ({what}): uploads are refused and files of other servers are not fetched, while messages go \
+                 on; check that this is there, its owner and its mode, and whether its disk is mounted read-only"
+            ),
+        );
+    }
     for entry in network.bootstrap.iter().filter(|entry| entry.state == "unreachable") {
         let error = entry.last_error.as_deref().unwrap_or("no answer");
         report(

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use rocketmesh_storage::{EventStore, StoreError};
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 /// How many may wait for a flush. Each waiter is a room's task or an administrator's command, and waits its turn.
@@ -38,7 +39,10 @@ impl Committer {
             if !takes.is_zero() {
                 tokio::time::sleep(takes).await;
             }
-            return self.store.sync().map_err(Arc::new);
+            self.store.sync().map_err(Arc::new)?;
+            // In memory nothing waits for it, and what cannot be removed is found by a sweep.
+            let _ = self.store.remove_gone_files();
+            return Ok(());
         }
         let (waiter, done) = oneshot::channel();
         let closed = || Arc::new(StoreError::Io(std::io::Error::other("the node is shutting down")));
@@ -49,6 +53,7 @@ impl Committer {
 
 async fn flush(store: EventStore, mut queue: mpsc::Receiver<Waiter>) {
     let mut waiters = Vec::new();
+    let mut removing: Option<JoinHandle<()>> = None;
     while queue.recv_many(&mut waiters, WAITING).await > 0 {
         let flushed = store.clone();
         let begun = Instant::now();
@@ -63,6 +68,16 @@ async fn flush(store: EventStore, mut queue: mpsc::Receiver<Waiter>) {
         for waiter in waiters.drain(..) {
             // Whoever stopped waiting does not need to know.
             let _ = waiter.send(result.clone());
+        }
+        // Bytes of files that nothing names any more. Removing large ones takes a disk its time, and nobody waits for that. What
+        // comes to it while this runs is taken along or found after the next flush.
+        if store.has_gone_files() && removing.as_ref().is_none_or(JoinHandle::is_finished) {
+            let store = store.clone();
+            removing = Some(tokio::task::spawn_blocking(move || {
+                if let Err(error) = store.remove_gone_files() {
+                    tracing::warn!(%error, "files that nothing names cannot be removed; this is tried again within an hour");
+                }
+            }));
         }
     }
 }

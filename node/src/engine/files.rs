@@ -11,6 +11,7 @@
 //! disk before anybody sees it.
 
 mod fetch;
+mod held;
 mod holders;
 mod race;
 mod serve;
@@ -21,14 +22,16 @@ pub(super) use serve::answer;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use libp2p::identity::PeerId;
 use rocketmesh_protocol::event::FileRef;
 use rocketmesh_protocol::id::{EventId, FileId, RoomId};
-use rocketmesh_storage::{EventStore, FileError, StoreError, Verdict};
+use rocketmesh_storage::{EventStore, FileError, StoreError};
 use tokio::sync::{Notify, Semaphore, watch};
+use tokio::time::Instant;
 
 use super::{Engine, lock};
 
@@ -36,8 +39,16 @@ use super::{Engine, lock};
 const FETCHES: usize = 4;
 /// Pieces of an upload that are read at a time.
 const PIECE: usize = 256 * 1024;
-/// Messages that are looked at for what they say of one file.
-const MESSAGES: usize = 16;
+/// Messages of a room that are looked at for what they say of one file, and how many at a time.
+const MESSAGES: usize = 1024;
+const MESSAGES_PAGE: usize = 64;
+/// Sizes of one file that messages of a room may say before the others count for nothing.
+const SIZES: usize = 16;
+/// Rooms in which one file is looked for at once.
+const ROOMS: usize = 64;
+/// How long servers that left a request unanswered are asked after all others, and how many such are remembered.
+const SLOW_FOR: Duration = Duration::from_secs(600);
+const MOST_SLOW: usize = 1024;
 /// Holders of files that have lied about them and are not asked again. With more, the first are forgiven.
 const MOST_SHUNNED: usize = 4096;
 
@@ -45,8 +56,16 @@ const MOST_SHUNNED: usize = 4096;
 pub(super) struct FileWork {
     fetching: Mutex<BTreeMap<FileId, watch::Receiver<Progress>>>,
     slots: Semaphore,
+    /// How many fetches wait for a slot.
+    waiting: AtomicUsize,
+    /// Whether a file is due that nobody asked for, and has to wait.
+    pressed: AtomicBool,
+    /// Servers that left a request unanswered, and until when they are asked after all others.
+    slow: Mutex<BTreeMap<PeerId, Instant>>,
     /// Who sent what does not verify, of which file.
     shunned: Mutex<BTreeSet<(FileId, PeerId)>>,
+    /// Why the last file could not be written.
+    trouble: Mutex<Option<String>>,
     /// Told when files may be had that could not be had before.
     look_again: Notify,
     /// Whether files may be missing of which nobody was told.
@@ -77,10 +96,22 @@ impl FileWork {
         FileWork {
             fetching: Mutex::default(),
             slots: Semaphore::new(FETCHES),
+            waiting: AtomicUsize::new(0),
+            pressed: AtomicBool::new(false),
+            slow: Mutex::default(),
             shunned: Mutex::default(),
+            trouble: Mutex::default(),
             look_again: Notify::new(),
             some_missing: AtomicBool::new(true),
             fetch_up_to,
+        }
+    }
+
+    /// A file could not be written. A full disk and a broken store are known elsewhere.
+    fn note_unwritten(&self, error: &FileError) {
+        if let FileError::Store(error @ (StoreError::Io(_) | StoreError::NotWritable { .. })) = error {
+            tracing::warn!(%error, "a file cannot be written");
+            *lock(&self.trouble) = Some(error.to_string());
         }
     }
 
@@ -93,6 +124,21 @@ impl FileWork {
     pub(in crate::engine) fn find_missing(&self) {
         self.some_missing.store(true, Ordering::Relaxed);
         self.look_again();
+    }
+
+    /// The peer left a request unanswered.
+    fn note_slow(&self, peer: PeerId) {
+        let mut slow = lock(&self.slow);
+        let now = Instant::now();
+        slow.retain(|_, until| *until > now);
+        if slow.len() >= MOST_SLOW {
+            slow.pop_first();
+        }
+        slow.insert(peer, now + SLOW_FOR);
+    }
+
+    fn is_slow(&self, peer: &PeerId) -> bool {
+        lock(&self.slow).get(peer).is_some_and(|until| *until > Instant::now())
     }
 
     /// The peer sent what does not verify, and is not asked for the file again.
@@ -119,22 +165,63 @@ impl Engine {
     ) -> Result<(FileId, u64), ReceiveError> {
         let (store, now) = (self.store().clone(), self.clock.now_ms());
         let received = tokio::task::spawn_blocking(move || receive(&store, room, size, content, now)).await;
-        let received = received.map_err(|_| ReceiveError::Closed)??;
+        let received = received.map_err(|_| ReceiveError::Closed)?;
+        if let Err(ReceiveError::File(error)) = &received {
+            self.files.note_unwritten(error);
+        }
+        let received = received?;
         self.committer.sync().await?;
         Ok(received)
     }
 
-    /// What the messages of a room that are shown say of a file, with the messages: a few of them.
-    pub(crate) fn file_refs(&self, room: &RoomId, file: &FileId) -> Result<Vec<(EventId, FileRef)>, StoreError> {
-        let mut refs = Vec::new();
-        for event in self.store().messages_with_file(room, file, MESSAGES)? {
-            let Some(stored) = self.store().event(&event)? else { continue };
-            if stored.verdict == Verdict::Accepted {
-                let named = stored.event.files().unwrap_or_default();
-                refs.extend(named.into_iter().find(|named| named.file == *file).map(|named| (event, named)));
+    /// Why files cannot be written; none if they can, or nobody has tried. Tried again with each question, so that this goes by itself.
+    pub(crate) fn files_trouble(&self) -> Option<String> {
+        lock(&self.files.trouble).as_ref()?;
+        let trouble = self.store().probe_files().err().map(|error| error.to_string());
+        lock(&self.files.trouble).clone_from(&trouble);
+        trouble
+    }
+
+    /// What messages of a room that are shown say of a file, with the messages: the first by id, and of those after it each that says
+    /// another size, up to so many.
+    pub(crate) fn file_refs(
+        &self,
+        room: &RoomId,
+        file: &FileId,
+        most: usize,
+    ) -> Result<Vec<(EventId, FileRef)>, StoreError> {
+        let mut refs: Vec<(EventId, FileRef)> = Vec::new();
+        let mut after = None;
+        for _ in 0..MESSAGES / MESSAGES_PAGE {
+            let page = self.store().messages_with_file(room, file, after.as_ref(), MESSAGES_PAGE)?;
+            for event in &page {
+                let Some(stored) = self.store().event(event)? else { continue };
+                let named = stored.event.files().unwrap_or_default().into_iter().find(|named| named.file == *file);
+                if let Some(named) = named.filter(|named| refs.iter().all(|(_, other)| other.size != named.size)) {
+                    refs.push((*event, named));
+                }
+                if refs.len() >= most {
+                    return Ok(refs);
+                }
+            }
+            match page.last().filter(|_| page.len() == MESSAGES_PAGE) {
+                Some(last) => after = Some(*last),
+                None => break,
             }
         }
         Ok(refs)
+    }
+
+    /// What the first message of a room by id that is shown says of a file, with the message.
+    pub(crate) fn file_ref(&self, room: &RoomId, file: &FileId) -> Result<Option<(EventId, FileRef)>, StoreError> {
+        Ok(self.file_refs(room, file, 1)?.into_iter().next())
+    }
+
+    /// The rooms that this node takes part in and in which a message that is shown names the file.
+    fn rooms_with_file(&self, file: &FileId) -> Result<Vec<RoomId>, StoreError> {
+        let mut rooms = self.store().rooms_with_file(file, ROOMS)?;
+        rooms.retain(|room| self.follows(room));
+        Ok(rooms)
     }
 }
 

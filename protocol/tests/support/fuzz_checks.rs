@@ -6,14 +6,16 @@ use std::str::FromStr;
 
 use rocketmesh_protocol::codec::{self, Map};
 use rocketmesh_protocol::event::{Body, Event, EventError, FileRef, UnverifiedEvent};
+use rocketmesh_protocol::file::{FileRange, SliceError, open_slice};
 use rocketmesh_protocol::have::HaveVector;
 use rocketmesh_protocol::id::{BodyId, EventId, FileId, RoomId};
 use rocketmesh_protocol::identity::{Localpart, Origin, ServerName, UserAddress, UserId};
+use rocketmesh_protocol::limits::{FILE_RANGE_BYTES, MAX_FILE_BYTES, MAX_SLICE_BYTES};
 use rocketmesh_protocol::sync;
 use rocketmesh_protocol::wire::{GossipFrame, Hello, Request, Response, common_version, gossip_message_id};
 
 /// The check of each target, by the target's name.
-pub const CHECKS: [(&str, fn(&[u8])); 9] = [
+pub const CHECKS: [(&str, fn(&[u8])); 10] = [
     ("codec", codec),
     ("event", event),
     ("body", body),
@@ -23,6 +25,7 @@ pub const CHECKS: [(&str, fn(&[u8])); 9] = [
     ("response", response),
     ("gossip", gossip),
     ("names", names),
+    ("slice", slice),
 ];
 
 /// What is read is the one encoding of what it means.
@@ -125,6 +128,43 @@ pub fn response(bytes: &[u8]) {
         if let Ok(unverified) = event.decode() {
             inspect(&unverified.trust(), &event.header, event.body.as_deref());
         }
+    }
+}
+
+/// An input for [`slice`]: a file's id, the size that it is said to have, where a range of it begins and how long it is, and the
+/// slice.
+pub fn slice_input(file: &FileId, size: u64, from: u64, len: u64, slice: &[u8]) -> Vec<u8> {
+    [file.hash().as_slice(), &size.to_le_bytes(), &from.to_le_bytes(), &len.to_le_bytes(), slice].concat()
+}
+
+/// A range lies within what files may have, and what a slice proves is as long as its range and begins with the size that was said.
+/// All of a file in one slice is the file.
+pub fn slice(bytes: &[u8]) {
+    let Some((file, rest)) = bytes.split_first_chunk::<32>() else { return };
+    let Some((size, rest)) = rest.split_first_chunk::<8>() else { return };
+    let Some((from, rest)) = rest.split_first_chunk::<8>() else { return };
+    let Some((len, slice)) = rest.split_first_chunk::<8>() else { return };
+    let (file, size) = (FileId::from_hash(*file), u64::from_le_bytes(*size));
+    if let Some(last) = FileRange::last_chunk(size) {
+        assert_eq!(last.end(), size);
+    }
+    let numbers = FileRange::count(size);
+    if let Some(last) = FileRange::numbered(numbers.saturating_sub(1), size) {
+        assert_eq!(last.end(), size);
+        assert_eq!(FileRange::numbered(numbers, size), None);
+    }
+    let Some(range) = FileRange::new(u64::from_le_bytes(*from), u64::from_le_bytes(*len)) else { return };
+    assert!((1..=FILE_RANGE_BYTES).contains(&range.size()) && range.end() <= MAX_FILE_BYTES);
+    match open_slice(&file, size, range, slice) {
+        Ok(content) => {
+            assert!(content.len() as u64 == range.size() && range.end() <= size && slice.len() <= MAX_SLICE_BYTES);
+            assert!(slice.starts_with(&size.to_le_bytes()));
+            assert!(range.size() < size || FileId::of_block(&content) == file);
+        }
+        Err(SliceError::OtherSize(other)) => {
+            assert!(other != size && slice.starts_with(&other.to_le_bytes()));
+        }
+        Err(_) => {}
     }
 }
 

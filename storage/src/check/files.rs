@@ -10,15 +10,22 @@ use super::mending::{ENTRIES, Pages};
 use super::rooms::Named;
 use super::{Checker, Finding, FindingKind, Mode, Report, Stop};
 use crate::error::StoreError;
-use crate::files::{FileRecord, Of, files_of, named_key, read_file_key, read_named_key, read_used_key, used_key};
+use crate::files::{
+    FileRecord, Of, files_of, hidden_key, named_key, read_file_key, read_named_key, read_used_key, used_key,
+};
 use crate::layout;
-use crate::store::{EventStore, StoredEvent};
+use crate::store::{EventStore, StoredEvent, Verdict};
 
 impl Checker<'_> {
     /// Sees to it that an event's files are listed.
     pub(super) fn look_at_own_files(&mut self, number: u32, stored: &StoredEvent) -> Result<(), Stop> {
         let (event, id) = (&stored.event, stored.event.id());
         for file in files_of(stored) {
+            if stored.verdict != Verdict::Accepted {
+                let what = "it is withheld and names a file, and is not listed with it";
+                self.ensure(hidden_key(&file.file, number, &id), FindingKind::FileIndex, event, what)?;
+                continue;
+            }
             let listed = named_key(number, &file.file, &id);
             let size = file.size.to_be_bytes();
             if self.mending.get(&listed)?.as_deref() != Some(size.as_slice()) {
@@ -41,7 +48,8 @@ impl Checker<'_> {
                 let belongs = match self.named_at(named.map(|(_, event)| event))? {
                     Named::Sound(stored) => {
                         let file = named.map(|(file, _)| file);
-                        stored.event.room() == room && files_of(&stored).iter().any(|other| Some(other.file) == file)
+                        let shown = stored.event.room() == room && stored.verdict == Verdict::Accepted;
+                        shown && files_of(&stored).iter().any(|other| Some(other.file) == file)
                     }
                     Named::Unclear => true,
                     Named::Absent => false,
@@ -72,6 +80,7 @@ impl Checker<'_> {
                 }
             }
         }
+        self.look_at_hidden_files()?;
         let mut pages = Pages::below(&[layout::FILE], ENTRIES);
         while let Some(page) = pages.read(&self.mending)? {
             for (key, record) in page {
@@ -90,6 +99,32 @@ impl Checker<'_> {
             }
         }
         self.look_for_stray_files()
+    }
+
+    /// Looks at the list of withheld messages that name files.
+    fn look_at_hidden_files(&mut self) -> Result<(), Stop> {
+        let mut pages = Pages::below(&[layout::HIDDEN], ENTRIES);
+        while let Some(page) = pages.read(&self.mending)? {
+            for (key, _) in page {
+                let listed = read_used_key(&key);
+                let belongs = match self.named_at(listed.map(|(.., event)| event))? {
+                    Named::Sound(stored) => {
+                        let number = self.rooms.get(&stored.event.room()).copied();
+                        let withheld = stored.verdict == Verdict::Withheld && number == listed.map(|(_, room, _)| room);
+                        let named = files_of(&stored);
+                        withheld && named.iter().any(|other| Some(other.file) == listed.map(|(file, ..)| file))
+                    }
+                    Named::Unclear => true,
+                    Named::Absent => false,
+                };
+                if !belongs {
+                    let what = "a file is listed as named by a withheld message that does not name it";
+                    self.note_derivable(FindingKind::FileIndex, None, None, what);
+                    self.mending.remove(key)?;
+                }
+            }
+        }
+        Ok(())
     }
 
     fn fault_of_file(&mut self, file: Option<FileId>, record: &[u8]) -> Result<Option<String>, StoreError> {
@@ -136,10 +171,11 @@ impl Checker<'_> {
 /// [`StoreError`] if the store cannot be read or written.
 pub fn check_content(store: &EventStore, mode: Mode, mut progress: impl FnMut(u64, u64)) -> Result<Report, StoreError> {
     let files = store.whole_files()?;
-    let of: u64 = files.iter().map(|(_, size)| size).sum();
+    let of: u64 = files.iter().map(|(_, record)| record.size).sum();
     let mut report = Report::default();
     let mut read = 0;
-    for (file, size) in files {
+    for (file, record) in files {
+        let size = record.size;
         let sound = match store.open_whole(&file, size)? {
             Some(content) => hash(content, |bytes| progress(read + bytes, of))? == *file.hash(),
             None => false,
@@ -149,7 +185,7 @@ pub fn check_content(store: &EventStore, mode: Mode, mut progress: impl FnMut(u6
         if !sound {
             let repaired = mode == Mode::Repair;
             if repaired {
-                store.forget_file(&file)?;
+                store.forget_file(&file, &record)?;
             }
             let what = format!("file {file} is not what its id says");
             let (kind, derivable) = (FindingKind::File, true);
@@ -158,6 +194,7 @@ pub fn check_content(store: &EventStore, mode: Mode, mut progress: impl FnMut(u6
     }
     if mode == Mode::Repair {
         store.sync()?;
+        store.remove_gone_files()?;
     }
     progress(read, read);
     Ok(report)

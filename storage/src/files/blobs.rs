@@ -29,7 +29,7 @@ impl fmt::Debug for dyn Blob {
 
 /// A medium for blobs. Implementations pass the same tests.
 pub(crate) trait Blobs: Send + Sync {
-    /// An empty blob, in place of what has this name.
+    /// An empty blob, in place of what has this name. Returns once the name survives a loss of power, unless it is one in [`NEW`].
     fn create(&self, name: &str) -> io::Result<Box<dyn Blob>>;
 
     /// The blob of this name.

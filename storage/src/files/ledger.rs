@@ -1,4 +1,5 @@
-//! How many bytes of files are here, in all and for each room, and which files are to go.
+//! How many bytes of files are here, in all and for each room, and which files are to go. Everything in it is in memory, and nobody
+//! holds it while a disk works.
 //!
 //! A file is counted once, in full from the moment that it begins to come, for the room that it first came here for. Where that
 //! room names it no longer, it is counted for another one that does.
@@ -44,8 +45,14 @@ pub struct NewlyNamed {
 pub(crate) struct Ledger {
     all: u64,
     rooms: BTreeMap<u32, u64>,
-    /// Files of which there are bytes that their records do not speak of any more. These go once that is on disk.
-    doomed: BTreeSet<FileId>,
+    /// Files of which there are bytes that their records do not speak of any more, each with the number of the time at which that
+    /// came about last. These bytes go once it is on disk.
+    doomed: BTreeMap<FileId, u64>,
+    dooms: u64,
+    /// Doomed files of which it is on disk.
+    gone: BTreeSet<FileId>,
+    /// Files that a message is about to name, and how many messages.
+    kept: BTreeMap<FileId, usize>,
     fresh: NewlyNamed,
 }
 
@@ -92,14 +99,16 @@ impl Ledger {
     /// Takes note of what a batch did, once it is written.
     pub(crate) fn settle(&mut self, room: RoomId, step: Step) {
         for (file, record) in step.gone {
-            self.subtract(record.room, record.size);
-            self.doomed.insert(file);
+            if let Some(record) = record {
+                self.subtract(record.room, record.size);
+            }
+            self.doom(file);
         }
         for (from, to, size) in step.moved {
             self.subtract(from, size);
             self.add(to, size);
         }
-        for file in step.shown {
+        for file in step.fresh {
             if self.fresh.files.len() < MOST_FRESH {
                 self.fresh.files.push((room, file));
             } else {
@@ -108,21 +117,57 @@ impl Ledger {
         }
     }
 
-    /// Something of the file is to go, or nothing any more.
-    pub(crate) fn doom(&mut self, file: FileId, doomed: bool) {
-        if doomed {
-            self.doomed.insert(file);
-        } else {
-            self.doomed.remove(&file);
-        }
+    /// Something of the file is to go, once it is on disk that its record does not speak of that.
+    pub(crate) fn doom(&mut self, file: FileId) {
+        self.dooms += 1;
+        self.doomed.insert(file, self.dooms);
     }
 
-    pub(crate) fn doomed(&self) -> Vec<FileId> {
-        self.doomed.iter().copied().collect()
+    /// Files of which something is to go; to be asked for before a flush.
+    pub(crate) fn doomed(&self) -> Vec<(FileId, u64)> {
+        self.doomed.iter().map(|(file, number)| (*file, *number)).collect()
     }
 
     pub(crate) fn is_doomed(&self, file: &FileId) -> bool {
-        self.doomed.contains(file)
+        self.doomed.contains_key(file)
+    }
+
+    /// It is on disk that something of these files is to go. Not so for one of which more is to go since they were asked for.
+    pub(crate) fn flushed(&mut self, doomed: &[(FileId, u64)]) {
+        for (file, number) in doomed {
+            if self.doomed.get(file) == Some(number) {
+                self.doomed.remove(file);
+                self.gone.insert(*file);
+            }
+        }
+    }
+
+    /// One of the files whose bytes may go now.
+    pub(crate) fn take_gone(&mut self) -> Option<FileId> {
+        self.gone.pop_first()
+    }
+
+    pub(crate) fn some_gone(&self) -> bool {
+        !self.gone.is_empty()
+    }
+
+    /// A message is about to name the file.
+    pub(crate) fn keep(&mut self, file: FileId) {
+        *self.kept.entry(file).or_default() += 1;
+    }
+
+    /// The message is written, or is not to be.
+    pub(crate) fn release(&mut self, file: &FileId) {
+        if let Some(count) = self.kept.get_mut(file) {
+            *count -= 1;
+            if *count == 0 {
+                self.kept.remove(file);
+            }
+        }
+    }
+
+    pub(crate) fn is_kept(&self, file: &FileId) -> bool {
+        self.kept.contains_key(file)
     }
 
     pub(crate) fn take_fresh(&mut self) -> NewlyNamed {

@@ -1,16 +1,51 @@
-//! Blobs in memory, for simulations and tests.
+//! Blobs in memory, for simulations and tests. A simulated loss of power takes from each what was written since it was last
+//! flushed, and those that have no name yet.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::blobs::{Blob, Blobs};
+use super::blobs::{Blob, Blobs, NEW};
 
 /// The most bytes in one blob, and blobs on one medium: a simulated disk is for few small files.
 const MAX_BLOB_BYTES: u64 = 64 * 1024 * 1024;
 const MAX_BLOBS: usize = 4096;
 
-type Bytes = Arc<Mutex<Vec<u8>>>;
+type Bytes = Arc<Mutex<Content>>;
+
+/// What is in a blob, and what undoes every write since it was flushed, oldest first.
+#[derive(Clone, Debug, Default)]
+struct Content {
+    bytes: Vec<u8>,
+    undo: Vec<Undo>,
+}
+
+/// What undoes one write: how long the blob was before it, and what stood in its place.
+#[derive(Clone, Debug)]
+struct Undo {
+    len: usize,
+    at: usize,
+    bytes: Vec<u8>,
+}
+
+impl Content {
+    fn write(&mut self, at: usize, new: &[u8]) {
+        let (len, end) = (self.bytes.len(), at + new.len());
+        self.undo.push(Undo { len, at, bytes: self.bytes[at.min(len)..end.min(len)].to_vec() });
+        if len < end {
+            self.bytes.resize(end, 0);
+        }
+        self.bytes[at..end].copy_from_slice(new);
+    }
+
+    fn lose_unsynced(&mut self) {
+        while let Some(Undo { len, at, bytes }) = self.undo.pop() {
+            self.bytes.truncate(len);
+            let at = at.min(len);
+            self.bytes[at..at + bytes.len()].copy_from_slice(&bytes);
+        }
+    }
+}
 
 /// Clones share the blobs.
 #[derive(Clone, Debug, Default)]
@@ -23,15 +58,25 @@ impl MemoryBlobs {
         MemoryBlobs(Arc::new(Mutex::new(lock(&self.0).iter().map(copy).collect())))
     }
 
+    /// Loses what was not flushed, as a power failure does.
+    pub(crate) fn lose_unsynced(&self) {
+        let mut blobs = lock(&self.0);
+        blobs.retain(|name, _| !name.starts_with(NEW));
+        for content in blobs.values() {
+            lock(content).lose_unsynced();
+        }
+    }
+
     /// Every blob, for tests of what becomes of them.
     pub(crate) fn contents(&self) -> BTreeMap<String, Vec<u8>> {
-        lock(&self.0).iter().map(|(name, bytes)| (name.clone(), lock(bytes).clone())).collect()
+        lock(&self.0).iter().map(|(name, content)| (name.clone(), lock(content).bytes.clone())).collect()
     }
 
     /// Sets or removes a blob behind the store's back, for tests of what notices that.
     pub(crate) fn damage(&self, name: &str, bytes: Option<&[u8]>) {
+        let content = |bytes: &[u8]| Content { bytes: bytes.to_vec(), undo: Vec::new() };
         match bytes {
-            Some(bytes) => lock(&self.0).insert(name.to_owned(), Arc::new(Mutex::new(bytes.to_vec()))),
+            Some(bytes) => lock(&self.0).insert(name.to_owned(), Arc::new(Mutex::new(content(bytes)))),
             None => lock(&self.0).remove(name),
         };
     }
@@ -49,13 +94,15 @@ struct MemoryBlob {
 
 impl Blob for MemoryBlob {
     fn sync(&mut self) -> io::Result<()> {
+        lock(&self.bytes).undo.clear();
         Ok(())
     }
 }
 
 impl Read for MemoryBlob {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let bytes = lock(&self.bytes);
+        let content = lock(&self.bytes);
+        let bytes = &content.bytes;
         let from = usize::try_from(self.position).unwrap_or(usize::MAX).min(bytes.len());
         let len = buffer.len().min(bytes.len() - from);
         buffer[..len].copy_from_slice(&bytes[from..from + len]);
@@ -70,13 +117,8 @@ impl Write for MemoryBlob {
         if end > MAX_BLOB_BYTES {
             return Err(io::ErrorKind::StorageFull.into());
         }
-        let (from, end) = (self.position as usize, end as usize);
-        let mut bytes = lock(&self.bytes);
-        if bytes.len() < end {
-            bytes.resize(end, 0);
-        }
-        bytes[from..end].copy_from_slice(buffer);
-        self.position = end as u64;
+        lock(&self.bytes).write(self.position as usize, buffer);
+        self.position = end;
         Ok(buffer.len())
     }
 
@@ -87,7 +129,7 @@ impl Write for MemoryBlob {
 
 impl Seek for MemoryBlob {
     fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        let len = lock(&self.bytes).len() as u64;
+        let len = lock(&self.bytes).bytes.len() as u64;
         let position = match to {
             SeekFrom::Start(position) => Some(position),
             SeekFrom::End(by) => len.checked_add_signed(by),

@@ -1,5 +1,7 @@
 //! What the ordered bytes say of files: what is here of each, and which messages name it.
 
+use std::collections::BTreeSet;
+
 use rocketmesh_protocol::codec::{self, Map, Value};
 use rocketmesh_protocol::file::FileRange;
 use rocketmesh_protocol::id::{EventId, FileId};
@@ -7,6 +9,9 @@ use rocketmesh_protocol::limits::MAX_FILE_BYTES;
 
 use crate::error::StoreError;
 use crate::layout;
+
+/// Rooms by which one file is held, at most: in a room beyond them this server sends it to nobody, and others of the room do.
+const MOST_ROOMS: usize = 256;
 
 /// Which ranges of a file have come, by their numbers: bits, the lowest of the first byte first.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +28,10 @@ pub(crate) struct FileRecord {
     pub(crate) since_ms: u64,
     /// What has come of it; none if it is whole.
     pub(crate) have: Option<Ranges>,
+    /// The numbers of the rooms by which it is held: a user brought it there, or a server of the room sent some of it.
+    pub(crate) by: BTreeSet<u32>,
+    /// When it was found that only withheld messages name it.
+    pub(crate) hidden_ms: Option<u64>,
 }
 
 impl Ranges {
@@ -51,12 +60,19 @@ impl Ranges {
 }
 
 impl FileRecord {
+    /// Notes that the file is held by a room. Returns whether that is new.
+    pub(crate) fn held_by(&mut self, room: u32) -> bool {
+        self.by.len() < MOST_ROOMS && self.by.insert(room)
+    }
+
     pub(crate) fn encode(&self) -> Vec<u8> {
         let map = Map::new()
             .with("size", self.size)
             .with("room", u64::from(self.room))
             .with("since", self.since_ms)
-            .with("have", self.have.as_ref().map(|have| have.0.as_slice()));
+            .with("have", self.have.as_ref().map(|have| have.0.as_slice()))
+            .with("by", Value::List(self.by.iter().map(|room| Value::from(u64::from(*room))).collect()))
+            .with("hidden", self.hidden_ms);
         codec::encode(&Value::Map(map)).expect("what the store builds is shallow and has small numbers")
     }
 
@@ -72,12 +88,18 @@ impl FileRecord {
             if have.as_ref().is_some_and(|have| have.0.len() != Ranges::none_of(size).0.len()) {
                 return None;
             }
-            Some(FileRecord {
-                size,
-                room: u32::try_from(map.get("room")?.as_u64()?).ok()?,
-                since_ms: map.get("since")?.as_u64()?,
-                have,
-            })
+            let number = |value: &Value| u32::try_from(value.as_u64()?).ok();
+            let room = number(map.get("room")?)?;
+            let by = match map.get("by") {
+                Some(by) => by.as_list()?.iter().map(number).collect::<Option<_>>()?,
+                // As builds wrote it that kept no account of that.
+                None => BTreeSet::from([room]),
+            };
+            let hidden_ms = match map.get("hidden") {
+                None | Some(Value::Null) => None,
+                Some(since) => Some(since.as_u64()?),
+            };
+            Some(FileRecord { size, room, since_ms: map.get("since")?.as_u64()?, have, by, hidden_ms })
         };
         read().ok_or_else(|| layout::damaged("the record of a file"))
     }
@@ -121,7 +143,23 @@ pub(crate) fn used_key(file: &FileId, room: u32, event: &EventId) -> Vec<u8> {
     layout::key(layout::USED, &[file.hash(), &room.to_be_bytes(), event.hash()])
 }
 
-/// The file, the room's number and the event of such a place.
+/// Before every withheld message that names a file.
+pub(crate) fn hidden_prefix(file: &FileId, room: Option<u32>) -> Vec<u8> {
+    in_hidden(used_prefix(file, room))
+}
+
+/// Where it stands that a withheld message of a room names a file.
+pub(crate) fn hidden_key(file: &FileId, room: u32, event: &EventId) -> Vec<u8> {
+    in_hidden(used_key(file, room, event))
+}
+
+/// The same place in the list of withheld messages.
+fn in_hidden(mut key: Vec<u8>) -> Vec<u8> {
+    key[0] = layout::HIDDEN;
+    key
+}
+
+/// The file, the room's number and the event of a place in either list.
 pub(crate) fn read_used_key(key: &[u8]) -> Option<(FileId, u32, EventId)> {
     let file = key.get(1..33)?.try_into().ok()?;
     let room = key.get(33..37)?.try_into().ok()?;
@@ -154,7 +192,8 @@ mod tests {
         assert!(have.contains(20) && !have.contains(19) && !have.contains(u64::MAX));
         assert_eq!(have.bytes(size), 3 * FILE_RANGE_BYTES + 5);
         for have in [Some(have), None] {
-            let record = FileRecord { size, room: 7, since_ms: 1_700_000_000_000, have };
+            let (by, hidden_ms) = (BTreeSet::from([0, 7, u32::MAX]), have.is_some().then_some(1_700_000_000_001));
+            let record = FileRecord { size, room: 7, since_ms: 1_700_000_000_000, have, by, hidden_ms };
             let read = FileRecord::decode(&record.encode());
             assert_eq!(read.ok(), Some(record));
         }

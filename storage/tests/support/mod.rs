@@ -1,6 +1,8 @@
 //! A room that grows in a store as a node would make it grow.
 #![allow(dead_code, clippy::unwrap_used, missing_docs, unreachable_pub)]
 
+pub mod files;
+
 use rocketmesh_protocol::codec::Map;
 use rocketmesh_protocol::event::{Body, Content, Draft, Event, Lane, Placement, RoomType, author};
 use rocketmesh_protocol::id::EventId;

@@ -1,21 +1,27 @@
 //! Fetching a file: ranges of it from several servers at once, each verified when it comes.
 //!
 //! The range at the end proves the size. A message may lie about that, and so may a holder; what either says is tried, and believed
-//! once that range has come.
+//! once that range has come. Until then nothing is counted, and a claim ends nothing but itself.
+//!
+//! A fetch has a turn. Once that is over and others wait, it ends with what it has, and goes on after them: a slow holder holds up
+//! nobody else's file.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use libp2p::identity::PeerId;
 use rocketmesh_protocol::file::{SliceError, open_slice};
 use rocketmesh_protocol::id::{FileId, RoomId};
-use rocketmesh_protocol::limits::FILE_RANGE_BYTES;
+use rocketmesh_protocol::limits::{FILE_RANGE_BYTES, MAX_FILE_BYTES};
 use rocketmesh_storage::{FileError, Part, StoreError};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
-use super::blocking;
 use super::holders::Holders;
 use super::race::Race;
+use super::{SIZES, blocking};
 use crate::engine::{Engine, add, lock};
 use crate::network::Count;
 
@@ -23,6 +29,8 @@ use crate::network::Count;
 const MOST_WAITING: usize = 1024;
 /// Sizes that are tried because a holder says so, beside those that messages say.
 const CLAIMED_SIZES: usize = 4;
+/// How long a fetch may go on while others wait.
+const TURN: Duration = Duration::from_secs(30);
 
 /// Why a file could not be fetched. What came of it is kept.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -41,6 +49,9 @@ pub(crate) enum FetchError {
     /// The store does not take it, or failed.
     #[error(transparent)]
     File(#[from] Arc<FileError>),
+    /// Others waited for their turn.
+    #[error("the file is on its way, and others are fetched in between; ask again in a moment")]
+    GaveWay,
     /// Too much is under way.
     #[error("too many files are being fetched; ask again in a moment")]
     Busy,
@@ -81,8 +92,8 @@ pub(crate) async fn ended(mut progress: watch::Receiver<Progress>) -> Result<(),
 }
 
 impl Engine {
-    /// Fetches a file that a room names, if it has at most so many bytes, unless that is under way already. Goes on if nobody
-    /// watches any more.
+    /// Fetches a file that a room names, if it has at most so many bytes, from the servers of all rooms that name it, unless that is
+    /// under way already. Goes on if nobody watches any more.
     pub(crate) fn fetch_file(
         &self,
         room: RoomId,
@@ -100,7 +111,10 @@ impl Engine {
         fetching.insert(file, receiver.clone());
         let turn = Turn { engine: self.clone(), file };
         self.background(async move {
-            let outcome = Fetch { engine: &turn.engine, room, file, up_to, progress: &sender }.run().await;
+            let outcome = turn.engine.fetch_in_turn(room, file, up_to, &sender).await;
+            if let Err(FetchError::File(error)) = &outcome {
+                turn.engine.files.note_unwritten(error);
+            }
             match &outcome {
                 Ok(()) => tracing::debug!(%room, %file, "a file came"),
                 Err(error) => tracing::debug!(%room, %file, %error, "a file did not come"),
@@ -110,6 +124,37 @@ impl Engine {
             sender.send_modify(|progress| progress.outcome = Some(outcome));
         });
         Ok(receiver)
+    }
+
+    async fn fetch_in_turn(
+        &self,
+        room: RoomId,
+        file: FileId,
+        up_to: u64,
+        progress: &watch::Sender<Progress>,
+    ) -> Result<(), FetchError> {
+        let waiting = Waiting::of(self);
+        let _slot = self.files.slots.acquire().await.map_err(|_| FetchError::Closed)?;
+        drop(waiting);
+        let mut rooms = vec![room];
+        rooms.extend(self.rooms_with_file(&file)?.into_iter().filter(|other| *other != room));
+        Fetch { up_to, ..Fetch::of(self, rooms, file, progress) }.run().await
+    }
+}
+
+/// One more fetch that waits for a slot, until this is dropped.
+struct Waiting<'a>(&'a Engine);
+
+impl<'a> Waiting<'a> {
+    fn of(engine: &'a Engine) -> Self {
+        engine.files.waiting.fetch_add(1, Ordering::Relaxed);
+        Waiting(engine)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.files.waiting.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -127,10 +172,12 @@ impl Drop for Turn {
 
 pub(super) struct Fetch<'a> {
     pub(super) engine: &'a Engine,
-    pub(super) room: RoomId,
+    /// Rooms that name it, the one that asks first.
+    rooms: Vec<RoomId>,
     pub(super) file: FileId,
     up_to: u64,
     progress: &'a watch::Sender<Progress>,
+    begun: Instant,
 }
 
 /// What became of one size that was tried.
@@ -141,43 +188,71 @@ enum Tried {
     Unproven(BTreeMap<u64, PeerId>),
 }
 
-impl Fetch<'_> {
+impl<'a> Fetch<'a> {
+    /// A fetch by these rooms whose turn begins now.
+    pub(super) fn of(
+        engine: &'a Engine,
+        rooms: Vec<RoomId>,
+        file: FileId,
+        progress: &'a watch::Sender<Progress>,
+    ) -> Self {
+        Fetch { engine, rooms, file, up_to: u64::MAX, progress, begun: Instant::now() }
+    }
+
+    /// Whether its turn is over, and others wait.
+    pub(super) fn has_to_give_way(&self) -> bool {
+        let files = &self.engine.files;
+        let others = || files.waiting.load(Ordering::Relaxed) > 0 || files.pressed.load(Ordering::Relaxed);
+        self.begun.elapsed() > TURN && others()
+    }
+
     async fn run(&self) -> Result<(), FetchError> {
-        let _slot = self.engine.files.slots.acquire().await.map_err(|_| FetchError::Closed)?;
-        let refs = self.engine.file_refs(&self.room, &self.file)?;
-        if refs.is_empty() {
-            return Err(FetchError::NotNamed);
+        let mut said = BTreeMap::new();
+        let mut sizes: VecDeque<(u64, Option<PeerId>)> = VecDeque::new();
+        // What is here already has proven its size.
+        sizes.extend(self.engine.store().file(&self.file)?.map(|entry| (entry.size, None)));
+        for room in &self.rooms {
+            for (_, named) in self.engine.file_refs(room, &self.file, SIZES)? {
+                said.entry(named.size).or_insert(*room);
+                sizes.push_back((named.size, None));
+            }
         }
-        // What is here already may have proven its size.
-        let here = self.engine.store().file(&self.file)?.map(|entry| entry.size);
-        let said = here.into_iter().chain(refs.into_iter().map(|(_, named)| named.size));
-        let mut sizes: VecDeque<(u64, Option<PeerId>)> = said.map(|size| (size, None)).collect();
+        let Some(first) = said.values().next().copied() else { return Err(FetchError::NotNamed) };
         let mut tried = BTreeSet::new();
         let mut claimed = 0;
-        let mut last = FetchError::NoHolder { asked: 0 };
+        // What keeps the file from being taken if it has the size that a message says; it counts where no other size was tried.
+        let mut refused: Option<FetchError> = None;
+        let mut not_had = None;
         while let Some((size, by)) = sizes.pop_front() {
             if !tried.insert(size) {
                 continue;
             }
             if size > self.up_to {
-                last = FileError::TooLarge { limit: self.up_to }.into();
+                refused = Some(FileError::TooLarge { limit: self.up_to }.into());
                 continue;
             }
-            let mut holders = Holders::of(self.room, self.file);
-            match self.try_size(size, &mut holders).await {
+            let room = said.get(&size).copied().unwrap_or(first);
+            let mut holders = Holders::of(self.engine, self.rooms.clone(), self.file);
+            match self.try_size(room, size, &mut holders).await {
                 Ok(Tried::Whole) => return Ok(()),
                 Ok(Tried::Unproven(claims)) => {
-                    last = FetchError::NoHolder { asked: holders.found() };
+                    not_had = Some(FetchError::NoHolder { asked: holders.found() });
                     if let Some(liar) = by {
                         self.blame(liar).await;
                     }
-                    let room = CLAIMED_SIZES.saturating_sub(claimed);
-                    let claims: Vec<_> = claims.into_iter().take(room).collect();
+                    let sound =
+                        |size: &u64| (1..=self.up_to.min(MAX_FILE_BYTES)).contains(size) && !tried.contains(size);
+                    let space = CLAIMED_SIZES.saturating_sub(claimed);
+                    let claims: Vec<_> = claims.into_iter().filter(|(size, _)| sound(size)).take(space).collect();
                     claimed += claims.len();
                     sizes.extend(claims.into_iter().map(|(size, by)| (size, Some(by))));
                 }
-                // Another message may say another size.
-                Err(FetchError::File(error)) if is_about_size(&error) => last = FetchError::File(error),
+                // Another message may say another size. What a holder claims and nobody has proven says nothing.
+                Err(FetchError::File(error)) if is_about_size(&error) => {
+                    if by.is_none() {
+                        refused = Some(FetchError::File(error));
+                    }
+                }
                 Err(error) => {
                     // A user of this server may have brought it meanwhile.
                     let whole = self.engine.store().file(&self.file)?.is_some_and(|entry| entry.whole);
@@ -185,22 +260,25 @@ impl Fetch<'_> {
                 }
             }
         }
-        Err(last)
+        Err(not_had.or(refused).unwrap_or(FetchError::NoHolder { asked: 0 }))
     }
 
     /// Fetches the file as one of this size.
-    async fn try_size(&self, size: u64, holders: &mut Holders) -> Result<Tried, FetchError> {
-        let (store, room, file) = (self.engine.store().clone(), self.room, self.file);
+    async fn try_size(&self, room: RoomId, size: u64, holders: &mut Holders) -> Result<Tried, FetchError> {
+        let (store, file) = (self.engine.store().clone(), self.file);
         let now = self.engine.clock.now_ms();
         let part = blocking(self.engine, move || store.fetch_file(&room, &file, size, now)).await;
         let Some(mut part) = part.ok_or(FetchError::Closed)?? else { return Ok(Tried::Whole) };
         self.report(part.here(), size);
         let mut claims = BTreeMap::new();
         let mut race = Race::new(self, size, part.missing(), holders);
-        while let Some((peer, range, slice)) = race.next().await {
+        while let Some((peer, by, range, slice)) = race.next().await {
             let taken = blocking(self.engine, move || {
                 let opened = open_slice(&file, size, range, &slice);
-                let outcome = opened.map(|bytes| part.put(range.from() / FILE_RANGE_BYTES, &bytes));
+                let outcome = opened.map(|bytes| {
+                    part.came_by(&by);
+                    part.put(range.from() / FILE_RANGE_BYTES, &bytes)
+                });
                 (part, outcome)
             });
             let (given_back, outcome) = taken.await.ok_or(FetchError::Closed)?;
@@ -218,7 +296,7 @@ impl Fetch<'_> {
                 Err(_) => self.blame(peer).await,
             }
         }
-        let (proven, whole) = (race.is_proven(), race.is_over());
+        let (proven, whole, gave_way) = (race.is_proven(), race.is_over(), race.gave_way());
         drop(race);
         if proven {
             for liar in std::mem::take(&mut claims).into_values() {
@@ -229,7 +307,11 @@ impl Fetch<'_> {
             return self.finish(part).await;
         }
         blocking(self.engine, move || part.save()).await.ok_or(FetchError::Closed)??;
-        if proven { Err(FetchError::NoHolder { asked: holders.found() }) } else { Ok(Tried::Unproven(claims)) }
+        match (gave_way, proven) {
+            (true, _) => Err(FetchError::GaveWay),
+            (false, true) => Err(FetchError::NoHolder { asked: holders.found() }),
+            (false, false) => Ok(Tried::Unproven(claims)),
+        }
     }
 
     /// Gives the file its name, and returns once that is on disk.
@@ -245,7 +327,7 @@ impl Fetch<'_> {
     pub(super) async fn blame(&self, peer: PeerId) {
         add(&self.engine.counters.slices_refused, 1);
         self.engine.files.shun(self.file, peer);
-        tracing::debug!(room = %self.room, file = %self.file, %peer, "a server sent what is not of the file");
+        tracing::debug!(file = %self.file, %peer, "a server sent what is not of the file");
         let _ = self.engine.network.count(peer, Count::EventsRefused(1)).await;
     }
 

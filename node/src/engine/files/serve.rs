@@ -23,11 +23,14 @@ pub(in crate::engine) async fn answer(
         return Response::Refused(Refused::UnknownRoom);
     }
     let store = engine.store().clone();
-    // The id alone opens nothing: a room's servers get what the room names.
-    let slice = blocking(engine, move || match store.names_file(&room, &file) {
-        Ok(true) => store.file_slice(&file, range),
-        Ok(false) => Ok(None),
-        Err(error) => Err(error),
+    // The id alone opens nothing: a room's servers get what the room names and what came here by that room. Where it came by
+    // another one, whoever names it may know no more of it than its hash, and hears what it would hear if it were not here.
+    let slice = blocking(engine, move || {
+        if store.names_file(&room, &file)? && store.holds_file(&room, &file)? {
+            store.file_slice(&file, range)
+        } else {
+            Ok(None)
+        }
     });
     match slice.await {
         Some(Ok(Some(slice))) => {

@@ -2,7 +2,8 @@
 //! of those that nobody needs.
 //!
 //! What messages name is told by the store as it is written. At the start, and every hour, the lists of all rooms are looked
-//! through for what is missing.
+//! through for what is missing. Whatever was tried the least comes first, and every other time what has waited for longest: names
+//! of files that nobody has, or that somebody sends slowly, keep no other file from coming.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
@@ -15,7 +16,7 @@ use rocketmesh_protocol::id::{FileId, RoomId};
 use rocketmesh_storage::{FileError, StoreError};
 use tokio::time::Instant;
 
-use super::{FetchError, blocking, ended};
+use super::{FetchError, SIZES, blocking, ended};
 use crate::engine::{Engine, add};
 
 /// How often it is swept, and looked for what is missing.
@@ -27,14 +28,20 @@ const MOST_WANTED: usize = 4096;
 /// The pause before a file is tried again; it doubles up to the last.
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
 const LAST_PAUSE: Duration = Duration::from_secs(300);
+/// How often it is looked whether some wait for others.
+const GLANCE: Duration = Duration::from_secs(5);
 /// Files of a room that are looked at at a time.
 const PAGE: usize = 256;
 
-/// A file that is missing.
+/// A file that is missing, or not held by every room that names it.
+#[derive(Debug)]
 struct Want {
+    /// The room that named it first; it is fetched by whatever room names it.
     room: RoomId,
     due: Instant,
     pause: Duration,
+    /// How often it was tried in vain.
+    tries: u32,
     /// Whether nobody had it.
     lonely: bool,
     running: bool,
@@ -45,6 +52,8 @@ struct Wants {
     missing: BTreeMap<FileId, Want>,
     /// Whether there was no space for all.
     more: bool,
+    /// Whether the next one is picked by its age.
+    by_age: bool,
     running: FuturesUnordered<BoxFuture<'static, (FileId, Result<(), FetchError>)>>,
 }
 
@@ -66,11 +75,14 @@ pub(in crate::engine) async fn run(engine: Engine) {
         } else {
             drop(engine.store().newly_named());
         }
+        engine.files.pressed.store(wants.press(), Ordering::Relaxed);
         let next = wants.due().map_or(sweep, |due| due.min(sweep));
         tokio::select! {
             changed = durable.changed() => if changed.is_err() { return },
             () = engine.files.look_again.notified() => wants.hurry(),
-            Some((file, outcome)) = wants.running.next(), if !wants.running.is_empty() => wants.end(&file, &outcome),
+            Some((file, outcome)) = wants.running.next(), if !wants.running.is_empty() => {
+                wants.end(&engine, &file, &outcome);
+            }
             () = tokio::time::sleep_until(next) => {}
             () = crate::network::shut_down(&mut shutdown) => return,
         }
@@ -85,7 +97,7 @@ async fn tidy(engine: &Engine) {
         Some(Ok(0)) | None => {}
         Some(Ok(files)) => {
             tracing::info!(files, "let go of files that no message names");
-            // Their bytes go with it; if it fails, the next one takes them.
+            // Their bytes go after it; if it fails, the next one takes them.
             let _ = engine.committer.sync().await;
         }
         Some(Err(error)) => {
@@ -100,7 +112,7 @@ impl Wants {
     async fn learn(&mut self, engine: &Engine) {
         let newly = engine.store().newly_named();
         for (room, named) in newly.files {
-            if named.size <= engine.files.fetch_up_to && engine.follows(&room) && !is_here(engine, &named.file) {
+            if named.size <= engine.files.fetch_up_to && engine.follows(&room) && !is_held(engine, &room, &named.file) {
                 self.add(room, named.file);
             }
         }
@@ -122,9 +134,9 @@ impl Wants {
             loop {
                 let page = engine.store().files_of_room(&room, after.as_ref(), PAGE)?;
                 for named in &page {
-                    let missing = !self.missing.contains_key(&named.file) && !is_here(engine, &named.file);
+                    let missing = !self.missing.contains_key(&named.file) && !is_held(engine, &room, &named.file);
                     let fits = |size: u64| size <= engine.files.fetch_up_to;
-                    if missing && engine.file_refs(&room, &named.file)?.iter().any(|(_, said)| fits(said.size)) {
+                    if missing && engine.file_refs(&room, &named.file, SIZES)?.iter().any(|(_, said)| fits(said.size)) {
                         self.add(room, named.file);
                     }
                 }
@@ -139,40 +151,63 @@ impl Wants {
     }
 
     fn add(&mut self, room: RoomId, file: FileId) {
-        if self.missing.len() >= MOST_WANTED {
+        if self.missing.len() >= MOST_WANTED && !self.missing.contains_key(&file) {
             self.more = true;
-            return;
+            // What was tried the most makes place for what is new; it is found again when all are looked for.
+            let idle = self.missing.iter().filter(|(_, want)| !want.running && want.tries > 0);
+            let Some(most) = idle.max_by_key(|(_, want)| (want.tries, want.due)).map(|(file, _)| *file) else { return };
+            self.missing.remove(&most);
         }
         let (due, pause) = (Instant::now(), FIRST_PAUSE);
-        self.missing.entry(file).or_insert(Want { room, due, pause, lonely: false, running: false });
+        self.missing.entry(file).or_insert(Want { room, due, pause, tries: 0, lonely: false, running: false });
+    }
+
+    /// The one of those that are due whose turn it is: what was tried the least, and of equals what has been due for longer; or, every
+    /// other time, what has been due for longest, so that no flood of new names holds back what was tried before.
+    fn pick(&self, now: Instant, by_age: bool) -> Option<FileId> {
+        let due = self.missing.iter().filter(|(_, want)| !want.running && want.due <= now);
+        due.min_by_key(|(file, want)| (if by_age { 0 } else { want.tries }, want.due, **file)).map(|(file, _)| *file)
+    }
+
+    /// Whether one is due that has to wait for another.
+    fn press(&self) -> bool {
+        let now = Instant::now();
+        self.running.len() >= AT_ONCE && self.missing.values().any(|want| !want.running && want.due <= now)
     }
 
     /// Begins with those that are due.
     fn begin(&mut self, engine: &Engine) {
         let now = Instant::now();
-        let due: Vec<FileId> = self
-            .missing
-            .iter()
-            .filter(|(_, want)| !want.running && want.due <= now)
-            .map(|(file, _)| *file)
-            .take(AT_ONCE.saturating_sub(self.running.len()))
-            .collect();
-        for file in due {
-            let Some(want) = self.missing.get_mut(&file) else { continue };
+        for _ in self.running.len()..AT_ONCE {
+            let Some(file) = self.pick(now, self.by_age) else { return };
+            self.by_age = !self.by_age;
+            let Some(want) = self.missing.get_mut(&file) else { return };
             match engine.fetch_file(want.room, file, engine.files.fetch_up_to) {
                 Ok(progress) => {
                     want.running = true;
-                    self.running.push(Box::pin(async move { (file, ended(progress).await) }));
+                    let engine = engine.clone();
+                    self.running.push(Box::pin(async move {
+                        let outcome = match ended(progress).await {
+                            Ok(()) => engine.hold_by_rooms(file).await,
+                            Err(error) => Err(error),
+                        };
+                        (file, outcome)
+                    }));
                 }
                 Err(_) => want.due = now + want.pause,
             }
         }
     }
 
-    /// When the next one is due; none while no more may begin.
+    /// When the next one is due; none while no more may begin. Those that are due and wait for others are looked at now and then, so
+    /// that these give way.
     fn due(&self) -> Option<Instant> {
         let waiting = self.missing.values().filter(|want| !want.running).map(|want| want.due);
-        if self.running.len() < AT_ONCE { waiting.min() } else { None }
+        if self.running.len() < AT_ONCE {
+            waiting.min()
+        } else {
+            waiting.min().map(|due| due.max(Instant::now() + GLANCE))
+        }
     }
 
     /// Tries those again soon that nobody had.
@@ -181,9 +216,10 @@ impl Wants {
         self.missing.values_mut().filter(|want| want.lonely && !want.running).for_each(|want| want.due = now);
     }
 
-    fn end(&mut self, file: &FileId, outcome: &Result<(), FetchError>) {
+    fn end(&mut self, engine: &Engine, file: &FileId, outcome: &Result<(), FetchError>) {
         let over = match outcome {
-            Ok(()) | Err(FetchError::NotNamed | FetchError::Closed) => true,
+            Ok(()) => engine.is_held_everywhere(file),
+            Err(FetchError::NotNamed | FetchError::Closed) => true,
             Err(FetchError::File(error)) => matches!(**error, FileError::NotNamed | FileError::TooLarge { .. }),
             Err(_) => false,
         };
@@ -193,13 +229,66 @@ impl Wants {
         }
         if let Some(want) = self.missing.get_mut(file) {
             want.running = false;
-            want.lonely = matches!(outcome, Err(FetchError::NoHolder { .. }));
+            want.tries = want.tries.saturating_add(1);
+            if matches!(outcome, Err(FetchError::GaveWay)) {
+                // It goes on where it was, behind the others.
+                want.due = Instant::now();
+                return;
+            }
+            want.lonely = matches!(outcome, Ok(()) | Err(FetchError::NoHolder { .. }));
             want.due = Instant::now() + want.pause;
             want.pause = (want.pause * 2).min(LAST_PAUSE);
         }
     }
 }
 
-fn is_here(engine: &Engine, file: &FileId) -> bool {
-    engine.store().file(file).ok().flatten().is_some_and(|entry| entry.whole)
+/// Whether the file is here by this room.
+fn is_held(engine: &Engine, room: &RoomId, file: &FileId) -> bool {
+    engine.store().holds_file(room, file).unwrap_or(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wants(count: u32) -> Wants {
+        let mut wants = Wants::default();
+        for number in 0..count {
+            wants.add(RoomId::from_hash([1; 32]), file(number));
+        }
+        wants
+    }
+
+    fn file(number: u32) -> FileId {
+        FileId::of_block(&number.to_be_bytes())
+    }
+
+    #[tokio::test]
+    async fn a_new_file_comes_before_those_that_nobody_had_and_these_come_too() {
+        let mut wants = wants(50);
+        let now = Instant::now();
+        for want in wants.missing.values_mut() {
+            (want.tries, want.due) = (3, now);
+        }
+        for number in [50, 51] {
+            wants.add(RoomId::from_hash([2; 32]), file(number));
+        }
+        let (new, old) = (wants.pick(Instant::now(), false), wants.pick(Instant::now(), true));
+        assert!(new.is_some_and(|new| new == file(50) || new == file(51)));
+        assert!(old.is_some_and(|old| wants.missing[&old].tries == 3), "those are not forgotten");
+    }
+
+    #[tokio::test]
+    async fn a_full_list_lets_go_of_what_was_tried_the_most() {
+        let mut wants = wants(MOST_WANTED as u32);
+        wants.add(RoomId::from_hash([2; 32]), file(u32::MAX));
+        assert!(wants.more && !wants.missing.contains_key(&file(u32::MAX)), "none of them was tried yet");
+        for (number, tries) in [(7, 2), (8, 5), (9, 1)] {
+            wants.missing.get_mut(&file(number)).expect("it is wanted").tries = tries;
+        }
+        wants.missing.get_mut(&file(8)).expect("it is wanted").running = true;
+        wants.add(RoomId::from_hash([2; 32]), file(u32::MAX));
+        assert!(wants.missing.contains_key(&file(u32::MAX)) && wants.missing.len() == MOST_WANTED);
+        assert!(!wants.missing.contains_key(&file(7)) && wants.missing.contains_key(&file(8)), "one is under way");
+    }
 }

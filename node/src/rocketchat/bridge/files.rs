@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 
 use super::room::RoomTask;
 use super::{Bridge, Stall};
-use crate::engine::files::{ReceiveError, ended};
+use crate::engine::files::{FetchError, ReceiveError, ended};
 use crate::rocketchat::client::{Download, FileInfo, RestError, UploadBody};
 
 /// Pieces that wait between the two sides.
@@ -128,11 +128,16 @@ impl Bridge {
         let store = |error: rocketmesh_storage::StoreError| Left::Waiting(error.into());
         let mut stored = self.engine.store.open_file(&named.file).map_err(store)?;
         if stored.is_none() {
-            let progress = self.engine.fetch_file(room, named.file, u64::MAX);
-            let progress = progress.map_err(|error| Left::Behind(error.to_string()))?;
-            match tokio::time::timeout(FETCH, ended(progress)).await {
-                Ok(outcome) => outcome.map_err(|error| Left::Behind(error.to_string()))?,
-                Err(_) => return Err(Left::Behind("no server sent the file in time".to_owned())),
+            let deadline = tokio::time::Instant::now() + FETCH;
+            loop {
+                let progress = self.engine.fetch_file(room, named.file, u64::MAX);
+                let progress = progress.map_err(|error| Left::Behind(error.to_string()))?;
+                match tokio::time::timeout_at(deadline, ended(progress)).await {
+                    // It goes on behind others.
+                    Ok(Err(FetchError::GaveWay)) => {}
+                    Ok(outcome) => break outcome.map_err(|error| Left::Behind(error.to_string()))?,
+                    Err(_) => return Err(Left::Behind("no server sent the file in time".to_owned())),
+                }
             }
             stored = self.engine.store.open_file(&named.file).map_err(store)?;
         }
