@@ -140,8 +140,10 @@ impl Outline {
         let parents = choose(&self.timeline_tips, origin, None);
         // With more tips than an event may name, the own state head keeps the own users' memberships in sight.
         let state_frontier = choose(&self.state_tips, origin, self.head(origin, Lane::State).map(|(_, id)| id));
+        // A state event stands on the state graph alone, so that it can be judged without the timeline.
+        let causes: &[EventId] = if lane == Lane::State { &[] } else { &parents };
         let mut highest = 0;
-        for id in parents.iter().chain(&state_frontier).chain(head.iter().map(|(_, id)| id)) {
+        for id in causes.iter().chain(&state_frontier).chain(head.iter().map(|(_, id)| id)) {
             let known = self.timeline_tips.get(id).or_else(|| self.state_tips.get(id));
             highest = highest.max(known.map_or_else(|| lamport(id), |known| Ok(*known))?);
         }

@@ -59,7 +59,7 @@ pub(super) async fn list(
 fn position(engine: &Engine, room: RoomId, id: &str) -> Result<OrderKey, ApiError> {
     let id: EventId = id.parse()?;
     match engine.store.event(&id)? {
-        Some(stored) if stored.event.room() == room => Ok(stored.event.order()),
+        Some(stored) if stored.event.room() == room => Ok(engine.store.place(&stored.event)?),
         _ => Err(unknown_event(&id)),
     }
 }
