@@ -19,7 +19,9 @@ mod header;
 pub use author::{AuthorError, Draft, Placement, author, author_after};
 pub use body::Body;
 pub(crate) use content::seen_value;
-pub use content::{Content, ContentError, JoinRule, Label, Membership, Role, RoomType, Seen, ServerRule, Switch, kind};
+pub use content::{
+    Content, ContentError, History, JoinRule, Label, Membership, Role, RoomType, Seen, ServerRule, Switch, kind,
+};
 pub use files::{FileRef, FilesError};
 pub use header::{AFTER, BodyRef, Header, Lane, RoomVersion};
 

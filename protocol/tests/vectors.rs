@@ -584,6 +584,8 @@ fn requests(recorder: &Recorder) -> Vec<(&'static str, Request)> {
         ("pull with something", Request::Pull { room, sections: Sections::ALL, state_only: false, have: have.clone() }),
         ("pull some sections", Request::Pull { room, sections, state_only: false, have: have.within(sections) }),
         ("pull the state", Request::Pull { room, sections: Sections::ALL, state_only: true, have: HaveVector::new() }),
+        ("recent", Request::Recent { room, known: ids.clone() }),
+        ("recent, knowing nothing", Request::Recent { room, known: Vec::new() }),
         ("fetch", Request::Fetch { room, ids, have }),
         ("tell", Request::Tell { room, events: vec![WireEvent::of(recorder.event("message"))] }),
         ("tell nothing", Request::Tell { room, events: Vec::new() }),
@@ -620,6 +622,9 @@ fn request_json(request: &Request) -> Json {
         }
         Request::Fetch { room, ids, have } => {
             json!({ "ask": "fetch", "room": room.to_string(), "ids": texts(ids), "have": have_json(have) })
+        }
+        Request::Recent { room, known } => {
+            json!({ "ask": "recent", "room": room.to_string(), "ids": texts(known) })
         }
         Request::Tell { room, events } => {
             let events: Vec<Json> = events.iter().map(wire_event_json).collect();
@@ -980,6 +985,9 @@ fn request_from_json(entry: &Json) -> Request {
         "fetch" => {
             let ids = list(&entry["ids"], |id| text(id).parse::<EventId>().unwrap());
             Request::Fetch { room: room(), ids, have: have_from_json(&entry["have"]) }
+        }
+        "recent" => {
+            Request::Recent { room: room(), known: list(&entry["ids"], |id| text(id).parse::<EventId>().unwrap()) }
         }
         "tell" => Request::Tell { room: room(), events: list(&entry["events"], wire_event_from_json) },
         "file" => Request::File {

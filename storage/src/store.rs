@@ -25,8 +25,8 @@ mod place;
 mod records;
 
 pub(crate) use bodies::{ALTERATION_PREFIX, alteration_key};
-pub(crate) use place::sighted_time;
 pub use bodies::{Alteration, Marks};
+pub(crate) use place::sighted_time;
 pub use records::RecordChange;
 
 /// What the store on disk may keep in memory, unless the caller says otherwise.
