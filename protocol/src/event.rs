@@ -103,6 +103,11 @@ impl UnverifiedEvent {
         self.0.room()
     }
 
+    /// The lane that the event is in.
+    pub fn lane(&self) -> Lane {
+        self.0.header.lane
+    }
+
     /// Whether the header names a body that did not come along.
     pub fn lacks_body(&self) -> bool {
         self.0.header.body.is_some() && self.0.body_block.is_none()

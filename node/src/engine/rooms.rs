@@ -19,6 +19,7 @@ use rocketmesh_storage::{Participation, StoreError};
 use tokio::time::Instant;
 
 use super::Engine;
+use super::history;
 use super::invitations;
 use super::room::{Authored, PostError, RoomCommand, Written};
 use super::sync::{self, PullError};
@@ -90,8 +91,8 @@ pub enum JoinError {
 
 /// What looking for a room came to.
 enum Obtained {
-    /// All that one server has of it is here.
-    Whole,
+    /// All that it takes to join is here, from one server: the state graph at least.
+    Whole { holder: PeerId },
     /// A server showed the room's state graph, in which a user of this server is invited.
     Invitation { preview: Box<Preview>, holder: PeerId },
 }
@@ -177,7 +178,7 @@ impl Engine {
                 break;
             }
             for peer in members {
-                match tokio::time::timeout(left, sync::pull(self, room, peer, Sections::ALL)).await {
+                match tokio::time::timeout(left, history::find_own(self, room, peer)).await {
                     Ok(Ok(())) => {
                         super::lock(&self.found_own).insert(room);
                         return Ok(());
@@ -205,7 +206,7 @@ impl Engine {
         self.store().contains(&EventId::from(*room)).map_err(|error| PostError::Store(Arc::new(error)))
     }
 
-    /// Joins a room: fetches it from any server that has it, then writes the join. Of a room that the user is only invited to,
+    /// Joins a room: fetches its state graph from any server that has it, then writes the join; the timeline follows. Of a room that the user is only invited to,
     /// the state graph is read first, the join is written on that, and the rest is fetched as a member.
     pub(crate) async fn join(&self, room: RoomId, user: Localpart, wait: Duration) -> Result<Written, JoinError> {
         let deadline = Instant::now() + wait;
@@ -219,9 +220,14 @@ impl Engine {
         let outside = known_type.is_none_or(|known| !is_gossiped(known)) && !self.has_local_member(room).await;
         if self.follows(&room) && !outside {
             self.find_own_chain(room).await?;
-        } else if let Obtained::Invitation { preview, holder } = self.obtain(room, wait).await? {
-            let accepting = self.accept(room, user, &preview, holder).await?;
-            return self.finish_accepting(room, &accepting, wait, deadline).await;
+        } else {
+            match self.obtain(room, wait).await? {
+                Obtained::Invitation { preview, holder } => {
+                    let accepting = self.accept(room, user, &preview, holder).await?;
+                    return self.finish_accepting(room, &accepting, wait, deadline).await;
+                }
+                Obtained::Whole { holder } => self.look_at_timeline(room, holder).await?,
+            }
         }
         let room_type = self.state(room).await?.0.room_type();
         let task = self.room(room);
@@ -246,7 +252,23 @@ impl Engine {
         // Gossip has no mesh for the room yet; a comparison tells everybody who is connected.
         sync::spread(self.clone(), room);
         sync::meet(self.clone(), room);
+        history::fill(self, room);
         Ok(written)
+    }
+
+    /// Takes a first look at the timeline of a room whose state graph is here, before the join is written.
+    async fn look_at_timeline(&self, room: RoomId, holder: PeerId) -> Result<(), PostError> {
+        if self.gap(&room).is_none() {
+            return Ok(());
+        }
+        history::first_look(self, room, holder).await;
+        let entry = self.store().room(&room).map_err(|error| PostError::Store(Arc::new(error)))?;
+        let spoken = entry.is_some_and(|entry| entry.outline.have().lane(self.origin, Lane::State).is_some());
+        if !spoken {
+            // Whoever says anything in a room has joined it, so that there is nothing of this server's to go on from.
+            super::lock(&self.found_own).insert(room);
+        }
+        Ok(())
     }
 
     /// Leaves a room, and stops following it once no local user is left in it and another server knows.
@@ -320,8 +342,12 @@ impl Engine {
     /// what it brought, and the next one goes on from there.
     async fn obtain_from(&self, room: RoomId, peer: PeerId) -> Result<(Option<Obtained>, bool), JoinError> {
         let before = self.held_events(&room)?;
-        let obtained = match tokio::time::timeout(NEXT_HOLDER, sync::pull(self, room, peer, Sections::ALL)).await {
-            Ok(Ok(())) => self.holds(&room)?.then_some(Obtained::Whole),
+        let fetched = match self.holds(&room)? && self.gap(&room).is_none() {
+            true => tokio::time::timeout(NEXT_HOLDER, sync::pull(self, room, peer, Sections::ALL)).await,
+            false => tokio::time::timeout(NEXT_HOLDER, history::begin(self, room, peer)).await,
+        };
+        let obtained = match fetched {
+            Ok(Ok(())) => self.holds(&room)?.then_some(Obtained::Whole { holder: peer }),
             Ok(Err(PullError::Post(error))) => return Err(error.into()),
             Ok(Err(PullError::Refused(Refused::NotAdmitted))) => return Err(JoinError::NotAdmitted(peer)),
             Ok(Err(PullError::Refused(Refused::Invited))) => match invitations::preview(self, room, peer).await {
@@ -339,7 +365,7 @@ impl Engine {
         Ok((obtained, self.held_events(&room)? > before))
     }
 
-    fn held_events(&self, room: &RoomId) -> Result<u64, PostError> {
+    pub(super) fn held_events(&self, room: &RoomId) -> Result<u64, PostError> {
         let entry = self.store().room(room).map_err(|error| PostError::Store(Arc::new(error)))?;
         Ok(entry.map_or(0, |entry| entry.outline.events()))
     }

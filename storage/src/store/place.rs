@@ -7,10 +7,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use rocketmesh_protocol::event::{Event, Lane, OrderKey};
-use rocketmesh_protocol::id::EventId;
+use rocketmesh_protocol::id::{EventId, RoomId};
 
 use super::{EventStore, StoredEvent, Verdict, scan_all};
-use crate::backend::Change;
+use crate::backend::{Change, Scan};
 use crate::error::StoreError;
 use crate::layout;
 
@@ -27,6 +27,15 @@ impl EventStore {
     /// [`StoreError`].
     pub fn place(&self, event: &Event) -> Result<OrderKey, StoreError> {
         self.place_with(event, &BTreeMap::new())
+    }
+
+    /// Whether anything of the room came after an event that is not here.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn lacks_sighted(&self, room: &RoomId) -> Result<bool, StoreError> {
+        let Some(number) = self.number(room) else { return Ok(false) };
+        Ok(!self.backend.scan(&Scan::prefix(&layout::room_prefix(layout::SIGHTED, number), 1))?.is_empty())
     }
 
     fn place_with(&self, event: &Event, coming: &BTreeMap<EventId, &Event>) -> Result<OrderKey, StoreError> {

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use libp2p::identity::PeerId;
 use rocketmesh_protocol::event::{Content, Event, Lane, Membership, UnverifiedEvent, author};
-use rocketmesh_protocol::have::Sections;
 use rocketmesh_protocol::id::{EventId, RoomId};
 use rocketmesh_protocol::identity::Localpart;
 use rocketmesh_protocol::preview::Preview;
@@ -16,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use super::{Engine, Invitation, holders, preview};
-use crate::engine::lock;
+use crate::engine::{history, lock};
 use crate::engine::room::{PostError, RoomCommand, Written};
 use crate::engine::rooms::JoinError;
 use crate::engine::sync::{self, PullError};
@@ -79,7 +78,7 @@ async fn bring(engine: &Engine, room: RoomId, peer: PeerId, accepting: &Acceptin
 async fn hand_over(engine: &Engine, room: RoomId, peer: PeerId, join: &Event) -> Result<(), PullError> {
     let events = vec![WireEvent::of(join)];
     match engine.network.request(peer, &Request::Tell { room, events }).await? {
-        Response::Differing { .. } => sync::pull(engine, room, peer, Sections::ALL).await,
+        Response::Differing { .. } => history::begin_as_member(engine, room, peer).await,
         Response::Refused(refused) => Err(PullError::Refused(refused)),
         _ => Err(PullError::OffTopic),
     }
@@ -123,6 +122,7 @@ impl Engine {
         // What was said meanwhile went to a server that did not follow the room yet.
         sync::spread(self.clone(), room);
         sync::meet(self.clone(), room);
+        history::fill(self, room);
         Ok(())
     }
 
