@@ -148,6 +148,15 @@ impl Engine {
     }
 }
 
+/// The rooms in a store of whose timelines a part is not here, since they were joined without it.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn rooms_with_gaps(store: &EventStore) -> Result<Vec<RoomId>, StoreError> {
+    let room = |(name, _): (String, Vec<u8>)| name.strip_prefix(SETTING)?.parse().ok();
+    Ok(store.settings(SETTING)?.into_iter().filter_map(room).collect())
+}
+
 fn setting(room: &RoomId) -> String {
     format!("{SETTING}{room}")
 }
@@ -216,7 +225,8 @@ async fn state_graph(engine: &Engine, room: RoomId, peer: PeerId, member: bool) 
 
 /// Whether the room that begins with one of these events is for everybody; none if its beginning is not among them.
 fn for_everybody(events: &[WireEvent], room: RoomId) -> Option<bool> {
-    let create = events.iter().filter_map(|event| event.decode().ok()).find(|event| event.id() == EventId::from(room))?;
+    let create =
+        events.iter().filter_map(|event| event.decode().ok()).find(|event| event.id() == EventId::from(room))?;
     match create.verify().ok()?.content().ok()? {
         Content::Create { room_type, .. } => Some(is_gossiped(room_type)),
         _ => None,

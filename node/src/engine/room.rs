@@ -610,13 +610,17 @@ impl RoomTask {
             Authored::Create(event) => event,
             Authored::Draft(_) if self.outline.have().is_empty() => return Err(PostError::UnknownRoom(self.room)),
             Authored::Draft(mut draft) => {
+                let gap = self.engine.gap(&self.room).is_some();
                 self.outline.sight(&mut draft);
+                if gap {
+                    self.sight_ahead(&mut draft)?;
+                }
                 let lane = if draft.state_key.is_some() { Lane::State } else { Lane::Timeline };
                 let origin = self.engine.origin;
                 let graph = Graph { store: &self.engine.store, undecided: &self.undecided, recent: &self.recent };
                 let lamport = |id: &EventId| Ok(graph.node(id)?.map_or(0, |node| node.lamport));
                 let placement = self.outline.placement(origin, lane, lamport).map_err(store)?;
-                let after = if self.engine.gap(&self.room).is_some() { self.sighted().map_err(store)? } else { Vec::new() };
+                let after = if gap { self.sighted().map_err(store)? } else { Vec::new() };
                 author_after(&self.engine.key, placement, draft, after)?
             }
         };

@@ -8,7 +8,7 @@ use libp2p::identity::PeerId;
 use rocketmesh_protocol::access::is_gossiped;
 use rocketmesh_protocol::authority::RoomState;
 use rocketmesh_protocol::codec::Map;
-use rocketmesh_protocol::event::{Body, Content, Draft, Lane, Membership, Placement, RoomType, author};
+use rocketmesh_protocol::event::{Body, Content, Draft, History, Lane, Membership, Placement, RoomType, author};
 use rocketmesh_protocol::have::Sections;
 use rocketmesh_protocol::id::{EventId, RoomId};
 use rocketmesh_protocol::identity::{Localpart, UserId};
@@ -122,6 +122,7 @@ impl Engine {
         user: Localpart,
         room_type: RoomType,
         with: Vec<UserId>,
+        history: History,
         name: &str,
         topic: Option<&str>,
     ) -> Result<Written, PostError> {
@@ -129,7 +130,10 @@ impl Engine {
         if let Some(topic) = topic {
             fields.insert("topic", topic);
         }
-        let draft = self.draft(Some(user), &Content::Create { room_type, with }, Some(fields));
+        let mut draft = self.draft(Some(user), &Content::Create { room_type, with }, Some(fields));
+        if history != History::Start {
+            draft.content.get_or_insert_default().insert(History::KEY, history.word());
+        }
         let event = author(&self.key, Placement::first(), draft)?;
         // Asking the rules first keeps a refused room out of the store.
         RoomState::created(&event)?;

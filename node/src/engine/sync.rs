@@ -16,8 +16,8 @@ use rocketmesh_protocol::sync::unknown_heads;
 use rocketmesh_protocol::wire::{Refused, Request, Response, WireEvent};
 use tokio::time::Instant;
 
-use super::room::{PostError, RoomCommand, RoomHandle};
 use super::history::{self, Gap};
+use super::room::{PostError, RoomCommand, RoomHandle};
 use super::{Engine, add, direct, intake, invitations, lock};
 use crate::network::{Count, RequestError, peer_id};
 

@@ -15,10 +15,10 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use super::{Engine, Invitation, holders, preview};
-use crate::engine::{history, lock};
 use crate::engine::room::{PostError, RoomCommand, Written};
 use crate::engine::rooms::JoinError;
 use crate::engine::sync::{self, PullError};
+use crate::engine::{history, lock};
 
 /// How often is looked whether a join was taken.
 const GLANCE: Duration = Duration::from_millis(50);

@@ -2,13 +2,15 @@
 //! written meanwhile.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
-use rocketmesh_protocol::event::{Event, Lane};
+use rocketmesh_protocol::event::{Draft, Event, Lane};
 use rocketmesh_protocol::id::EventId;
 use rocketmesh_protocol::limits::MAX_PARENTS;
+use rocketmesh_protocol::room::{removal_target, set_seen};
 use rocketmesh_storage::StoreError;
 
-use super::RoomTask;
+use super::{PostError, RoomTask};
 use crate::engine::history::{Gap, MOST_AHEAD};
 
 impl RoomTask {
@@ -39,6 +41,17 @@ impl RoomTask {
         let named: BTreeSet<&EventId> = ahead.iter().flat_map(|event| event.header().references()).collect();
         let tips = ahead.iter().rev().map(Event::id).filter(|id| !named.contains(id));
         Ok(tips.take(MAX_PARENTS).collect())
+    }
+
+    /// Writes into a draft that takes authority away up to where its target's timeline was seen here: what is held of it ends far
+    /// below that, and all that came since would be withheld.
+    pub(super) fn sight_ahead(&mut self, draft: &mut Draft) -> Result<(), PostError> {
+        let Some(target) = removal_target(draft).filter(|target| *target != self.engine.origin) else { return Ok(()) };
+        let ahead = self.ahead().map_err(|error| PostError::Store(Arc::new(error)))?;
+        let of_target = ahead.iter().filter(|event| event.header().origin == target);
+        let newest = of_target.map(|event| (event.header().seq, event.id())).max();
+        set_seen(draft, &[newest.ok_or(PostError::CatchingUp)?]);
+        Ok(())
     }
 
     /// Has the history fetched that nobody asked for where too much waits for it: what comes next would find no room.
