@@ -266,10 +266,16 @@ impl Engine {
             return Ok(());
         }
         history::first_look(self, room, holder).await;
+        self.note_first_words(room, 0)
+    }
+
+    /// Whoever says anything in a room has joined it before. So where the state graph shows no more of this server than these
+    /// many events, which it has just written, there is nothing of its own to go on from.
+    pub(super) fn note_first_words(&self, room: RoomId, written: u64) -> Result<(), PostError> {
         let entry = self.store().room(&room).map_err(|error| PostError::Store(Arc::new(error)))?;
-        let spoken = entry.is_some_and(|entry| entry.outline.have().lane(self.origin, Lane::State).is_some());
-        if !spoken {
-            // Whoever says anything in a room has joined it, so that there is nothing of this server's to go on from.
+        let own = entry.as_ref().and_then(|entry| entry.outline.have().lane(self.origin, Lane::State));
+        let shown = own.map_or(0, |lane| if lane.forked() { u64::MAX } else { lane.highest().0 + 1 });
+        if shown == written {
             super::lock(&self.found_own).insert(room);
         }
         Ok(())

@@ -90,6 +90,9 @@ async fn complete(engine: &Engine, room: RoomId, join: &Event) -> Result<bool, P
     if !here {
         return Ok(false);
     }
+    if engine.gap(&room).is_some() {
+        engine.note_first_words(room, 1)?;
+    }
     engine.take_part(room).await?;
     engine.forget_invitation(room).await?;
     Ok(true)
