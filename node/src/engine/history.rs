@@ -192,7 +192,7 @@ async fn state_graph(engine: &Engine, room: RoomId, peer: PeerId, member: bool) 
         let request = Request::Pull { room, sections: Sections::ALL, state_only: true, have };
         let (mut events, theirs, more) = sync::ask(engine, peer, &request).await?;
         // What nobody asked for is passed over; what is no event is left to whoever counts such.
-        events.retain(|event| event.decode().map_or(true, |event| event.lane() == Lane::State));
+        events.retain(|event| !event.decode().is_ok_and(|event| event.lane() != Lane::State));
         let theirs = theirs.lane_only(Lane::State);
         if !known {
             let Some(gossiped) = for_everybody(&events, room) else {
@@ -257,7 +257,7 @@ pub(super) async fn outline(engine: &Engine, room: RoomId, peer: PeerId) -> Resu
 async fn newest(engine: &Engine, room: RoomId, peer: PeerId) -> Result<(), PullError> {
     let mut known: Vec<EventId> = engine.room(room).ahead().await?.iter().map(Event::id).collect();
     // The newest stand last, and are what the peer would send.
-    known.drain(..known.len().saturating_sub(MAX_IDS_PER_REQUEST));
+    let known = known.split_off(known.len().saturating_sub(MAX_IDS_PER_REQUEST));
     let (mut events, ..) = sync::ask(engine, peer, &Request::Recent { room, known }).await?;
     events.truncate(MAX_RECENT_EVENTS);
     let new = sync::deliver(engine, room, peer, events).await?;
@@ -294,27 +294,42 @@ pub(super) fn fill(engine: &Engine, room: RoomId) {
     }
     let own = engine.clone();
     engine.background(async move {
-        fill_now(&own, room).await;
-        if let Some(open) = lock(&own.gaps.open).get_mut(&room) {
-            open.filling = false;
+        loop {
+            let put_off = fill_now(&own, room).await == Filled::PutOff;
+            let mut gaps = lock(&own.gaps.open);
+            let Some(open) = gaps.get_mut(&room) else { return };
+            // Somebody may have asked for the rest meanwhile.
+            if !(put_off && open.requested) {
+                open.filling = false;
+                return;
+            }
         }
     });
 }
 
-async fn fill_now(engine: &Engine, room: RoomId) {
+/// What came of seeing to a gap.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Filled {
+    /// The newest end is here, and nobody asked for more.
+    PutOff,
+    /// There is nothing more to do.
+    Done,
+}
+
+async fn fill_now(engine: &Engine, room: RoomId) -> Filled {
     let mut pause = FIRST_PAUSE;
     let mut fruitless = 0;
     while engine.follows(&room)
         && let Some(gap) = engine.gap(&room)
     {
-        let Ok(peers) = members(engine, room).await else { return };
+        let Ok(peers) = members(engine, room).await else { return Filled::Done };
         let before = engine.held_events(&room).unwrap_or(0);
         let mut ended = 0;
         for peer in peers {
             if gap == Gap::PutOff {
                 // Whoever wants more asks for it.
                 if matches!(timeout(NOTHING_BROUGHT, outline(engine, room, peer)).await, Ok(Ok(()))) {
-                    return;
+                    return Filled::PutOff;
                 }
             } else if pull_to_the_end(engine, room, peer).await {
                 ended += 1;
@@ -328,12 +343,14 @@ async fn fill_now(engine: &Engine, room: RoomId) {
             fruitless = if new { 0 } else { fruitless + 1 };
             let nobody_has_it = !new && (ended >= WITNESSES || fruitless >= FRUITLESS_ROUNDS);
             if nobody_has_it || is_connected(engine, room).await {
-                return engine.close_gap(room).await;
+                engine.close_gap(room).await;
+                return Filled::Done;
             }
         }
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(LAST_PAUSE);
     }
+    Filled::Done
 }
 
 /// The connected servers of a room.
