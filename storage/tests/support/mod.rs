@@ -70,6 +70,7 @@ impl Room {
                 release: &[],
                 marked: &[],
                 stripped: &[],
+                ahead: &[],
             })
             .unwrap()
     }
