@@ -153,7 +153,7 @@ impl Engine {
 /// # Errors
 /// [`StoreError`].
 pub fn rooms_with_gaps(store: &EventStore) -> Result<Vec<RoomId>, StoreError> {
-    let room = |(name, _): (String, Vec<u8>)| name.strip_prefix(SETTING)?.parse().ok();
+    let room = |(name, _): (String, Vec<u8>)| name.strip_prefix(SETTING)?.parse::<RoomId>().ok();
     Ok(store.settings(SETTING)?.into_iter().filter_map(room).collect())
 }
 

@@ -97,7 +97,7 @@ pub enum History {
 
 impl History {
     /// The key in the content of a create event.
-    pub const KEY: &str = "history";
+    pub const KEY: &'static str = "history";
 
     /// The word in content.
     pub const fn word(self) -> &'static str {
