@@ -417,7 +417,8 @@ impl RoomTask {
                     add(&counters.held, 1);
                     let held = HeldEvent { id, missing: missing.clone(), event: WireEvent::of(&event) };
                     let gap = self.engine.gap(&self.room).is_some();
-                    let shown = gap && self.is_shown_ahead(&event)?;
+                    // What is set free and waits again has been told of.
+                    let shown = gap && id == delivered && self.is_shown_ahead(&event)?;
                     if self.held.insert(event, missing, token) {
                         owed.hold.push(held);
                         owed.ahead.extend(shown.then_some(id));

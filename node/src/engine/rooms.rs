@@ -210,7 +210,8 @@ impl Engine {
         self.store().contains(&EventId::from(*room)).map_err(|error| PostError::Store(Arc::new(error)))
     }
 
-    /// Joins a room: fetches its state graph from any server that has it, then writes the join; the timeline follows. Of a room that the user is only invited to,
+    /// Joins a room: fetches its state graph from any server that has it, then writes the join; the timeline follows. Of a room
+    /// that the user is only invited to,
     /// the state graph is read first, the join is written on that, and the rest is fetched as a member.
     pub(crate) async fn join(&self, room: RoomId, user: Localpart, wait: Duration) -> Result<Written, JoinError> {
         let deadline = Instant::now() + wait;
