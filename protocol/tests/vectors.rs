@@ -19,6 +19,7 @@ use cid::Cid;
 use rocketmesh_protocol::codec::{self, Map, Value};
 use rocketmesh_protocol::event::{
     Body, Content, Draft, Event, EventError, Header, Label, Lane, Placement, Role, RoomVersion, SIGNING_DOMAIN, author,
+    author_after,
 };
 use rocketmesh_protocol::file::{FileRange, open_slice};
 use rocketmesh_protocol::have::{HaveVector, LaneHave, Sections};
@@ -337,6 +338,11 @@ fn record_room() -> Recorder {
     recorder.write("message of an outsider", DAVE, say(DAVE, "let me in"));
     let late = Placement { lamport: 1, ..recorder.room.placement(&servers[ALICE], Lane::Timeline) };
     recorder.take("message out of time", ALICE, author(&servers[ALICE].key, late, say(ALICE, "too early")).unwrap());
+    let place = recorder.room.placement(&servers[BOB], Lane::Timeline);
+    let unknown = EventId::from_hash([0xee; 32]);
+    let said = say(BOB, "I have seen more than I stand on");
+    let sighting = author_after(&servers[BOB].key, place, said, vec![first, unknown]);
+    recorder.take("message that names a sighting", BOB, sighting.unwrap());
     recorder.write("last message", ALICE, say(ALICE, "good night"));
 
     let event = largest_event(&servers[DAVE], recorder.room.outline.room());
