@@ -178,7 +178,7 @@ impl Checker<'_> {
     pub(super) fn place(&self, event: &Event) -> Result<Option<OrderKey>, StoreError> {
         let room = event.room();
         let number = self.rooms.get(&room).copied().filter(|_| !self.renewed.contains(&room));
-        let mut sighted = None;
+        let mut sighted: Option<u64> = None;
         for id in event.header().sightings() {
             match (self.named(&id)?, number) {
                 (Named::Sound(seen), _) => sighted = sighted.max(sighted_time(event, &seen.event)),

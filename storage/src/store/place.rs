@@ -39,7 +39,7 @@ impl EventStore {
     }
 
     fn place_with(&self, event: &Event, coming: &BTreeMap<EventId, &Event>) -> Result<OrderKey, StoreError> {
-        let mut sighted = None;
+        let mut sighted: Option<u64> = None;
         for id in event.header().sightings() {
             let time = match coming.get(&id) {
                 Some(seen) => sighted_time(event, seen),
