@@ -8,6 +8,7 @@ mod error;
 mod events;
 mod extract;
 mod files;
+mod history;
 mod invitations;
 mod peers;
 mod proof;
@@ -90,8 +91,8 @@ struct Api {
         status::health, status::node, status::net, status::config, status::metrics, status::backup, peers::list,
         peers::show, peers::connect, peers::ban, peers::unban, peers::policy, peers::set_policy, rooms::list, rooms::create,
         rooms::join, rooms::show, rooms::leave, rooms::members, events::list, events::post, events::show,
-        stream::room, stream::all, proof::verify_room, proof::retention, proof::set_retention, car::export,
-        car::import, invitations::list, invitations::decline, files::list, files::upload, files::download,
+        stream::room, stream::all, proof::verify_room, proof::retention, proof::set_retention, history::fetch,
+        car::export, car::import, invitations::list, invitations::decline, files::list, files::upload, files::download,
         rocketchat::show, rocketchat::connect, rocketchat::check, rocketchat::disconnect, bridged::list,
         bridged::federate, bridged::unfederate,
     ),
@@ -154,6 +155,7 @@ fn router(api: Api) -> Router {
         .route("/v1/rooms/{room}/stream", get(stream::room))
         .route("/v1/rooms/{room}/verify", post(proof::verify_room))
         .route("/v1/rooms/{room}/retention", get(proof::retention).put(proof::set_retention))
+        .route("/v1/rooms/{room}/history", post(history::fetch))
         .route("/v1/events/{event}", get(events::show))
         .route("/v1/stream", get(stream::all))
         .route("/v1/rocketchat", get(rocketchat::show).put(rocketchat::connect).delete(rocketchat::disconnect))

@@ -46,6 +46,8 @@ pub struct Config {
     pub store: StoreSection,
     /// Files that messages name.
     pub files: FilesSection,
+    /// Rooms.
+    pub rooms: RoomsSection,
     /// The log.
     pub log: LogSection,
 }
@@ -160,6 +162,25 @@ impl FilesSection {
     }
 }
 
+/// Rooms.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RoomsSection {
+    /// When the older history of a room is fetched that was joined without it: `background` or `request`.
+    pub history: HistoryMode,
+}
+
+/// When the older history of a room is fetched that was joined without it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum HistoryMode {
+    /// At once, piece by piece, while the room is in use.
+    #[default]
+    Background,
+    /// Once somebody asks for it.
+    Request,
+}
+
 /// The log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -195,6 +216,7 @@ impl Config {
                 server_quota_mib: 50 * 1024,
                 fetch_up_to_mib: 100,
             },
+            rooms: RoomsSection { history: HistoryMode::default() },
             log: LogSection { level: "info".to_owned() },
         }
     }

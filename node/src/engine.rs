@@ -20,6 +20,7 @@ pub(crate) mod files;
 mod followed;
 mod graph;
 mod held;
+pub(crate) mod history;
 pub(crate) mod import;
 mod intake;
 pub(crate) mod invitations;
@@ -32,6 +33,7 @@ mod serve;
 mod sync;
 pub(crate) mod verify;
 
+pub use history::rooms_with_gaps;
 pub use room::{PostError, Written};
 pub use rooms::JoinError;
 
@@ -47,12 +49,14 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::Instant;
 
 use crate::clock::{Clock, Entropy};
+use crate::config::HistoryMode;
 use crate::network::{Event, NetworkHandle};
 use crate::tuning::Tuning;
 use commit::Committer;
 use direct::Outbox;
 use files::FileWork;
 use followed::Followed;
+use history::Gaps;
 use invitations::Invitations;
 use names::NameBook;
 use policy::PolicyBook;
@@ -83,6 +87,8 @@ pub(crate) struct EngineParts {
     pub(crate) bootstrap: BTreeSet<PeerId>,
     /// The largest file that is fetched without anybody asking for it, in bytes.
     pub(crate) fetch_up_to: u64,
+    /// When the older history of rooms is fetched that are joined without it.
+    pub(crate) history: HistoryMode,
     pub(crate) shutdown: watch::Receiver<bool>,
 }
 
@@ -102,6 +108,7 @@ pub(crate) struct Shared {
     committer: Committer,
     rooms: Mutex<BTreeMap<RoomId, RoomHandle>>,
     followed: Followed,
+    gaps: Gaps,
     outbox: Outbox,
     invitations: Invitations,
     /// Everything up to this position survives a loss of power.
@@ -163,7 +170,8 @@ impl Engine {
         events: mpsc::Receiver<Event>,
     ) -> Result<Self, rocketmesh_storage::StoreError> {
         let EngineParts { key, store, network, clock, entropy, policy, name, .. } = parts;
-        let EngineParts { tuning, bootstrap, fetch_up_to, shutdown, .. } = parts;
+        let EngineParts { tuning, bootstrap, fetch_up_to, history, shutdown, .. } = parts;
+        let gaps = Gaps::load(history, &store)?;
         let engine = Engine(Arc::new(Shared {
             origin: key.origin(),
             names: NameBook::new(key.origin(), name),
@@ -180,6 +188,7 @@ impl Engine {
             counters: Counters::default(),
             rooms: Mutex::default(),
             followed: Followed::default(),
+            gaps,
             outbox: Outbox::default(),
             invitations: Invitations::default(),
             pulling: Mutex::default(),
@@ -194,6 +203,7 @@ impl Engine {
         }));
         engine.follow_stored_rooms().await?;
         invitations::resume(&engine).await;
+        engine.fill_gaps();
         tokio::spawn(intake::run(engine.clone(), events));
         tokio::spawn(sync::run(engine.clone()));
         tokio::spawn(sync::keep_company(engine.clone()));

@@ -25,5 +25,6 @@ mod node;
 pub mod rocketchat;
 mod tuning;
 
+pub use engine::rooms_with_gaps;
 pub use node::{Node, NodeBuilder, StartError, address_file, open_store, store_directory, token_file};
 pub use tuning::Tuning;

@@ -244,6 +244,7 @@ impl NodeBuilder {
                 tuning: self.tuning,
                 bootstrap,
                 fetch_up_to: config.files.fetch_up_to(),
+                history: config.rooms.history,
                 shutdown: down.clone(),
             },
             events,

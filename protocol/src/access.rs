@@ -5,11 +5,14 @@
 //! | channel | any server that may join | any server that may join |
 //! | private group, direct room | servers with a member, or with somebody invited | servers with a member |
 //!
+//! In a private group or a direct room that was made so ([`History::Join`]) a server reads of the timeline what was said where it
+//! was in the room by the event's own state: see [`reads_from_join`].
+//!
 //! A server that was in a room, and is not any longer, may read what was said while it was: [`Access::Past`]. One that is denied
 //! counts as not in the room, whoever of it is joined.
 
 use crate::authority::RoomState;
-use crate::event::{JoinRule, Lane, Membership, RoomType, ServerRule};
+use crate::event::{History, JoinRule, Lane, Membership, RoomType, ServerRule};
 use crate::identity::Origin;
 
 /// What a server may read of a room.
@@ -44,7 +47,13 @@ pub fn access(state: &RoomState, server: Origin) -> Access {
     }
 }
 
-/// Whether a server that is not in a room any longer may read an event of it: `before` is the state that the event itself names,
+/// Whether a member server of the room reads each event of the timeline only if it was in the room by the event's own state
+/// ([`readable_at`]). It gets the headers of the others, on which what it reads stands, and none of what was said.
+pub fn reads_from_join(state: &RoomState) -> bool {
+    state.history() == History::Join && state.room_type() != RoomType::Channel
+}
+
+/// Whether a server that is not in a room any longer, or that reads it from its join, may read an event of it: `before` is the state that the event itself names,
 /// so that what ended the server's time in the room is the last that it may read. The create event, which has no state before
 /// it, is always readable then.
 pub fn readable_at(before: &RoomState, lane: Lane, server: Origin) -> bool {

@@ -16,12 +16,14 @@ mod content;
 mod files;
 mod header;
 
-pub use author::{AuthorError, Draft, Placement, author};
+pub use author::{AuthorError, Draft, Placement, author, author_after};
 pub use body::Body;
 pub(crate) use content::seen_value;
-pub use content::{Content, ContentError, JoinRule, Label, Membership, Role, RoomType, Seen, ServerRule, Switch, kind};
+pub use content::{
+    Content, ContentError, History, JoinRule, Label, Membership, Role, RoomType, Seen, ServerRule, Switch, kind,
+};
 pub use files::{FileRef, FilesError};
-pub use header::{BodyRef, Header, Lane, RoomVersion};
+pub use header::{AFTER, BodyRef, Header, Lane, RoomVersion};
 
 use std::sync::Arc;
 
@@ -99,6 +101,11 @@ impl UnverifiedEvent {
     /// The room that the event belongs to.
     pub fn room(&self) -> RoomId {
         self.0.room()
+    }
+
+    /// The lane that the event is in.
+    pub fn lane(&self) -> Lane {
+        self.0.header.lane
     }
 
     /// Whether the header names a body that did not come along.
@@ -230,15 +237,26 @@ impl Event {
         id == target.id && self.room() == target.room() && author.or_else(|| self.sender()) == target.sender()
     }
 
-    /// Where the event stands in the room's order: causes before effects, and the same on every server.
+    /// Where the event stands among what it waits for and what waits for it: causes before effects, and the same on every
+    /// server. It is the event's place in the room's order too, unless it names what it came after: see [`Event::place`].
     pub fn order(&self) -> OrderKey {
-        OrderKey { lamport: self.header.lamport, origin: self.header.origin, id: self.id }
+        self.place(None)
+    }
+
+    /// Where the event stands in the room's order, given the highest lamport time of those of its sightings that are here
+    /// ([`Header::sightings`]): behind them. The same on every server with the same events, whichever came first.
+    pub fn place(&self, sighted: Option<u64>) -> OrderKey {
+        let lamport = self.header.lamport;
+        let place = sighted.map_or(0, |sighted| sighted + 1).max(lamport);
+        OrderKey { place, lamport, origin: self.header.origin, id: self.id }
     }
 }
 
-/// The room order for display: (lamport, origin, id). It decides nothing but that.
+/// The room order for display: (place, lamport, origin, id). It decides nothing but that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct OrderKey {
+    /// The lamport time, or one more than that of the last timeline event that the event came after without standing on it.
+    pub place: u64,
     /// Lamport time.
     pub lamport: u64,
     /// The event's origin.

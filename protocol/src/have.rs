@@ -54,6 +54,11 @@ impl Sections {
         Sections((0..SECTIONS).filter(differs).fold(0, |set, at| set | 1 << at))
     }
 
+    /// The one that a server's lanes are in.
+    pub fn of(origin: &Origin) -> Self {
+        Sections(1 << section(origin))
+    }
+
     /// The set in 64 bits.
     pub fn from_bits(bits: u64) -> Self {
         Sections(bits)

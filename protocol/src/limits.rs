@@ -42,6 +42,10 @@ pub const RESPONSE_EVENT_BUDGET: usize = 2 * 1024 * 1024;
 /// The most event ids in one request.
 pub const MAX_IDS_PER_REQUEST: usize = 512;
 
+/// The most events of the end of a timeline in one answer: several screens of a chat, which a server that has just joined has
+/// within one round trip, and a small part of what may wait in a room.
+pub const MAX_RECENT_EVENTS: usize = 256;
+
 /// The most events that one server hands to another unasked in one request. They are what was just said; more is pulled.
 pub const MAX_EVENTS_PER_TELL: usize = 64;
 

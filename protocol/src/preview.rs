@@ -1,9 +1,7 @@
 //! A room's state graph without its timeline: what an invited server may read, and all that it takes to accept.
 //!
-//! Nothing of it is part of the room that the server holds. In version `0-draft` a state event is received only after the
-//! messages that its server had seen (`docs/decisions/0005`), which an invited server may not read. So it is told the state
-//! graph, checks its signatures and its rules, shows who invites to what, and writes its join on top. Its own join waits then
-//! for the rest of the room, which it may read as a member.
+//! Nothing of it is part of the room that the server holds. An invited server is told the state graph, checks its signatures and
+//! its rules, shows who invites to what, and writes its join on top. A member server takes the join in, and hands over the rest.
 
 use std::collections::BTreeMap;
 

@@ -4,7 +4,8 @@
 //! 2. What it refers to and is known continues its chain and stands in the right room and lane. Else **dropped**: every
 //!    honest server drops it, so no honest event refers to it.
 //! 3. Everything that it refers to is known. Else **held**, bounded, until it is; and its lamport time is one more than the
-//!    highest, else dropped.
+//!    highest, else dropped. A state event refers to state events only: what it came after in the timeline is its server's
+//!    word, and no ground for anything (`docs/decisions/0025`).
 //! 4. It is allowed at the state that it names. Else **rejected**: kept so that descendants can be judged, never shown,
 //!    never a tip; or dropped, where its server is not even in the room at that state.
 //! 5. **Accepted.** Where another event has its place in its chain, both are kept and the fork is reported.
@@ -161,7 +162,7 @@ enum Reference {
 fn roles(event: &Event) -> impl Iterator<Item = (&EventId, Reference)> {
     let header = event.header();
     let chain = header.self_parent.iter().map(|id| (id, Reference::Chain));
-    let parents = header.parents.iter().map(|id| (id, Reference::Parent));
+    let parents = header.timeline_causes().iter().map(|id| (id, Reference::Parent));
     chain.chain(parents).chain(header.state_frontier.iter().map(|id| (id, Reference::Frontier)))
 }
 

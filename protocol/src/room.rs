@@ -105,24 +105,10 @@ impl Outline {
     /// Writes into a draft that takes authority away how much of its target's timeline is held here: what comes after that
     /// is concurrent with it. Other drafts stay as they are.
     pub fn sight(&self, draft: &mut Draft) {
-        let Some(key) = draft.state_key.as_deref() else { return };
-        let user = || key.parse::<UserId>().ok().map(|user| user.origin);
-        let target = match draft.kind.as_str() {
-            kind::MEMBER => user().filter(|_| {
-                let word = draft.content.as_ref().and_then(|content| content.get("membership")?.as_text());
-                word.and_then(Membership::from_word).is_some_and(|change| change >= Membership::Kick)
-            }),
-            kind::ROLE | kind::MUTE => user(),
-            kind::SERVER => key.parse().ok(),
-            _ => None,
-        };
-        let Some(heads) = target.and_then(|origin| self.have.lane(origin, Lane::Timeline)).map(|lane| &lane.heads)
-        else {
-            return;
-        };
-        // With more forks than may be named the highest ones count.
-        let named = &heads[heads.len().saturating_sub(MAX_PARENTS)..];
-        draft.content.get_or_insert_default().insert("seen", seen_value(&named.to_vec()));
+        let target = removal_target(draft).and_then(|origin| self.have.lane(origin, Lane::Timeline));
+        if let Some(lane) = target {
+            set_seen(draft, &lane.heads);
+        }
     }
 
     /// Where the next event of `origin` in `lane` goes. `lamport` tells the lamport time of an event that is held, which is
@@ -140,8 +126,10 @@ impl Outline {
         let parents = choose(&self.timeline_tips, origin, None);
         // With more tips than an event may name, the own state head keeps the own users' memberships in sight.
         let state_frontier = choose(&self.state_tips, origin, self.head(origin, Lane::State).map(|(_, id)| id));
+        // A state event stands on the state graph alone, so that it can be judged without the timeline.
+        let causes: &[EventId] = if lane == Lane::State { &[] } else { &parents };
         let mut highest = 0;
-        for id in parents.iter().chain(&state_frontier).chain(head.iter().map(|(_, id)| id)) {
+        for id in causes.iter().chain(&state_frontier).chain(head.iter().map(|(_, id)| id)) {
             let known = self.timeline_tips.get(id).or_else(|| self.state_tips.get(id));
             highest = highest.max(known.map_or_else(|| lamport(id), |known| Ok(*known))?);
         }
@@ -154,6 +142,28 @@ impl Outline {
             lamport: highest + 1,
         })
     }
+}
+
+/// The server from which a draft takes authority away, or to one of whose users it gives some; none for other drafts.
+pub fn removal_target(draft: &Draft) -> Option<Origin> {
+    let key = draft.state_key.as_deref()?;
+    let user = || key.parse::<UserId>().ok().map(|user| user.origin);
+    match draft.kind.as_str() {
+        kind::MEMBER => user().filter(|_| {
+            let word = draft.content.as_ref().and_then(|content| content.get("membership")?.as_text());
+            word.and_then(Membership::from_word).is_some_and(|change| change >= Membership::Kick)
+        }),
+        kind::ROLE | kind::MUTE => user(),
+        kind::SERVER => key.parse().ok(),
+        _ => None,
+    }
+}
+
+/// Writes into such a draft up to where its maker has seen the timeline of that server: these ascending heads. With more forks
+/// than may be named the highest ones count.
+pub fn set_seen(draft: &mut Draft, heads: &[(u64, EventId)]) {
+    let named = &heads[heads.len().saturating_sub(MAX_PARENTS)..];
+    draft.content.get_or_insert_default().insert("seen", seen_value(&named.to_vec()));
 }
 
 /// At most [`MAX_PARENTS`] tips. With more, each server picks its own by hash, so that different servers join different ones;

@@ -3,9 +3,9 @@
 
 mod support;
 
-use rocketmesh_protocol::access::{Access, access, is_gossiped, readable_at};
+use rocketmesh_protocol::access::{Access, access, is_gossiped, readable_at, reads_from_join};
 use rocketmesh_protocol::event::{
-    Content, Draft, Event, JoinRule, Lane, Membership, Placement, RoomType, ServerRule, Switch, author,
+    Content, Draft, Event, History, JoinRule, Lane, Membership, Placement, RoomType, ServerRule, Switch, author,
 };
 use rocketmesh_protocol::identity::UserId;
 use support::Server;
@@ -133,4 +133,32 @@ fn a_denied_server_reads_up_to_where_it_was_denied() {
 #[test]
 fn only_channels_are_gossiped() {
     assert!(is_gossiped(RoomType::Channel) && !is_gossiped(RoomType::Private) && !is_gossiped(RoomType::Direct));
+}
+
+#[test]
+fn in_a_room_that_is_read_from_the_join_on_nobody_reads_what_was_said_before() {
+    let [alice, bob, ..] = &Server::five()[..] else { panic!() };
+    let with_history = |room_type, history: &str| {
+        let content = Content::Create { room_type, with: Vec::new() };
+        let map = content.to_map(&NONCE).unwrap().with(History::KEY, history);
+        let create = Draft { content: Some(map), ..draft(Some(&alice.user), &content, Some(body("name", "general"))) };
+        author(&alice.key, Placement::first(), create).unwrap()
+    };
+    let mut room = TestRoom::beginning_with(&with_history(RoomType::Private, "join"));
+    assert!(reads_from_join(&room.state()));
+    let before = room.say(alice, "before bob");
+    room.write(alice, change(alice, bob, Membership::Invite));
+    room.write(bob, join(bob));
+    let after = room.say(alice, "with bob");
+    assert_eq!(of(&room, bob), Access::Everything);
+    assert!(!read_by(&room, bob, &before) && read_by(&room, bob, &after));
+    assert!(read_by(&room, alice, &before));
+    let pieces = room.state().to_pieces();
+    assert_eq!(rocketmesh_protocol::authority::RoomState::from_pieces(&pieces), Some(room.state()));
+
+    assert!(!reads_from_join(&TestRoom::beginning_with(&with_history(RoomType::Private, "start")).state()));
+    assert!(!reads_from_join(&made(alice, RoomType::Private, Vec::new()).state()));
+    for (room_type, history) in [(RoomType::Channel, "join"), (RoomType::Private, "never")] {
+        assert!(rocketmesh_protocol::authority::RoomState::created(&with_history(room_type, history)).is_err());
+    }
 }

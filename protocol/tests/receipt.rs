@@ -11,7 +11,7 @@ use proptest::sample::Index;
 use rocketmesh_protocol::authority::Refusal;
 use rocketmesh_protocol::codec::Map;
 use rocketmesh_protocol::event::{
-    Content, Draft, Event, Label, Lane, Membership, Placement, Role, RoomType, RoomVersion, author,
+    Content, Draft, Event, Label, Lane, Membership, Placement, Role, RoomType, RoomVersion, author, author_after,
 };
 use rocketmesh_protocol::have::HaveVector;
 use rocketmesh_protocol::id::EventId;
@@ -57,6 +57,60 @@ proptest! {
                 copy.receive(event);
             }
             prop_assert_eq!(&copy.outcome(), &expected);
+        }
+    }
+
+    #[test]
+    fn the_state_graph_alone_comes_to_the_state_and_the_rest_to_everything(
+        (servers, steps) in any_world(),
+        choices in vec(any::<Index>(), 1..200),
+    ) {
+        let whole = World::after(servers, &steps).everything();
+        let (state, timeline): (Vec<Event>, Vec<Event>) =
+            whole.in_order().into_iter().partition(|event| event.header().lane == Lane::State);
+        let mut other = TestRoom::empty(whole.outline.room());
+        for event in shuffled(state, &choices) {
+            other.receive(&event);
+        }
+        prop_assert!(other.held().is_empty(), "no state event waits for the timeline");
+        prop_assert_eq!(other.state(), whole.state());
+        prop_assert_eq!(other.outline.tips(Lane::State), whole.outline.tips(Lane::State));
+        for event in shuffled(timeline, &choices) {
+            other.receive(&event);
+        }
+        prop_assert_eq!(other.outcome(), whole.outcome());
+    }
+
+    #[test]
+    fn what_a_server_says_that_has_the_state_alone_is_accepted_by_all(
+        (servers, steps) in any_world(),
+        choices in vec(any::<Index>(), 1..200),
+    ) {
+        let mut world = World::after(servers, &steps);
+        let mut whole = world.everything();
+        let newcomer = Server::new(77, "newcomer");
+        let mut behind = TestRoom::empty(whole.outline.room());
+        for event in whole.in_order().into_iter().filter(|event| event.header().lane == Lane::State) {
+            behind.receive(&event);
+        }
+        let joined = behind.write(&newcomer, join(&newcomer));
+        let said: Vec<Event> = ["one", "two"].map(|text| behind.say(&newcomer, text)).into();
+        for event in std::iter::once(&joined).chain(&said) {
+            prop_assert_eq!(whole.receive(event), ACCEPTED);
+            for copy in &mut world.copies {
+                copy.receive(event);
+            }
+        }
+        // The rest reaches the newcomer, and its words reach everybody, in any order.
+        for event in shuffled(whole.in_order(), &choices) {
+            behind.receive(&event);
+        }
+        prop_assert_eq!(behind.outcome(), whole.outcome());
+        for copy in &mut world.copies {
+            for event in whole.in_order() {
+                copy.receive(&event);
+            }
+            prop_assert_eq!(&copy.outcome(), &whole.outcome());
         }
     }
 
@@ -261,6 +315,67 @@ fn a_misplaced_event_is_dropped_as_soon_as_that_is_clear() {
         placement.parents = vec![create, EventId::from_hash([0xee; 32])];
     });
     assert_dropped(&mut room, &event, Misplaced::WrongLane);
+}
+
+#[test]
+fn a_state_event_stands_behind_what_its_server_had_seen_and_does_not_wait_for_it() {
+    let (servers, mut room) = three();
+    let mut behind = TestRoom::empty(room.outline.room());
+    for event in room.in_order() {
+        behind.receive(&event);
+    }
+    let said: Vec<Event> = (0..20).map(|number| room.say(&servers[1], &format!("message {number}"))).collect();
+    let named = room.write(&servers[0], rename(&servers[0], "later"));
+    let after = room.say(&servers[2], "after the name");
+    assert!(named.header().lamport < said[0].header().lamport + 2, "its time covers the state graph alone");
+    assert_eq!(behind.receive(&named), ACCEPTED);
+    assert_eq!(behind.in_room_order().last(), Some(&named.id()), "it stands where the state graph has it");
+    assert!(matches!(behind.receive(&after), Receipt::Held { .. }));
+    for event in &said {
+        behind.receive(event);
+    }
+    let order = room.in_room_order();
+    assert_eq!(&order[order.len() - 3..], [said[19].id(), named.id(), after.id()]);
+    assert_eq!(behind.outcome(), room.outcome());
+}
+
+#[test]
+fn parents_of_a_state_event_that_nobody_has_or_that_are_no_timeline_events_change_nothing() {
+    let (servers, mut room) = three();
+    let create = room.in_order()[0].id();
+    room.say(&servers[0], "first");
+    for parents in [vec![EventId::from_hash([0xee; 32])], vec![create]] {
+        let placement = Placement { parents, ..room.placement(&servers[0], Lane::State) };
+        let lamport = placement.lamport;
+        let event = author(&servers[0].key, placement, rename(&servers[0], "a name")).unwrap();
+        assert_eq!(room.receive(&event), ACCEPTED);
+        assert_eq!(event.header().lamport, lamport);
+        assert_eq!(room.state().label(Label::Name), Some(event.id()));
+    }
+}
+
+#[test]
+fn a_message_of_a_server_that_lacks_the_timeline_stands_behind_what_it_names_as_seen() {
+    let (servers, mut room) = three();
+    let mut behind = TestRoom::empty(room.outline.room());
+    for event in room.in_order() {
+        behind.receive(&event);
+    }
+    let said: Vec<Event> = (0..20).map(|number| room.say(&servers[1], &format!("message {number}"))).collect();
+    let last = said[19].id();
+    let placement = behind.placement(&servers[2], Lane::Timeline);
+    let unseen = EventId::from_hash([0xee; 32]);
+    let answer =
+        author_after(&servers[2].key, placement, message(&servers[2], "an answer"), vec![last, unseen]).unwrap();
+    assert_eq!(answer.header().sightings().len(), 2);
+    assert_eq!(behind.receive(&answer), ACCEPTED);
+    assert_eq!(room.receive(&answer), ACCEPTED);
+    let order = room.in_room_order();
+    assert_eq!(&order[order.len() - 2..], [last, answer.id()]);
+    for event in &said {
+        behind.receive(event);
+    }
+    assert_eq!(behind.outcome(), room.outcome());
 }
 
 #[test]

@@ -19,6 +19,7 @@ use cid::Cid;
 use rocketmesh_protocol::codec::{self, Map, Value};
 use rocketmesh_protocol::event::{
     Body, Content, Draft, Event, EventError, Header, Label, Lane, Placement, Role, RoomVersion, SIGNING_DOMAIN, author,
+    author_after,
 };
 use rocketmesh_protocol::file::{FileRange, open_slice};
 use rocketmesh_protocol::have::{HaveVector, LaneHave, Sections};
@@ -337,6 +338,11 @@ fn record_room() -> Recorder {
     recorder.write("message of an outsider", DAVE, say(DAVE, "let me in"));
     let late = Placement { lamport: 1, ..recorder.room.placement(&servers[ALICE], Lane::Timeline) };
     recorder.take("message out of time", ALICE, author(&servers[ALICE].key, late, say(ALICE, "too early")).unwrap());
+    let place = recorder.room.placement(&servers[BOB], Lane::Timeline);
+    let unknown = EventId::from_hash([0xee; 32]);
+    let said = say(BOB, "I have seen more than I stand on");
+    let sighting = author_after(&servers[BOB].key, place, said, vec![first, unknown]);
+    recorder.take("message that names a sighting", BOB, sighting.unwrap());
     recorder.write("last message", ALICE, say(ALICE, "good night"));
 
     let event = largest_event(&servers[DAVE], recorder.room.outline.room());
@@ -584,6 +590,8 @@ fn requests(recorder: &Recorder) -> Vec<(&'static str, Request)> {
         ("pull with something", Request::Pull { room, sections: Sections::ALL, state_only: false, have: have.clone() }),
         ("pull some sections", Request::Pull { room, sections, state_only: false, have: have.within(sections) }),
         ("pull the state", Request::Pull { room, sections: Sections::ALL, state_only: true, have: HaveVector::new() }),
+        ("recent", Request::Recent { room, known: ids.clone() }),
+        ("recent, knowing nothing", Request::Recent { room, known: Vec::new() }),
         ("fetch", Request::Fetch { room, ids, have }),
         ("tell", Request::Tell { room, events: vec![WireEvent::of(recorder.event("message"))] }),
         ("tell nothing", Request::Tell { room, events: Vec::new() }),
@@ -620,6 +628,9 @@ fn request_json(request: &Request) -> Json {
         }
         Request::Fetch { room, ids, have } => {
             json!({ "ask": "fetch", "room": room.to_string(), "ids": texts(ids), "have": have_json(have) })
+        }
+        Request::Recent { room, known } => {
+            json!({ "ask": "recent", "room": room.to_string(), "ids": texts(known) })
         }
         Request::Tell { room, events } => {
             let events: Vec<Json> = events.iter().map(wire_event_json).collect();
@@ -980,6 +991,9 @@ fn request_from_json(entry: &Json) -> Request {
         "fetch" => {
             let ids = list(&entry["ids"], |id| text(id).parse::<EventId>().unwrap());
             Request::Fetch { room: room(), ids, have: have_from_json(&entry["have"]) }
+        }
+        "recent" => {
+            Request::Recent { room: room(), known: list(&entry["ids"], |id| text(id).parse::<EventId>().unwrap()) }
         }
         "tell" => Request::Tell { room: room(), events: list(&entry["events"], wire_event_from_json) },
         "file" => Request::File {

@@ -161,8 +161,14 @@ impl Api {
     /// # Errors
     /// As [`Api::ask`].
     pub async fn create(&self, user: &str, name: &str) -> Result<RoomDetail, Failure> {
-        let room =
-            CreateRoom { user: user.to_owned(), name: name.to_owned(), topic: None, room_type: None, with: Vec::new() };
+        let room = CreateRoom {
+            user: user.to_owned(),
+            name: name.to_owned(),
+            topic: None,
+            room_type: None,
+            with: Vec::new(),
+            history: None,
+        };
         self.ask(Method::POST, "/v1/rooms", Some(&room)).await
     }
 

@@ -4,7 +4,8 @@
 //! |---|---|---|
 //! | `m` | room | number, version, participation, count, tips |
 //! | `e` | event id | verdict, header block, body block |
-//! | `o` | room number, lamport, origin, id | nothing: accepted and withheld events in room order |
+//! | `o` | room number, place, lamport, origin, id | nothing: accepted and withheld events in room order |
+//! | `d` | room number, sighted id, id | nothing: what events came after and is not here, by which their places will change |
 //! | `c` | room number, origin, lane, seq, id | nothing: every chain |
 //! | `h` | room number, origin, lane | lowest and heads: the have-vector |
 //! | `w` | room number, id | what a held event waits for, and the event |
@@ -38,6 +39,7 @@ use crate::store::{HeldEvent, LogEntry, LogKind, Participation, StoredEvent, Ver
 pub(crate) const ROOM: u8 = b'm';
 pub(crate) const EVENT: u8 = b'e';
 pub(crate) const ORDER: u8 = b'o';
+pub(crate) const SIGHTED: u8 = b'd';
 pub(crate) const CHAIN: u8 = b'c';
 pub(crate) const HAVE: u8 = b'h';
 pub(crate) const HELD: u8 = b'w';
@@ -87,9 +89,22 @@ pub(crate) fn room_prefix(prefix: u8, room: u32) -> Vec<u8> {
 }
 
 pub(crate) fn order_key(room: u32, order: &OrderKey) -> Vec<u8> {
-    let parts: [&[u8]; 4] =
-        [&room.to_be_bytes(), &order.lamport.to_be_bytes(), order.origin.as_bytes(), order.id.hash()];
-    key(ORDER, &parts)
+    let numbers = [order.place.to_be_bytes(), order.lamport.to_be_bytes()].concat();
+    key(ORDER, &[&room.to_be_bytes(), &numbers, order.origin.as_bytes(), order.id.hash()])
+}
+
+/// Where is listed that `by` came after `sighted`, which is not here.
+pub(crate) fn sighted_key(room: u32, sighted: &EventId, by: &EventId) -> Vec<u8> {
+    key(SIGHTED, &[&room.to_be_bytes(), sighted.hash(), by.hash()])
+}
+
+pub(crate) fn sighted_prefix(room: u32, sighted: &EventId) -> Vec<u8> {
+    key(SIGHTED, &[&room.to_be_bytes(), sighted.hash()])
+}
+
+/// The event that came after another one.
+pub(crate) fn read_sighted_key(key: &[u8]) -> Option<EventId> {
+    Some(EventId::from_hash(array(key, 37)?))
 }
 
 pub(crate) fn lane_prefix(prefix: u8, room: u32, origin: Origin, lane: Lane) -> Vec<u8> {
@@ -127,9 +142,10 @@ fn array<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
 
 pub(crate) fn read_order_key(key: &[u8]) -> Option<OrderKey> {
     Some(OrderKey {
-        lamport: u64::from_be_bytes(array(key, 5)?),
-        origin: Origin::from_bytes(array(key, 13)?),
-        id: EventId::from_hash(array(key, 45)?),
+        place: u64::from_be_bytes(array(key, 5)?),
+        lamport: u64::from_be_bytes(array(key, 13)?),
+        origin: Origin::from_bytes(array(key, 21)?),
+        id: EventId::from_hash(array(key, 53)?),
     })
 }
 
@@ -181,6 +197,7 @@ pub(crate) fn write_log(entry: &LogEntry) -> Vec<u8> {
         LogKind::ArrivedWithheld => 5,
         LogKind::AcceptedLate => 6,
         LogKind::Erased => 7,
+        LogKind::Ahead => 8,
     };
     [&[kind], entry.room.hash().as_slice(), entry.event.hash()].concat()
 }
@@ -196,6 +213,7 @@ pub(crate) fn read_log(key: &[u8], record: &[u8]) -> Result<LogEntry, StoreError
             5 => LogKind::ArrivedWithheld,
             6 => LogKind::AcceptedLate,
             7 => LogKind::Erased,
+            8 => LogKind::Ahead,
             _ => return None,
         };
         Some(LogEntry {

@@ -21,10 +21,12 @@ use crate::layout::{self, RoomRecord};
 use crate::memory::MemoryDisk;
 
 mod bodies;
+mod place;
 mod records;
 
 pub(crate) use bodies::{ALTERATION_PREFIX, alteration_key};
 pub use bodies::{Alteration, Marks};
+pub(crate) use place::sighted_time;
 pub use records::RecordChange;
 
 /// What the store on disk may keep in memory, unless the caller says otherwise.
@@ -95,6 +97,8 @@ pub enum LogKind {
     AcceptedLate,
     /// The body of an event is gone: a redaction took it, or it is older than this node keeps bodies.
     Erased,
+    /// A message came ahead of what it stands on: it is shown, and waits. Once it is accepted the log says so too.
+    Ahead,
 }
 
 /// One entry of the local log: the order in which this node came to know things, which is what consumers follow.
@@ -159,12 +163,24 @@ pub struct Batch<'a> {
     pub marked: &'a [(EventId, Marks)],
     /// Events that were decided on before, without the bodies that they lose now, with their verdicts after the step.
     pub stripped: &'a [StoredEvent],
+    /// Events among those that wait which are shown all the same: see [`LogKind::Ahead`].
+    pub ahead: &'a [EventId],
 }
 
 impl<'a> Batch<'a> {
     /// A batch that changes nothing but the outline and whether this node takes part.
     pub fn of(outline: &'a Outline, participation: Participation) -> Self {
-        Batch { outline, participation, events: &[], changed: &[], hold: &[], release: &[], marked: &[], stripped: &[] }
+        Batch {
+            outline,
+            participation,
+            events: &[],
+            changed: &[],
+            hold: &[],
+            release: &[],
+            marked: &[],
+            stripped: &[],
+            ahead: &[],
+        }
     }
 }
 
@@ -303,6 +319,7 @@ impl EventStore {
             put_log(&mut changes, LogEntry { position, kind, room, event: stored.event.id() });
             position += 1;
         }
+        self.put_places(&mut changes, number, batch.events)?;
         for stored in batch.changed {
             changes.push(event_change(stored));
             let kind = if stored.verdict == Verdict::Accepted { LogKind::Restored } else { LogKind::Withheld };
@@ -312,6 +329,10 @@ impl EventStore {
         Self::put_bodies(&mut changes, number, batch.events, batch.marked, batch.stripped);
         for stored in batch.stripped {
             put_log(&mut changes, LogEntry { position, kind: LogKind::Erased, room, event: stored.event.id() });
+            position += 1;
+        }
+        for id in batch.ahead {
+            put_log(&mut changes, LogEntry { position, kind: LogKind::Ahead, room, event: *id });
             position += 1;
         }
         let mut lanes: Vec<(Origin, Lane)> =
@@ -637,6 +658,16 @@ impl EventStore {
             .collect()
     }
 
+    /// An event of a room that waits for others.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn held_event(&self, room: &RoomId, id: &EventId) -> Result<Option<HeldEvent>, StoreError> {
+        let Some(number) = self.number(room) else { return Ok(None) };
+        let key = layout::held_key(number, id);
+        self.backend.get(&key)?.map(|record| layout::read_held(&key, &record)).transpose()
+    }
+
     /// Entries of the local log after `position`.
     ///
     /// # Errors
@@ -764,9 +795,6 @@ fn put_event(changes: &mut Vec<Change>, room: u32, stored: &StoredEvent) {
     changes.push(event_change(stored));
     let chain = layout::chain_key(room, header.origin, header.lane, header.seq, Some(&event.id()));
     changes.push(Change::Set(chain, Vec::new()));
-    if stored.verdict != Verdict::Rejected {
-        changes.push(Change::Set(layout::order_key(room, &event.order()), Vec::new()));
-    }
 }
 
 fn put_log(changes: &mut Vec<Change>, entry: LogEntry) {

@@ -149,6 +149,7 @@ fn a_rejected_event_is_kept_and_logged_and_stands_in_no_order() {
             release: &[],
             marked: &[],
             stripped: &[],
+            ahead: &[],
         };
         store.put(&batch).unwrap();
         assert_eq!(store.event(&event.id()).unwrap().unwrap().verdict, Verdict::Rejected);
@@ -199,6 +200,7 @@ fn held_events_stay_until_they_are_released() {
                 release,
                 marked: &[],
                 stripped: &[],
+                ahead: &[],
             };
             store.put(&batch).unwrap();
         };
@@ -383,6 +385,7 @@ fn a_room_with_very_many_tips_and_forks_does_not_make_the_store_unreadable() {
                 release: &[],
                 marked: &[],
                 stripped: &[],
+                ahead: &[],
             };
             store.put(&batch).unwrap();
             store.sync().unwrap();

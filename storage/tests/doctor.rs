@@ -234,7 +234,7 @@ fn what_an_index_lost_comes_back_and_what_is_foreign_to_it_goes() {
         ("an order without an event", FindingKind::OrderIndex, |disk| remove(disk, b'o', 4)),
         ("an event of no order", FindingKind::OrderIndex, |disk| {
             let mut key = keys(disk, b'o')[4].clone();
-            key.truncate(45);
+            key.truncate(53);
             key.extend(NOBODY);
             disk.damage(&key, Some(&[]));
         }),

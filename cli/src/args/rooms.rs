@@ -41,6 +41,10 @@ pub(crate) enum RoomsCommand {
         /// By invitation only, and kept from everybody else's eyes
         #[arg(long)]
         private: bool,
+        /// From when on servers that come later may read it
+        #[arg(long, value_name = "start|join", requires = "private")]
+        #[arg(value_parser = ["start", "join"])]
+        history: Option<String>,
     },
     /// Open a direct room with somebody, or with several
     Direct {
@@ -111,6 +115,11 @@ pub(crate) enum RoomsCommand {
         /// The local user who does it
         #[arg(long)]
         user: String,
+    },
+    /// Fetch the older messages of a room that was joined without them
+    History {
+        /// The room
+        room: String,
     },
     /// Show or set how long this node keeps what people wrote in a room
     Retention(RetentionArgs),

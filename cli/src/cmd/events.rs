@@ -4,6 +4,7 @@ use rocketmesh_node::api::types::{EventPage, EventQuery, EventView};
 
 use crate::args::events::{EventsArgs, EventsCommand};
 use crate::client::{Answer, Client};
+use crate::cmd::rooms::gap_line;
 use crate::cmd::{Context, room_id};
 use crate::describe::{describe, line, sender};
 use crate::dot;
@@ -40,25 +41,40 @@ async fn page(client: &Client, room: &str, from: Option<String>, limit: u64, new
 
 /// The page in room order, whichever end of the room it is from.
 fn list(mut page: EventPage, newest: bool, ids: bool) -> String {
-    if page.events.is_empty() {
-        return "no events".to_owned();
+    if page.events.is_empty() && page.ahead.is_empty() {
+        let gap = page.gap.as_ref().map(|gap| format!("\n{}", gap_line(gap))).unwrap_or_default();
+        return format!("no events{gap}");
     }
     if newest {
         page.events.reverse();
     }
-    let mut text = if ids {
-        page.events.iter().map(|event| format!("{} {}", clean(&event.id), line(event))).collect::<Vec<_>>().join("\n")
-    } else {
-        let row = |event: &EventView| {
-            [short_id(&event.id), clock(event.time_ms), sender(event), excerpt(&describe(event), LISTED_CHARACTERS)]
-        };
-        table(["ID", "TIME", "SENDER", "TEXT"], page.events.iter().map(row))
-    };
+    let mut text = rows(&page.events, ids);
+    if let Some(gap) = &page.gap {
+        // What follows comes after what is missing.
+        text.push_str(&format!("\n{}", gap_line(gap)));
+    }
+    if !page.ahead.is_empty() {
+        text.push_str(&format!("\n{}", rows(&page.ahead, ids)));
+    }
     if let Some(next) = page.next {
         let newest = if newest { " --newest" } else { "" };
         text.push_str(&format!("\nthere are more:{newest} --from {}", clean(&next)));
     }
     text
+}
+
+fn rows(events: &[EventView], ids: bool) -> String {
+    if ids {
+        return events
+            .iter()
+            .map(|event| format!("{} {}", clean(&event.id), line(event)))
+            .collect::<Vec<_>>()
+            .join("\n");
+    }
+    let row = |event: &EventView| {
+        [short_id(&event.id), clock(event.time_ms), sender(event), excerpt(&describe(event), LISTED_CHARACTERS)]
+    };
+    table(["ID", "TIME", "SENDER", "TEXT"], events.iter().map(row))
 }
 
 fn show(event: &EventView) -> String {
@@ -87,12 +103,26 @@ fn show(event: &EventView) -> String {
 
 #[cfg(test)]
 mod tests {
+    use rocketmesh_node::api::types::GapView;
+
     use super::*;
     use crate::describe::example;
 
     fn page() -> EventPage {
         let events = ["bafyr4iaaaaaaaaaaaaaaaaaaa", "bafyr4ibbbbbbbbbbbbbbbbbbb"].map(|id| example(id, "message"));
-        EventPage { events: events.to_vec(), next: Some("bafyr4ibbbbbbbbbbbbbbbbbbb".to_owned()) }
+        let next = Some("bafyr4ibbbbbbbbbbbbbbbbbbb".to_owned());
+        EventPage { events: events.to_vec(), next, gap: None, ahead: Vec::new() }
+    }
+
+    #[test]
+    fn a_gap_stands_between_what_is_here_and_what_came_ahead_of_it() {
+        let gap = GapView { state: "coming".to_owned(), ahead: 1, message: "older ones are missing".to_owned() };
+        let ahead = vec![example("bafyr4iccccccccccccccccccc", "message")];
+        let text = list(EventPage { gap: Some(gap), ahead, next: None, ..page() }, false, true);
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.len(), 4, "{text}");
+        assert!(lines[2].starts_with("GAP: older ones are missing; 1 message"), "{text}");
+        assert!(lines[3].starts_with("bafyr4iccccccccccccccccccc"), "{text}");
     }
 
     #[test]

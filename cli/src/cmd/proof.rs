@@ -5,6 +5,7 @@ use std::time::Duration;
 use rocketmesh_node::api::types::{Retention, RetentionView, RoomProof, ServerProof};
 
 use crate::args::rooms::{Keep, RetentionArgs, VerifyRoomArgs};
+use crate::cmd::rooms::gap_line;
 use crate::cmd::{Context, room_id};
 use crate::failure::Failure;
 use crate::output::table;
@@ -22,7 +23,7 @@ pub(super) async fn verify_room(context: &Context, args: &VerifyRoomArgs) -> Res
     let answer = answer?;
     let proof: RoomProof = answer.parse()?;
     context.output.show(&answer, people)?;
-    if proof.nothing_missing || proof.servers.is_empty() {
+    if proof.nothing_missing || proof.servers.is_empty() && proof.gap.is_none() {
         return Ok(());
     }
     Err(Failure::failed("not_proven", "it is not proven that nothing is missing; the table says why"))
@@ -79,6 +80,9 @@ fn people(proof: RoomProof) -> String {
     if unasked > 0 && asked > 0 {
         text.push_str(&format!("; {} not connected", count(unasked as u64, "server")));
     }
+    if let Some(gap) = &proof.gap {
+        text.push_str(&format!("\n{}", gap_line(gap)));
+    }
     if proof.missing_bodies > 0 {
         text.push_str(&format!("\ntexts that have not come yet: {}", proof.missing_bodies));
     }
@@ -119,6 +123,7 @@ mod tests {
             events: 7,
             digest: "00".to_owned(),
             nothing_missing,
+            gap: None,
             missing_bodies: 0,
             servers,
         };

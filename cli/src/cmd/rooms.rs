@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use rocketmesh_node::api::types::{
-    CreateRoom, DeclineInvitation, ForkView, HaveView, InvitationList, InvitationView, JoinRoom, LeaveRoom, MemberList,
-    PostEvent, Posted, RoomDetail, RoomList, RoomServer, RoomSettings,
+    CreateRoom, DeclineInvitation, ForkView, GapView, HaveView, HistoryView, InvitationList, InvitationView, JoinRoom,
+    LeaveRoom, MemberList, PostEvent, Posted, RoomDetail, RoomList, RoomServer, RoomSettings,
 };
 use rocketmesh_protocol::event::{Membership, kind};
 
@@ -14,7 +14,7 @@ use crate::cmd::{Context, car, proof, room_id, send};
 use crate::failure::Failure;
 use crate::output::{Fields, table};
 use crate::resolve::{self, Candidate};
-use crate::text::{count, excerpt, short_id};
+use crate::text::{clean, count, excerpt, short_id};
 
 /// How much longer than the node looks for a room this program waits for its answer.
 const JOIN_MARGIN: Duration = Duration::from_secs(30);
@@ -27,9 +27,9 @@ pub(super) async fn run(context: &Context, args: RoomsArgs) -> Result<(), Failur
     let output = &context.output;
     match args.command.unwrap_or(RoomsCommand::List) {
         RoomsCommand::List => output.show(&client.get(&["rooms"]).await?, list),
-        RoomsCommand::Create { name, user, topic, private } => {
+        RoomsCommand::Create { name, user, topic, private, history } => {
             let room_type = private.then(|| "p".to_owned());
-            let request = CreateRoom { user, name, topic, room_type, with: Vec::new() };
+            let request = CreateRoom { user, name, topic, room_type, with: Vec::new(), history };
             let answer = client.post(&["rooms"], &request).await?;
             output.show(&answer, |room: RoomDetail| room.summary.id)?;
             output.note(match private {
@@ -39,7 +39,8 @@ pub(super) async fn run(context: &Context, args: RoomsArgs) -> Result<(), Failur
             Ok(())
         }
         RoomsCommand::Direct { with, user } => {
-            let request = CreateRoom { user, name: String::new(), topic: None, room_type: Some("d".to_owned()), with };
+            let (name, room_type) = (String::new(), Some("d".to_owned()));
+            let request = CreateRoom { user, name, topic: None, room_type, with, history: None };
             let answer = client.post(&["rooms"], &request).await?;
             output.show(&answer, |room: RoomDetail| room.summary.id)
         }
@@ -78,6 +79,10 @@ pub(super) async fn run(context: &Context, args: RoomsArgs) -> Result<(), Failur
         RoomsCommand::Topic { room, topic, user } => {
             let event = PostEvent { text: Some(topic), ..set(kind::TOPIC, user) };
             send::post(context, &room, event).await
+        }
+        RoomsCommand::History { room } => {
+            let id = room_id(&client, &room).await?;
+            output.show(&client.post(&["rooms", &id, "history"], &()).await?, |view: HistoryView| history(&view))
         }
         RoomsCommand::Retention(args) => proof::retention(context, args).await,
         RoomsCommand::Export(args) => car::export(context, &args).await,
@@ -211,6 +216,7 @@ fn show(room: &RoomDetail) -> String {
         .add_all("servers", room.servers_in_room.iter().map(server))
         .add("events", summary.events)
         .add("waiting", format!("{} for others to arrive", count(room.held, "event")))
+        .add_some("history", room.gap.as_ref().map(gap_line))
         .add("digest", &summary.digest)
         .add("state", &summary.state_digest)
         .add_all("settings", settings(&room.settings))
@@ -221,6 +227,22 @@ fn show(room: &RoomDetail) -> String {
         .add_all("state tips", room.state_tips.clone())
         .add_all("held", room.have.iter().map(have));
     fields.to_string()
+}
+
+fn history(view: &HistoryView) -> String {
+    match &view.gap {
+        None => "nothing is missing of the room's history".to_owned(),
+        Some(gap) => gap_line(gap),
+    }
+}
+
+/// What is missing of a room's timeline, in one line.
+pub(super) fn gap_line(gap: &GapView) -> String {
+    let message = clean(&gap.message);
+    match gap.ahead {
+        0 => format!("GAP: {message}"),
+        ahead => format!("GAP: {message}; {} came ahead of them", count(ahead, "message")),
+    }
 }
 
 fn server(server: &RoomServer) -> String {
@@ -321,6 +343,11 @@ mod tests {
                 heads: vec![head(7), head(9)],
             }],
             held: 1,
+            gap: Some(GapView {
+                state: "coming".to_owned(),
+                ahead: 3,
+                message: "older messages are missing".to_owned(),
+            }),
             servers_in_room: vec![RoomServer { id: "12D3KooWA".to_owned(), name: None, connected: false, members: 1 }],
             settings: RoomSettings {
                 join_rule: "invite".to_owned(),
@@ -347,6 +374,7 @@ mod tests {
             text.contains("read-only") && text.contains("deny 12D3KooWB") && text.contains("by invitation"),
             "{text}"
         );
+        assert!(text.contains("GAP: older messages are missing; 3 messages came ahead of them"), "{text}");
         assert!(!text.contains("topic"), "{text}");
     }
 }

@@ -144,6 +144,9 @@ impl Follower<'_> {
         if entry.change == "body_arrived" || event.late && entry.change == "accepted" {
             text.push_str("[late] ");
         }
+        if entry.change == "ahead" {
+            text.push_str("[ahead of a gap] ");
+        }
         if entry.change == "erased" {
             text.push_str("[erased] ");
         }

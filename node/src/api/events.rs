@@ -13,7 +13,7 @@ use rocketmesh_storage::{KeptFile, StoredEvent, Verdict};
 use crate::api::error::ApiError;
 use crate::api::extract::{Body, QueryOf};
 use crate::api::types::{ErrorBody, EventPage, EventQuery, EventView, PostEvent, Posted};
-use crate::api::{Api, files, rooms, view};
+use crate::api::{Api, files, history, rooms, view};
 use crate::clock::random_16;
 use crate::engine::Engine;
 
@@ -53,13 +53,16 @@ pub(super) async fn list(
         .map(|stored| Ok::<_, ApiError>(view::event(&stored?, &api.engine)?))
         .collect::<Result<_, _>>()?;
     let next = (order.len() == limit).then(|| order[limit - 1].id.to_string());
-    Ok(Json(EventPage { events, next }))
+    let newest_end = if query.order.as_deref() == Some("desc") { from.is_none() } else { next.is_none() };
+    let gap = history::gap(&api.engine, room).await?;
+    let ahead = if newest_end { history::ahead(&api.engine, room).await? } else { Vec::new() };
+    Ok(Json(EventPage { events, next, gap, ahead }))
 }
 
 fn position(engine: &Engine, room: RoomId, id: &str) -> Result<OrderKey, ApiError> {
     let id: EventId = id.parse()?;
     match engine.store.event(&id)? {
-        Some(stored) if stored.event.room() == room => Ok(stored.event.order()),
+        Some(stored) if stored.event.room() == room => Ok(engine.store.place(&stored.event)?),
         _ => Err(unknown_event(&id)),
     }
 }

@@ -7,7 +7,7 @@ use rocketmesh_protocol::id::RoomId;
 use crate::api::error::ApiError;
 use crate::api::extract::Body;
 use crate::api::types::{ErrorBody, Retention, RetentionView, RoomProof, ServerProof};
-use crate::api::{Api, rooms};
+use crate::api::{Api, history, rooms};
 use crate::engine::verify::{Compared, verify};
 
 /// Missing bodies that are counted.
@@ -50,12 +50,16 @@ pub(super) async fn verify_room(State(api): State<Api>, Path(room): Path<String>
     // After the comparison, which may have brought something.
     let entry = rooms::require(engine, &room)?;
     let missing_bodies = engine.store.wanted_bodies(&room, None, COUNTED)?.len() as u64;
+    let gap = history::gap(engine, room).await?;
     let asked = servers.iter().filter(|server| server.state != "not_connected");
     Ok(Json(RoomProof {
         room: room.to_string(),
         events: entry.outline.events(),
         digest: hex::encode(entry.outline.have().digest()),
-        nothing_missing: asked.clone().count() > 0 && asked.clone().all(|server| server.state == "equal"),
+        nothing_missing: gap.is_none()
+            && asked.clone().count() > 0
+            && asked.clone().all(|server| server.state == "equal"),
+        gap,
         missing_bodies,
         servers,
     }))

@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::Json;
 use axum::extract::{Path, State};
 use rocketmesh_protocol::authority::RoomState;
-use rocketmesh_protocol::event::{Label, Lane, Membership, RoomType, Switch};
+use rocketmesh_protocol::event::{History, Label, Lane, Membership, RoomType, Switch};
 use rocketmesh_protocol::have::LaneHave;
 use rocketmesh_protocol::id::{EventId, RoomId};
 use rocketmesh_protocol::identity::{Origin, UserId};
@@ -18,7 +18,7 @@ use crate::api::types::{
     CreateRoom, ErrorBody, ForkView, HaveView, HeadView, JoinRoom, LeaveRoom, MemberList, MemberView, Posted,
     RoomDetail, RoomList, RoomServer, RoomSettings, RoomSummary, ServerRuleView,
 };
-use crate::api::{Api, view};
+use crate::api::{Api, history, view};
 use crate::engine::{Engine, Written};
 use crate::network::origin;
 
@@ -72,7 +72,17 @@ pub(super) async fn create(
     }
     with.sort();
     with.dedup();
-    let written = api.engine.create_room(user, room_type, with, &request.name, request.topic.as_deref()).await?;
+    let word = request.history.as_deref().unwrap_or(History::Start.word());
+    let history = History::from_word(word).filter(|history| {
+        // Whoever may join a channel may read it.
+        *history == History::Start || room_type != RoomType::Channel
+    });
+    let history = history.ok_or_else(|| {
+        let message = "`history` is start or join, and start in a channel: servers that may join it may read it";
+        ApiError::bad("malformed_history", message)
+    })?;
+    let written = api.engine.create_room(user, room_type, with, history, &request.name, request.topic.as_deref());
+    let written = written.await?;
     Ok(Json(detail(&api.engine, written.event.room()).await?))
 }
 
@@ -214,6 +224,7 @@ async fn detail(engine: &Engine, room: RoomId) -> Result<RoomDetail, ApiError> {
         state_tips: tips(Lane::State),
         have: have.collect(),
         held: held as u64,
+        gap: history::gap(engine, room).await?,
         servers_in_room,
         settings,
         forks: forks.collect(),

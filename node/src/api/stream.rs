@@ -7,8 +7,9 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use futures::Stream;
+use rocketmesh_protocol::event::UnverifiedEvent;
 use rocketmesh_protocol::id::RoomId;
-use rocketmesh_storage::LogPosition;
+use rocketmesh_storage::{LogEntry, LogKind, LogPosition, StoredEvent, Verdict};
 use tokio::sync::{OwnedSemaphorePermit, watch};
 
 use crate::api::error::ApiError;
@@ -119,7 +120,11 @@ impl Follower {
             if self.room.is_some_and(|room| room != entry.room) {
                 continue;
             }
-            if let Some(stored) = store.event(&entry.event).ok()? {
+            let stored = match store.event(&entry.event).ok()? {
+                None if entry.kind == LogKind::Ahead => ahead(&self.engine, &entry),
+                stored => stored,
+            };
+            if let Some(stored) = stored {
                 self.ready.push_back(StreamEntry {
                     position: entry.position,
                     change: view::change(entry.kind).to_owned(),
@@ -129,4 +134,11 @@ impl Follower {
         }
         Some(())
     }
+}
+
+/// A message that waits for what it stands on; none where it does not any more.
+fn ahead(engine: &Engine, entry: &LogEntry) -> Option<StoredEvent> {
+    let held = engine.store.held_event(&entry.room, &entry.event).ok()??;
+    let event = held.event.decode().and_then(UnverifiedEvent::verify).ok()?;
+    Some(StoredEvent { event, verdict: Verdict::Accepted })
 }

@@ -326,6 +326,10 @@ pub struct CreateRoom {
     /// Whom a direct room is with, at most 16: `bob`, `@bob:chat.example.org` or `@bob:12D3KooW...`.
     #[serde(default)]
     pub with: Vec<String>,
+    /// From when on servers that come later read what is said in a private group or a direct room: from the `start` (the
+    /// default), or from their `join`.
+    #[serde(default)]
+    pub history: Option<String>,
 }
 
 /// Rooms that users of this server are invited to.
@@ -442,12 +446,35 @@ pub struct RoomDetail {
     pub have: Vec<HaveView>,
     /// Events that wait for others.
     pub held: u64,
+    /// What is missing of the timeline, since the room was joined without it; none if nothing is.
+    #[serde(default)]
+    pub gap: Option<GapView>,
     /// Servers in the room and whether they are connected.
     pub servers_in_room: Vec<RoomServer>,
     /// What the room is like for those in it, and for those who want in.
     pub settings: RoomSettings,
     /// Servers that signed two events for one place of their chain, with the ends of the branches as the evidence.
     pub forks: Vec<ForkView>,
+}
+
+/// A part of a room's timeline that is not here: everything between what is listed and the messages that came ahead of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct GapView {
+    /// `coming` while it is being fetched, or `put_off` until somebody asks for it.
+    pub state: String,
+    /// Messages that came ahead of what they stand on and are shown.
+    pub ahead: u64,
+    /// What that means, in words.
+    pub message: String,
+}
+
+/// What came of asking for a room's older history.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct HistoryView {
+    /// The room.
+    pub room: String,
+    /// What is missing still; none if nothing is.
+    pub gap: Option<GapView>,
 }
 
 /// What a room's owners have set.
@@ -571,6 +598,13 @@ pub struct EventPage {
     pub events: Vec<EventView>,
     /// What to give as `from` for the next page; none at the end.
     pub next: Option<String>,
+    /// What is missing between these events and those of `ahead`; none if nothing is.
+    #[serde(default)]
+    pub gap: Option<GapView>,
+    /// Messages that came ahead of what they stand on, the oldest first, on the page at the newest end. They are signed and
+    /// allowed, and may be missing something that they answer.
+    #[serde(default)]
+    pub ahead: Vec<EventView>,
 }
 
 /// An event.
@@ -781,8 +815,9 @@ pub struct StreamQuery {
 pub struct StreamEntry {
     /// The position in the local log.
     pub position: u64,
-    /// `accepted`, `rejected`, `withheld`, `restored`, `body_arrived` or `erased`. Whether what was accepted is old, its event's
-    /// `late` says.
+    /// `accepted`, `rejected`, `withheld`, `restored`, `body_arrived`, `erased` or `ahead`: a message that came ahead of what it
+    /// stands on, behind a gap, and comes once more when that is here. Whether what was accepted is old, its event's `late`
+    /// says.
     pub change: String,
     /// The event.
     pub event: EventView,
@@ -799,6 +834,9 @@ pub struct RoomProof {
     pub digest: String,
     /// Whether every member server that could be asked holds exactly the same.
     pub nothing_missing: bool,
+    /// What is missing of the timeline, since the room was joined without it. While there is any, `nothing_missing` is false.
+    #[serde(default)]
+    pub gap: Option<GapView>,
     /// Bodies that are missing here and neither erased nor expired, up to 1,000.
     pub missing_bodies: u64,
     /// The room's other servers.

@@ -112,6 +112,7 @@ pub(super) const fn change(kind: LogKind) -> &'static str {
         LogKind::Restored => "restored",
         LogKind::BodyArrived => "body_arrived",
         LogKind::Erased => "erased",
+        LogKind::Ahead => "ahead",
     }
 }
 

@@ -73,6 +73,11 @@ impl Held {
         self.events.contains_key(id)
     }
 
+    /// Those that wait.
+    pub(super) fn events(&self) -> impl Iterator<Item = &Event> {
+        self.events.values().map(|waiting| &waiting.event)
+    }
+
     /// How many wait.
     pub(super) fn len(&self) -> usize {
         self.events.len()

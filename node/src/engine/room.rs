@@ -10,7 +10,7 @@ use libp2p::identity::PeerId;
 use rocketmesh_protocol::access::readable_at;
 use rocketmesh_protocol::authority::{Refusal, RoomState};
 use rocketmesh_protocol::event::{
-    AuthorError, Content, Draft, Event, Lane, OrderKey, RoomVersion, UnverifiedEvent, author,
+    AuthorError, Content, Draft, Event, Lane, OrderKey, RoomVersion, UnverifiedEvent, author_after,
 };
 use rocketmesh_protocol::id::{EventId, RoomId};
 use rocketmesh_protocol::identity::Origin;
@@ -24,6 +24,7 @@ use rocketmesh_storage::{
 };
 use tokio::sync::{mpsc, oneshot};
 
+mod ahead;
 mod erasure;
 
 use super::graph::{Graph, Recent};
@@ -108,6 +109,8 @@ pub(super) enum RoomCommand {
     Readable { server: Origin, events: Vec<Event>, done: oneshot::Sender<Vec<bool>> },
     /// What events wait for.
     Wanted { done: oneshot::Sender<Vec<EventId>> },
+    /// Messages that wait for what they stand on and may be shown all the same.
+    Ahead { done: oneshot::Sender<Vec<Event>> },
     /// Drop the bodies of these events, which are older than this node keeps bodies of the room.
     Expire { events: Vec<EventId> },
     /// A repair has ended.
@@ -155,6 +158,13 @@ impl RoomHandle {
         answer.await.map_err(|_| PostError::Closed)
     }
 
+    /// Messages that came ahead of what they stand on and may be shown, in room order.
+    pub(super) async fn ahead(&self) -> Result<Vec<Event>, PostError> {
+        let (done, answer) = oneshot::channel();
+        self.send(RoomCommand::Ahead { done }).await?;
+        answer.await.map_err(|_| PostError::Closed)
+    }
+
     /// Whether a server that was in the room once may read each of these events.
     pub(super) async fn readable(&self, server: Origin, events: Vec<Event>) -> Result<Vec<bool>, PostError> {
         let (done, answer) = oneshot::channel();
@@ -184,6 +194,8 @@ struct Owed {
     tokens: Vec<(GossipToken, MessageAcceptance)>,
     publish: Vec<Event>,
     hold: Vec<HeldEvent>,
+    /// Of those, what is shown while it waits.
+    ahead: Vec<EventId>,
     release: Vec<EventId>,
     repair_from: Option<PeerId>,
     /// Who asked for the state: it is told what is on disk.
@@ -369,6 +381,9 @@ impl RoomTask {
             RoomCommand::Wanted { done } => {
                 let _ = done.send(self.held.wanted());
             }
+            RoomCommand::Ahead { done } => {
+                let _ = done.send(self.ahead()?);
+            }
             RoomCommand::Expire { events } => self.expire(&events)?,
             RoomCommand::Repaired => self.repairing = false,
             RoomCommand::Merge => self.merge(owed),
@@ -401,10 +416,15 @@ impl RoomTask {
                 Receipt::Held { missing } => {
                     add(&counters.held, 1);
                     let held = HeldEvent { id, missing: missing.clone(), event: WireEvent::of(&event) };
+                    let gap = self.engine.gap(&self.room).is_some();
+                    // What is set free and waits again has been told of.
+                    let shown = gap && id == delivered && self.is_shown_ahead(&event)?;
                     if self.held.insert(event, missing, token) {
                         owed.hold.push(held);
+                        owed.ahead.extend(shown.then_some(id));
                     }
-                    owed.repair_from = owed.repair_from.or(from);
+                    // What is below a gap comes from its beginning on, and not by asking for what is above it.
+                    owed.repair_from = owed.repair_from.or(from).filter(|_| !gap);
                     continue;
                 }
                 Receipt::Dropped(misplaced) => {
@@ -591,13 +611,18 @@ impl RoomTask {
             Authored::Create(event) => event,
             Authored::Draft(_) if self.outline.have().is_empty() => return Err(PostError::UnknownRoom(self.room)),
             Authored::Draft(mut draft) => {
+                let gap = self.engine.gap(&self.room).is_some();
                 self.outline.sight(&mut draft);
+                if gap {
+                    self.sight_ahead(&mut draft)?;
+                }
                 let lane = if draft.state_key.is_some() { Lane::State } else { Lane::Timeline };
                 let origin = self.engine.origin;
                 let graph = Graph { store: &self.engine.store, undecided: &self.undecided, recent: &self.recent };
                 let lamport = |id: &EventId| Ok(graph.node(id)?.map_or(0, |node| node.lamport));
                 let placement = self.outline.placement(origin, lane, lamport).map_err(store)?;
-                author(&self.engine.key, placement, draft)?
+                let after = if gap { self.sighted().map_err(store)? } else { Vec::new() };
+                author_after(&self.engine.key, placement, draft, after)?
             }
         };
         self.reach(&event).map_err(store)?;
@@ -638,6 +663,7 @@ impl RoomTask {
         let fresh = std::mem::take(&mut self.fresh);
         self.fresh_bytes = 0;
         let bodies = std::mem::take(&mut self.bodies);
+        let ahead: Vec<EventId> = owed.ahead.iter().copied().filter(|id| self.held.contains(id)).collect();
         if let Some(position) = self.filled.take() {
             self.engine.committer.sync().await?;
             self.engine.mark_durable(position);
@@ -662,6 +688,7 @@ impl RoomTask {
             release: &release,
             marked: &marked,
             stripped: &stripped,
+            ahead: &ahead,
         };
         let last = self.engine.store.put(&batch).map_err(Arc::new)?;
         if bodies.wanted_again {
@@ -671,13 +698,13 @@ impl RoomTask {
             // The room is no worse off without one.
             tracing::warn!(room = %self.room, %error, "a snapshot of the state was not written");
         }
-        if events.is_empty() && stripped.is_empty() {
+        if events.is_empty() && stripped.is_empty() && ahead.is_empty() {
             return Ok(News::default());
         }
         self.engine.committer.sync().await?;
         add(&self.engine.counters.flushes, 1);
         self.engine.mark_durable(last);
-        let first = last + 1 - (events.len() + changed.len() + stripped.len()) as u64;
+        let first = last + 1 - (events.len() + changed.len() + stripped.len() + ahead.len()) as u64;
         Ok(News {
             positions: fresh.into_iter().zip(first..).collect(),
             state: events.iter().any(|stored| stored.event.header().lane == Lane::State),
@@ -721,6 +748,7 @@ impl RoomTask {
             sync::spread(self.engine.clone(), self.room);
         }
         self.mind_tips();
+        self.mind_gap();
         if let Some(peer) = owed.repair_from.filter(|_| !self.repairing && self.held.len() > 0) {
             self.repairing = true;
             sync::repair(self.engine.clone(), self.handle.clone(), self.room, peer);

@@ -8,7 +8,7 @@ use libp2p::identity::PeerId;
 use rocketmesh_protocol::access::is_gossiped;
 use rocketmesh_protocol::authority::RoomState;
 use rocketmesh_protocol::codec::Map;
-use rocketmesh_protocol::event::{Body, Content, Draft, Lane, Membership, Placement, RoomType, author};
+use rocketmesh_protocol::event::{Body, Content, Draft, History, Lane, Membership, Placement, RoomType, author};
 use rocketmesh_protocol::have::Sections;
 use rocketmesh_protocol::id::{EventId, RoomId};
 use rocketmesh_protocol::identity::{Localpart, UserId};
@@ -19,6 +19,7 @@ use rocketmesh_storage::{Participation, StoreError};
 use tokio::time::Instant;
 
 use super::Engine;
+use super::history;
 use super::invitations;
 use super::room::{Authored, PostError, RoomCommand, Written};
 use super::sync::{self, PullError};
@@ -90,8 +91,8 @@ pub enum JoinError {
 
 /// What looking for a room came to.
 enum Obtained {
-    /// All that one server has of it is here.
-    Whole,
+    /// All that it takes to join is here, from one server: the state graph at least.
+    Whole { holder: PeerId },
     /// A server showed the room's state graph, in which a user of this server is invited.
     Invitation { preview: Box<Preview>, holder: PeerId },
 }
@@ -121,6 +122,7 @@ impl Engine {
         user: Localpart,
         room_type: RoomType,
         with: Vec<UserId>,
+        history: History,
         name: &str,
         topic: Option<&str>,
     ) -> Result<Written, PostError> {
@@ -128,7 +130,10 @@ impl Engine {
         if let Some(topic) = topic {
             fields.insert("topic", topic);
         }
-        let draft = self.draft(Some(user), &Content::Create { room_type, with }, Some(fields));
+        let mut draft = self.draft(Some(user), &Content::Create { room_type, with }, Some(fields));
+        if history != History::Start {
+            draft.content.get_or_insert_default().insert(History::KEY, history.word());
+        }
         let event = author(&self.key, Placement::first(), draft)?;
         // Asking the rules first keeps a refused room out of the store.
         RoomState::created(&event)?;
@@ -177,7 +182,7 @@ impl Engine {
                 break;
             }
             for peer in members {
-                match tokio::time::timeout(left, sync::pull(self, room, peer, Sections::ALL)).await {
+                match tokio::time::timeout(left, history::find_own(self, room, peer)).await {
                     Ok(Ok(())) => {
                         super::lock(&self.found_own).insert(room);
                         return Ok(());
@@ -205,7 +210,8 @@ impl Engine {
         self.store().contains(&EventId::from(*room)).map_err(|error| PostError::Store(Arc::new(error)))
     }
 
-    /// Joins a room: fetches it from any server that has it, then writes the join. Of a room that the user is only invited to,
+    /// Joins a room: fetches its state graph from any server that has it, then writes the join; the timeline follows. Of a room
+    /// that the user is only invited to,
     /// the state graph is read first, the join is written on that, and the rest is fetched as a member.
     pub(crate) async fn join(&self, room: RoomId, user: Localpart, wait: Duration) -> Result<Written, JoinError> {
         let deadline = Instant::now() + wait;
@@ -219,9 +225,14 @@ impl Engine {
         let outside = known_type.is_none_or(|known| !is_gossiped(known)) && !self.has_local_member(room).await;
         if self.follows(&room) && !outside {
             self.find_own_chain(room).await?;
-        } else if let Obtained::Invitation { preview, holder } = self.obtain(room, wait).await? {
-            let accepting = self.accept(room, user, &preview, holder).await?;
-            return self.finish_accepting(room, &accepting, wait, deadline).await;
+        } else {
+            match self.obtain(room, wait).await? {
+                Obtained::Invitation { preview, holder } => {
+                    let accepting = self.accept(room, user, &preview, holder).await?;
+                    return self.finish_accepting(room, &accepting, wait, deadline).await;
+                }
+                Obtained::Whole { holder } => self.look_at_timeline(room, holder).await?,
+            }
         }
         let room_type = self.state(room).await?.0.room_type();
         let task = self.room(room);
@@ -246,7 +257,29 @@ impl Engine {
         // Gossip has no mesh for the room yet; a comparison tells everybody who is connected.
         sync::spread(self.clone(), room);
         sync::meet(self.clone(), room);
+        history::fill(self, room);
         Ok(written)
+    }
+
+    /// Takes a first look at the timeline of a room whose state graph is here, before the join is written.
+    async fn look_at_timeline(&self, room: RoomId, holder: PeerId) -> Result<(), PostError> {
+        if self.gap(&room).is_none() {
+            return Ok(());
+        }
+        history::first_look(self, room, holder).await;
+        self.note_first_words(room, 0)
+    }
+
+    /// Whoever says anything in a room has joined it before. So where the state graph shows no more of this server than these
+    /// many events, which it has just written, there is nothing of its own to go on from.
+    pub(super) fn note_first_words(&self, room: RoomId, written: u64) -> Result<(), PostError> {
+        let entry = self.store().room(&room).map_err(|error| PostError::Store(Arc::new(error)))?;
+        let own = entry.as_ref().and_then(|entry| entry.outline.have().lane(self.origin, Lane::State));
+        let shown = own.map_or(0, |lane| if lane.forked() { u64::MAX } else { lane.highest().0 + 1 });
+        if shown == written {
+            super::lock(&self.found_own).insert(room);
+        }
+        Ok(())
     }
 
     /// Leaves a room, and stops following it once no local user is left in it and another server knows.
@@ -320,8 +353,12 @@ impl Engine {
     /// what it brought, and the next one goes on from there.
     async fn obtain_from(&self, room: RoomId, peer: PeerId) -> Result<(Option<Obtained>, bool), JoinError> {
         let before = self.held_events(&room)?;
-        let obtained = match tokio::time::timeout(NEXT_HOLDER, sync::pull(self, room, peer, Sections::ALL)).await {
-            Ok(Ok(())) => self.holds(&room)?.then_some(Obtained::Whole),
+        let fetched = match self.holds(&room)? && self.gap(&room).is_none() {
+            true => tokio::time::timeout(NEXT_HOLDER, sync::pull(self, room, peer, Sections::ALL)).await,
+            false => tokio::time::timeout(NEXT_HOLDER, history::begin(self, room, peer)).await,
+        };
+        let obtained = match fetched {
+            Ok(Ok(())) => self.holds(&room)?.then_some(Obtained::Whole { holder: peer }),
             Ok(Err(PullError::Post(error))) => return Err(error.into()),
             Ok(Err(PullError::Refused(Refused::NotAdmitted))) => return Err(JoinError::NotAdmitted(peer)),
             Ok(Err(PullError::Refused(Refused::Invited))) => match invitations::preview(self, room, peer).await {
@@ -339,7 +376,7 @@ impl Engine {
         Ok((obtained, self.held_events(&room)? > before))
     }
 
-    fn held_events(&self, room: &RoomId) -> Result<u64, PostError> {
+    pub(super) fn held_events(&self, room: &RoomId) -> Result<u64, PostError> {
         let entry = self.store().room(room).map_err(|error| PostError::Store(Arc::new(error)))?;
         Ok(entry.map_or(0, |entry| entry.outline.events()))
     }

@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
 use std::time::Duration;
 
 use libp2p::identity::PeerId;
-use rocketmesh_protocol::access::Access;
-use rocketmesh_protocol::event::{Event, Lane, OrderKey};
+use rocketmesh_protocol::access::{Access, reads_from_join};
+use rocketmesh_protocol::event::{Event, Lane, OrderKey, UnverifiedEvent};
 use rocketmesh_protocol::have::HaveVector;
 use rocketmesh_protocol::id::{EventId, RoomId};
-use rocketmesh_protocol::limits::{MAX_EVENTS_PER_RESPONSE, RESPONSE_EVENT_BUDGET};
+use rocketmesh_protocol::limits::{MAX_EVENTS_PER_RESPONSE, MAX_RECENT_EVENTS, RESPONSE_EVENT_BUDGET};
 use rocketmesh_protocol::sync::{ChainRange, lacking, unknown_heads};
 use rocketmesh_protocol::wire::{Refused, Request, Response, WireEvent};
 use rocketmesh_storage::{Participation, StoreError, StoredEvent};
@@ -20,6 +20,8 @@ use crate::network::{IncomingRequest, origin};
 
 /// How many links of a chain are read at a time.
 const PAGE: usize = 256;
+/// Pages of the room's order that are looked through for the end of its timeline: state events stand there too.
+const RECENT_PAGES: usize = 8;
 /// How long after an answer the asking side is asked for what is missing here.
 const ASK_BACK: Duration = Duration::from_millis(500);
 /// The most events that are looked at for a server that is not in the room any longer, and how many at a time. What it may read
@@ -111,8 +113,11 @@ async fn answer(engine: &Engine, peer: PeerId, request: &Request) -> Result<Resp
                 let (found, more) = merge.outline(MOST_PAST)?;
                 return past_events(engine, *room, peer, found, more).await;
             }
-            let (events, more) = merge.take()?;
-            Ok(Response::Events { events, have: ours, more })
+            let (mut events, more) = merge.take()?;
+            match veil(engine, *room, peer, &mut events).await {
+                Ok(()) => Ok(Response::Events { events, have: ours, more }),
+                Err(refused) => Ok(Response::Refused(refused)),
+            }
         }
         Request::Fetch { room, ids, have } => {
             let past = match entitled(engine, peer, room, false).await {
@@ -127,14 +132,90 @@ async fn answer(engine: &Engine, peer: PeerId, request: &Request) -> Result<Resp
                 let found = found.into_iter().map(|stored| stored.event.without_body()).collect();
                 return past_events(engine, *room, peer, found, more).await;
             }
-            let (events, cut) = within_budget(found.iter().map(|stored| Ok(WireEvent::of(&stored.event))))?;
+            let (mut events, cut) = within_budget(found.iter().map(|stored| Ok(WireEvent::of(&stored.event))))?;
             more |= cut;
-            Ok(Response::Events { events, have: HaveVector::new(), more })
+            match veil(engine, *room, peer, &mut events).await {
+                Ok(()) => Ok(Response::Events { events, have: HaveVector::new(), more }),
+                Err(refused) => Ok(Response::Refused(refused)),
+            }
+        }
+        Request::Recent { room, known } => {
+            match entitled(engine, peer, room, false).await {
+                Ok(Access::Everything) => {}
+                Ok(_) => return Ok(Response::Refused(Refused::UnknownRoom)),
+                Err(refused) => return Ok(Response::Refused(refused)),
+            }
+            if followed_have(engine, room)?.is_none() {
+                return Ok(Response::Refused(Refused::UnknownRoom));
+            }
+            let mut events = recent(engine, room, known)?;
+            match veil(engine, *room, peer, &mut events).await {
+                Ok(()) => Ok(Response::Events { events, have: HaveVector::new(), more: false }),
+                Err(refused) => Ok(Response::Refused(refused)),
+            }
         }
         Request::Tell { room, events } => Ok(direct::take(engine, peer, *room, events.clone()).await),
         // What waits for a disk is answered elsewhere.
         Request::File { .. } => Ok(Response::Refused(Refused::Other)),
     }
+}
+
+/// The end of a room's timeline without what is known, the oldest first.
+fn recent(engine: &Engine, room: &RoomId, known: &[EventId]) -> Result<Vec<WireEvent>, StoreError> {
+    let known: BTreeSet<&EventId> = known.iter().collect();
+    let mut events = Vec::new();
+    let (mut seen, mut bytes) = (0, 0);
+    let mut before = None;
+    'pages: for _ in 0..RECENT_PAGES {
+        let page = engine.store().order_before(room, before.as_ref(), PAGE)?;
+        for key in &page {
+            let stored = engine.store().event(&key.id)?.ok_or_else(|| missing(&key.id))?;
+            if stored.event.header().lane != Lane::Timeline {
+                continue;
+            }
+            seen += 1;
+            if !known.contains(&key.id) {
+                let event = WireEvent::of(&stored.event);
+                bytes += event.len();
+                if bytes > RESPONSE_EVENT_BUDGET && !events.is_empty() {
+                    break 'pages;
+                }
+                events.push(event);
+            }
+            if seen == MAX_RECENT_EVENTS {
+                break 'pages;
+            }
+        }
+        before = page.last().copied();
+        if page.len() < PAGE {
+            break;
+        }
+    }
+    events.reverse();
+    Ok(events)
+}
+
+/// Takes what was said out of events of a member server that it may not read: in a room that is read from the join on, what was
+/// said before. The headers stay, since what it reads stands on them.
+async fn veil(engine: &Engine, room: RoomId, peer: PeerId, events: &mut [WireEvent]) -> Result<(), Refused> {
+    let state = engine.followed_state(&room).await.map_err(|_| Refused::Other)?;
+    if !reads_from_join(&state) {
+        return Ok(());
+    }
+    let server = origin(&peer).ok_or(Refused::UnknownRoom)?;
+    for part in events.chunks_mut(PAST_PAGE) {
+        let opened: Result<Vec<Event>, _> =
+            part.iter().map(|event| event.decode().map(UnverifiedEvent::trust)).collect();
+        let opened = opened.map_err(|_| Refused::Other)?;
+        // In parts, so that the room goes on meanwhile.
+        let readable = engine.room(room).readable(server, opened.clone()).await.map_err(|_| Refused::Other)?;
+        for ((wire, event), readable) in part.iter_mut().zip(&opened).zip(readable) {
+            if !readable && event.header().lane == Lane::Timeline {
+                wire.body = None;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// What the peer may read of the room, where that is what it asks for.

@@ -16,6 +16,7 @@ use rocketmesh_protocol::sync::unknown_heads;
 use rocketmesh_protocol::wire::{Refused, Request, Response, WireEvent};
 use tokio::time::Instant;
 
+use super::history::{self, Gap};
 use super::room::{PostError, RoomCommand, RoomHandle};
 use super::{Engine, add, direct, intake, invitations, lock};
 use crate::network::{Count, RequestError, peer_id};
@@ -294,6 +295,9 @@ pub(super) fn repair(engine: Engine, task: RoomHandle, room: RoomId, peer: PeerI
 
 /// Pulls a room from a peer until the peer has nothing more. One pull for a room and peer at a time.
 pub(super) async fn pull(engine: &Engine, room: RoomId, peer: PeerId, sections: Sections) -> Result<(), PullError> {
+    if engine.gap(&room) == Some(Gap::PutOff) {
+        return history::outline(engine, room, peer).await;
+    }
     engine.store().check_space().map_err(|error| PostError::Store(std::sync::Arc::new(error)))?;
     let _turn = Turn::take(engine, room, peer).ok_or(PullError::UnderWay)?;
     let _permit = engine.pulls.acquire().await.map_err(|_| PostError::Closed)?;
@@ -374,7 +378,7 @@ async fn fetch_bodies(engine: &Engine, room: RoomId, peer: PeerId) {
 }
 
 /// Fetches events by id, with their ancestors. Returns how many were new.
-async fn fetch(engine: &Engine, room: RoomId, peer: PeerId, ids: Vec<EventId>) -> Result<usize, PullError> {
+pub(super) async fn fetch(engine: &Engine, room: RoomId, peer: PeerId, ids: Vec<EventId>) -> Result<usize, PullError> {
     if ids.is_empty() {
         return Ok(0);
     }
@@ -410,7 +414,12 @@ pub(super) async fn ask(
 }
 
 /// Verifies what a peer answered and hands it to the room. Returns how many events were new.
-async fn deliver(engine: &Engine, room: RoomId, peer: PeerId, events: Vec<WireEvent>) -> Result<usize, PullError> {
+pub(super) async fn deliver(
+    engine: &Engine,
+    room: RoomId,
+    peer: PeerId,
+    events: Vec<WireEvent>,
+) -> Result<usize, PullError> {
     let _ = engine.network.count(peer, Count::Events(events.len() as u64)).await;
     let (events, refused): (Vec<Event>, usize) = intake::open_all(engine, room, events).await;
     if refused > 0 {
@@ -431,7 +440,7 @@ async fn deliver(engine: &Engine, room: RoomId, peer: PeerId, events: Vec<WireEv
     Ok(new)
 }
 
-fn have(engine: &Engine, room: RoomId) -> Result<HaveVector, PullError> {
+pub(super) fn have(engine: &Engine, room: RoomId) -> Result<HaveVector, PullError> {
     let entry = engine.store().room(&room).map_err(|error| PostError::Store(std::sync::Arc::new(error)))?;
     Ok(entry.map(|entry| entry.outline.have().clone()).unwrap_or_default())
 }

@@ -7,7 +7,7 @@ use rpds::RedBlackTreeMapSync;
 use super::state::{Entry, Root, Setter, Slot};
 use super::{Rank, RoomState, Value};
 use crate::codec::{self, Value as Dag};
-use crate::event::{JoinRule, Label, Membership, Role, RoomType, RoomVersion, ServerRule, Switch, encode_own};
+use crate::event::{History, JoinRule, Label, Membership, Role, RoomType, RoomVersion, ServerRule, Switch, encode_own};
 use crate::id::EventId;
 use crate::identity::Origin;
 
@@ -34,6 +34,7 @@ impl RoomState {
             root.creator.to_string().as_str().into(),
             root.room_type.letter().into(),
             Dag::List(with),
+            root.history.word().into(),
         ]);
         let full = buckets.into_iter().filter(|bucket| !bucket.is_empty()).map(Dag::List);
         std::iter::once(root).chain(full).map(|piece| encode_own(&piece)).collect()
@@ -43,13 +44,14 @@ impl RoomState {
     pub fn from_pieces(pieces: &[Vec<u8>]) -> Option<Self> {
         let mut values = pieces.iter().map(|piece| codec::decode_own(piece).ok());
         let root = values.next()??;
-        let [version, create, creator, room_type, with] = root.as_list()? else { return None };
+        let [version, create, creator, room_type, with, history] = root.as_list()? else { return None };
         let root = Root {
             version: RoomVersion(version.as_u64()?),
             create: read_id(create)?,
             creator: creator.as_text()?.parse().ok()?,
             room_type: RoomType::from_letter(room_type.as_text()?)?,
             with: with.as_list()?.iter().map(|user| user.as_text()?.parse().ok()).collect::<Option<_>>()?,
+            history: History::from_word(history.as_text()?)?,
         };
         let mut entries = RedBlackTreeMapSync::new_sync();
         for bucket in values {

@@ -8,7 +8,7 @@ use rpds::RedBlackTreeMapSync;
 
 use super::{Purpose, Rank, Refusal, Used};
 use crate::event::{
-    Content, Event, Header, JoinRule, Label, Membership, Role, RoomType, RoomVersion, Seen, ServerRule, Switch,
+    Content, Event, Header, History, JoinRule, Label, Membership, Role, RoomType, RoomVersion, Seen, ServerRule, Switch,
 };
 use crate::id::EventId;
 use crate::identity::{Origin, UserId};
@@ -190,6 +190,7 @@ pub(super) struct Root {
     pub(super) creator: UserId,
     pub(super) room_type: RoomType,
     pub(super) with: Vec<UserId>,
+    pub(super) history: History,
 }
 
 impl PartialEq for RoomState {
@@ -222,7 +223,8 @@ impl RoomState {
             entries.insert_mut(Entry::user(Slot::Member, user), vec![setter(Value::Member(Membership::Invite))]);
         }
         entries.insert_mut(Entry::user(Slot::Member, &creator), vec![setter(Value::Member(Membership::Join))]);
-        let root = Root { version, create: event.id(), creator, room_type, with };
+        let history = History::of(event.header());
+        let root = Root { version, create: event.id(), creator, room_type, with, history };
         Ok(RoomState { root: Arc::new(root), entries })
     }
 
@@ -252,6 +254,11 @@ impl RoomState {
     /// The room's type.
     pub fn room_type(&self) -> RoomType {
         self.root.room_type
+    }
+
+    /// From when on the timeline is for the servers in the room, where it is not a channel.
+    pub fn history(&self) -> History {
+        self.root.history
     }
 
     fn value(&self, entry: &Entry) -> Option<Value> {

@@ -86,6 +86,39 @@ impl RoomType {
     }
 }
 
+/// From when on the timeline of a private group or a direct room is for the servers in it: `history` in the create event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum History {
+    /// From the start.
+    Start,
+    /// From when somebody of the server joined.
+    Join,
+}
+
+impl History {
+    /// The key in the content of a create event.
+    pub const KEY: &'static str = "history";
+
+    /// The word in content.
+    pub const fn word(self) -> &'static str {
+        match self {
+            History::Start => "start",
+            History::Join => "join",
+        }
+    }
+
+    /// The history of this word.
+    pub fn from_word(word: &str) -> Option<Self> {
+        [History::Start, History::Join].into_iter().find(|history| history.word() == word)
+    }
+
+    /// What a create event says; from the start, if it says nothing that can be read.
+    pub(crate) fn of(create: &Header) -> Self {
+        let word = create.content.as_ref().and_then(|content| content.get(History::KEY)?.as_text());
+        word.and_then(History::from_word).unwrap_or(History::Start)
+    }
+}
+
 /// What a member event does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Membership {
@@ -382,6 +415,7 @@ impl Content {
                 read.need(nonce.filter(|nonce| nonce.len() == NONCE_BYTES), "a nonce of 16 bytes")?;
                 let letter = read.content.get("type").and_then(Value::as_text);
                 let room_type = read.need(letter.and_then(RoomType::from_letter), "a type: c, p or d")?;
+                read.history(room_type)?;
                 Ok(Content::Create { room_type, with: read.with(room_type)? })
             }
             kind::MEMBER => {
@@ -535,6 +569,12 @@ impl Reader<'_> {
         let heads = value.as_list().and_then(|heads| heads.iter().map(head).collect::<Option<Seen>>());
         let sound = |heads: &Seen| (1..=MAX_PARENTS).contains(&heads.len()) && heads.is_sorted_by(|a, b| a < b);
         self.need(heads.filter(sound), "a seen that is 1 to 16 ascending pairs of number and id")
+    }
+
+    fn history(&self, room_type: RoomType) -> Result<(), ContentError> {
+        let Some(value) = self.content.get(History::KEY) else { return Ok(()) };
+        let known = value.as_text().and_then(History::from_word).filter(|_| room_type != RoomType::Channel);
+        self.need(known.is_some().then_some(()), "a history, if any, that is start or join, and none in a channel")
     }
 
     fn with(&self, room_type: RoomType) -> Result<Vec<UserId>, ContentError> {

@@ -62,6 +62,9 @@ impl Lane {
     }
 }
 
+/// The key of `ext` under which a timeline event names what its server saw and could not stand on yet.
+pub const AFTER: &str = "after";
+
 /// How a header names its body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BodyRef {
@@ -89,11 +92,11 @@ pub struct Header {
     pub seq: u64,
     /// The event before it in its chain.
     pub self_parent: Option<EventId>,
-    /// Timeline tips that its server knew; strictly ascending, at most [`MAX_PARENTS`].
+    /// Timeline tips that its server knew; strictly ascending, at most [`MAX_PARENTS`]. A state event does not wait for them.
     pub parents: Vec<EventId>,
     /// State tips that its server knew; strictly ascending, at most [`MAX_PARENTS`].
     pub state_frontier: Vec<EventId>,
-    /// One more than the highest of everything that the event refers to.
+    /// One more than the highest of everything that the event waits for: see [`Header::references`].
     pub lamport: u64,
     /// When it was made by the server's clock, in milliseconds since 1970, for people to read.
     pub time_ms: u64,
@@ -117,9 +120,33 @@ impl Header {
         self.key.unwrap_or(self.origin)
     }
 
-    /// Every event that this one refers to: itself a chain, what it saw of the timeline, what it saw of the state.
+    /// Every event that this one waits for: the one before it in its chain, what it saw of the state, and, in the timeline
+    /// lane, what it saw of the timeline. A state event stands on the state graph alone.
     pub fn references(&self) -> impl Iterator<Item = &EventId> {
-        self.self_parent.iter().chain(&self.parents).chain(&self.state_frontier)
+        self.self_parent.iter().chain(self.timeline_causes()).chain(&self.state_frontier)
+    }
+
+    /// The timeline events that this one waits for: its parents, unless it is a state event.
+    pub fn timeline_causes(&self) -> &[EventId] {
+        match self.lane {
+            Lane::State => &[],
+            Lane::Timeline => &self.parents,
+        }
+    }
+
+    /// Timeline events that its server says it had seen, at most [`MAX_PARENTS`], and that it does not wait for: the parents
+    /// of a state event, and what a server that lacks a part of the timeline names in `ext` as [`AFTER`]. They move it back in
+    /// the room's order, where they are here, and decide nothing else. A list that is not strictly ascending links counts as
+    /// none.
+    pub fn sightings(&self) -> Vec<EventId> {
+        if self.lane == Lane::State {
+            return self.parents.clone();
+        }
+        let Some(list) = self.ext.get(AFTER).and_then(Value::as_list).filter(|list| list.len() <= MAX_PARENTS) else {
+            return Vec::new();
+        };
+        let ids: Option<Vec<EventId>> = list.iter().map(link).collect();
+        ids.filter(|ids| ids.is_sorted_by(|a, b| a < b)).unwrap_or_default()
     }
 
     /// The block that `sign` completes. `sign` receives what has to be signed.

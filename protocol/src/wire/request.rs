@@ -46,6 +46,15 @@ pub enum Request {
         /// What the asking side holds.
         have: HaveVector,
     },
+    /// Send me the end of this room's timeline: the last
+    /// [`MAX_RECENT_EVENTS`](crate::limits::MAX_RECENT_EVENTS), whatever they stand on. For a server that has
+    /// the state graph and is to show something before it has the rest.
+    Recent {
+        /// The room.
+        room: RoomId,
+        /// What the asking side has of them already.
+        known: Vec<EventId>,
+    },
     /// Here is what was just said in a room that is not gossiped. Without events: there is something for you in this room, such
     /// as an invitation; come and read it.
     Tell {
@@ -80,7 +89,7 @@ pub enum Response {
         /// The digests of all sections of the answering side's have-vector.
         digests: Box<SectionDigests>,
     },
-    /// To [`Request::Pull`] and [`Request::Fetch`].
+    /// To [`Request::Pull`], [`Request::Fetch`] and [`Request::Recent`].
     Events {
         /// In causal order.
         events: Vec<WireEvent>,
@@ -214,6 +223,10 @@ impl Request {
                 .with("room", hash(room.hash()))
                 .with("ids", Value::List(ids.iter().map(|id| hash(id.hash())).collect()))
                 .with("have", have.to_value()),
+            Request::Recent { room, known } => Map::new()
+                .with("ask", "recent")
+                .with("room", hash(room.hash()))
+                .with("ids", Value::List(known.iter().map(|id| hash(id.hash())).collect())),
             Request::Tell { room, events } => Map::new()
                 .with("ask", "tell")
                 .with("room", hash(room.hash()))
@@ -262,6 +275,7 @@ impl Request {
             Some("fetch") => {
                 Ok(Request::Fetch { room: room()?, ids: read_ids(map, "ids", MAX_IDS_PER_REQUEST)?, have: have()? })
             }
+            Some("recent") => Ok(Request::Recent { room: room()?, known: read_ids(map, "ids", MAX_IDS_PER_REQUEST)? }),
             Some("tell") => {
                 let events = bounded(map, "events", MAX_EVENTS_PER_TELL)?;
                 let events = events.iter().map(WireEvent::from_value).collect::<Result<_, _>>()?;

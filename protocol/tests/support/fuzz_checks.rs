@@ -61,6 +61,7 @@ fn inspect(event: &Event, header: &[u8], body: Option<&[u8]>) {
     assert_eq!(event.order().id, event.id());
     assert_eq!(event.sender().is_some(), event.header().sender.is_some());
     assert!(event.header().references().count() <= 33);
+    assert!(event.header().sightings().len() <= 16);
     drop(event.content());
     if let Some(user) = event.sender() {
         assert_eq!(user.to_string().parse::<UserId>(), Ok(user));

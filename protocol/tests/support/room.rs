@@ -236,6 +236,17 @@ impl TestRoom {
         events
     }
 
+    /// Every accepted event as the room shows them.
+    pub fn in_room_order(&self) -> Vec<EventId> {
+        let sighted = |event: &Event| {
+            let seen = event.header().sightings().into_iter().filter_map(|id| self.graph.nodes.get(&id).copied());
+            seen.filter(|node| node.lane == Lane::Timeline && node.room == event.room()).map(|node| node.lamport).max()
+        };
+        let mut places: Vec<_> = self.graph.accepted.values().map(|event| event.place(sighted(event))).collect();
+        places.sort_unstable();
+        places.into_iter().map(|place| place.id).collect()
+    }
+
     /// Whether the event was decided on.
     pub fn holds(&self, id: &EventId) -> bool {
         self.events.contains_key(id)
@@ -275,6 +286,7 @@ impl TestRoom {
             timeline_tips: self.outline.tips(Lane::Timeline).clone(),
             state: self.state(),
             order: self.in_order().iter().map(Event::id).collect(),
+            shown: self.in_room_order(),
         }
     }
 
@@ -303,6 +315,7 @@ pub struct Outcome {
     pub timeline_tips: BTreeMap<EventId, u64>,
     pub state: RoomState,
     pub order: Vec<EventId>,
+    pub shown: Vec<EventId>,
 }
 
 /// What a server does in a generated world. Servers are named by an index that is reduced to how many there are.

@@ -15,9 +15,10 @@ use crate::layout;
 use crate::store::{ALTERATION_PREFIX, Verdict, alteration_key};
 
 /// Everything that is kept under the number of a room.
-const BY_ROOM: [(u8, &str); 9] = [
+const BY_ROOM: [(u8, &str); 10] = [
     (layout::CHAIN, "entries of chains"),
     (layout::ORDER, "entries of an order"),
+    (layout::SIGHTED, "sightings"),
     (layout::HAVE, "entries of a have-vector"),
     (layout::HELD, "held events"),
     (layout::PIECE, "pieces of a snapshot"),

@@ -74,7 +74,7 @@ impl Checker<'_> {
             LogKind::Accepted | LogKind::AcceptedLate | LogKind::Restored => Verdict::Accepted,
             LogKind::Rejected => Verdict::Rejected,
             LogKind::ArrivedWithheld | LogKind::Withheld => Verdict::Withheld,
-            LogKind::BodyArrived | LogKind::Erased => return,
+            LogKind::BodyArrived | LogKind::Erased | LogKind::Ahead => return,
         };
         if !entry.kind.is_arrival() {
             if let Some(arrival) = arrivals.get_mut(&entry.event) {

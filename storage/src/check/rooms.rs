@@ -5,17 +5,17 @@
 
 use std::collections::BTreeSet;
 
-use rocketmesh_protocol::event::{Lane, RoomVersion};
+use rocketmesh_protocol::event::{Event, Lane, OrderKey, RoomVersion};
 use rocketmesh_protocol::have::HaveVector;
 use rocketmesh_protocol::id::{EventId, RoomId};
 use rocketmesh_protocol::identity::Origin;
-use rocketmesh_protocol::room::Outline;
+use rocketmesh_protocol::room::{Outline, Tips};
 
 use super::mending::{ENTRIES, Pages, RECORDS};
 use super::{Checker, FindingKind, NamedBy, Stop};
 use crate::error::StoreError;
 use crate::layout::{self, RoomRecord};
-use crate::store::{StoredEvent, Verdict};
+use crate::store::{StoredEvent, Verdict, sighted_time};
 
 /// What an index names.
 pub(super) enum Named {
@@ -145,10 +145,12 @@ impl Checker<'_> {
                     Some(id) => self.named(&id)?,
                     None => Named::Absent,
                 };
+                let belongs = match &named {
+                    Named::Sound(stored) => self.stands_at(stored, &key)?,
+                    _ => false,
+                };
                 match named {
-                    Named::Sound(stored) if self.order_key(&stored).as_ref() == Some(&key) => {
-                        outline.add(&stored.event, true);
-                    }
+                    Named::Sound(stored) if belongs => outline.add(&stored.event, true),
                     Named::Unclear => {
                         self.wounded.insert(room);
                     }
@@ -163,10 +165,54 @@ impl Checker<'_> {
         Ok(outline)
     }
 
-    /// Where an event belongs in its room's order; nowhere if it was rejected, or its room has no record.
-    fn order_key(&self, stored: &StoredEvent) -> Option<Vec<u8>> {
-        let number = *self.rooms.get(&stored.event.room())?;
-        (stored.verdict != Verdict::Rejected).then(|| layout::order_key(number, &stored.event.order()))
+    /// Whether this is the event's entry in its room's order. Nobody can tell where what it came after is damaged or lost.
+    fn stands_at(&self, stored: &StoredEvent, key: &[u8]) -> Result<bool, StoreError> {
+        let Some(number) = self.rooms.get(&stored.event.room()) else { return Ok(false) };
+        if stored.verdict == Verdict::Rejected || !key.starts_with(&layout::room_prefix(layout::ORDER, *number)) {
+            return Ok(false);
+        }
+        Ok(self.place(&stored.event)?.is_none_or(|place| layout::order_key(*number, &place) == key))
+    }
+
+    /// Where an event stands in its room's order; none where what it came after is damaged or lost: what never came is listed.
+    pub(super) fn place(&self, event: &Event) -> Result<Option<OrderKey>, StoreError> {
+        let room = event.room();
+        let number = self.rooms.get(&room).copied().filter(|_| !self.renewed.contains(&room));
+        let mut sighted: Option<u64> = None;
+        for id in event.header().sightings() {
+            match (self.named(&id)?, number) {
+                (Named::Sound(seen), _) => sighted = sighted.max(sighted_time(event, &seen.event)),
+                (Named::Unclear, _) => return Ok(None),
+                (Named::Absent, Some(number)) => {
+                    if !self.mending.contains(&layout::sighted_key(number, &id, &event.id()))? {
+                        return Ok(None);
+                    }
+                }
+                (Named::Absent, None) => {}
+            }
+        }
+        Ok(Some(event.place(sighted)))
+    }
+
+    /// Of the tips of a lane that came out of reading the room's order, those that nothing covers: an event that moved back
+    /// behind what it came after may stand behind one that covers it.
+    fn uncovered(&self, number: u32, lane: Lane, tips: &Tips) -> Result<Tips, StoreError> {
+        let mut uncovered = tips.clone();
+        let mut pages = Pages::below(&layout::room_prefix(layout::ORDER, number), ENTRIES);
+        while let Some(page) = pages.read(&self.mending)? {
+            for (key, _) in page {
+                let Some(order) = layout::read_order_key(&key) else { continue };
+                let Named::Sound(stored) = self.named(&order.id)? else { continue };
+                let header = stored.event.header();
+                if header.lane == lane {
+                    let others = if lane == Lane::State { &header.state_frontier } else { &header.parents };
+                    for id in others.iter().chain(&header.self_parent) {
+                        uncovered.remove(id);
+                    }
+                }
+            }
+        }
+        Ok(uncovered)
     }
 
     fn hold_have_vector(&mut self, room: RoomId, number: u32, have: &HaveVector) -> Result<(), Stop> {
@@ -228,8 +274,13 @@ impl Checker<'_> {
         }
         let tips =
             [(Lane::State, "state", &mut record.state_tips), (Lane::Timeline, "timeline", &mut record.timeline_tips)];
+        let number = record.number;
         for (lane, name, stored) in tips {
-            let tips = order.tips(lane);
+            let found = order.tips(lane);
+            if *stored == *found {
+                continue;
+            }
+            let tips = &self.uncovered(number, lane, found)?;
             if *stored != *tips {
                 let what = format!("its record has {} tips of its {name}, and there are {}", stored.len(), tips.len());
                 let what = if stored.len() == tips.len() { format!("the tips of its {name} are others") } else { what };

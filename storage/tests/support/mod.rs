@@ -72,6 +72,7 @@ impl Room {
                 release: &[],
                 marked: &[],
                 stripped: &[],
+                ahead: &[],
             })
             .unwrap()
     }

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use libp2p::identity::PeerId;
 use rocketmesh_protocol::event::{Content, Event, Lane, Membership, UnverifiedEvent, author};
-use rocketmesh_protocol::have::Sections;
 use rocketmesh_protocol::id::{EventId, RoomId};
 use rocketmesh_protocol::identity::Localpart;
 use rocketmesh_protocol::preview::Preview;
@@ -16,10 +15,10 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use super::{Engine, Invitation, holders, preview};
-use crate::engine::lock;
 use crate::engine::room::{PostError, RoomCommand, Written};
 use crate::engine::rooms::JoinError;
 use crate::engine::sync::{self, PullError};
+use crate::engine::{history, lock};
 
 /// How often is looked whether a join was taken.
 const GLANCE: Duration = Duration::from_millis(50);
@@ -79,7 +78,7 @@ async fn bring(engine: &Engine, room: RoomId, peer: PeerId, accepting: &Acceptin
 async fn hand_over(engine: &Engine, room: RoomId, peer: PeerId, join: &Event) -> Result<(), PullError> {
     let events = vec![WireEvent::of(join)];
     match engine.network.request(peer, &Request::Tell { room, events }).await? {
-        Response::Differing { .. } => sync::pull(engine, room, peer, Sections::ALL).await,
+        Response::Differing { .. } => history::begin_as_member(engine, room, peer).await,
         Response::Refused(refused) => Err(PullError::Refused(refused)),
         _ => Err(PullError::OffTopic),
     }
@@ -90,6 +89,9 @@ async fn complete(engine: &Engine, room: RoomId, join: &Event) -> Result<bool, P
     let here = engine.store().contains(&join.id()).map_err(|error| PostError::Store(Arc::new(error)))?;
     if !here {
         return Ok(false);
+    }
+    if engine.gap(&room).is_some() {
+        engine.note_first_words(room, 1)?;
     }
     engine.take_part(room).await?;
     engine.forget_invitation(room).await?;
@@ -123,6 +125,7 @@ impl Engine {
         // What was said meanwhile went to a server that did not follow the room yet.
         sync::spread(self.clone(), room);
         sync::meet(self.clone(), room);
+        history::fill(self, room);
         Ok(())
     }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use rocketmesh_protocol::event::{Content, Label, Membership, RoomType};
+use rocketmesh_protocol::event::{Content, History, Label, Membership, RoomType};
 use rocketmesh_protocol::id::RoomId;
 use rocketmesh_protocol::identity::{Localpart, UserId};
 use rocketmesh_storage::StoreError;
@@ -97,7 +97,8 @@ impl Bridge {
         let room_type = room_type(kind);
         let name = name_of(&room);
         let topic = room.topic.as_deref().filter(|topic| !topic.is_empty());
-        let written = self.engine.create_room(owner.clone(), room_type, Vec::new(), &name, topic).await?;
+        let written =
+            self.engine.create_room(owner.clone(), room_type, Vec::new(), History::Start, &name, topic).await?;
         let id = written.event.room();
         // By the server's clock, and everything after it.
         let now_ms = room.updated_at.ms().max(room.lm.map_or(0, |last| last.ms()));
@@ -212,7 +213,10 @@ impl Bridge {
             return Err(FederateError::Whom(format!("{} is on this server; write to them directly", with.localpart)));
         }
         let _one = self.federating.lock().await;
-        let written = self.engine.create_room(user.clone(), RoomType::Direct, vec![with.clone()], "", None).await?;
+        let written = self
+            .engine
+            .create_room(user.clone(), RoomType::Direct, vec![with.clone()], History::Start, "", None)
+            .await?;
         let room = self.make(RoomKind::Direct, "", username, std::slice::from_ref(&with)).await?;
         if self.records.room(&room.id)?.is_some() {
             return Err(FederateError::Already(format!("your direct room with {}", with.localpart)));

@@ -179,7 +179,7 @@ impl RoomTask {
             let Some(last) = known.last().map(|entry| entry.position) else { return Ok(()) };
             let room = self.room;
             for entry in known.into_iter().filter(|entry| entry.room == room) {
-                if !matches!(entry.kind, LogKind::Rejected | LogKind::ArrivedWithheld) {
+                if !matches!(entry.kind, LogKind::Rejected | LogKind::ArrivedWithheld | LogKind::Ahead) {
                     self.take(entry.kind, entry.event).await?;
                 }
                 self.federated.log = entry.position;

@@ -115,6 +115,7 @@ impl Past {
             release: &[],
             marked: &[],
             stripped: &[],
+            ahead: &[],
         };
         store.put(&batch)?;
         if let Some((cut, state)) = self.resolver.snapshot() {

@@ -223,6 +223,6 @@ fn tell(
         LogKind::Rejected | LogKind::ArrivedWithheld => observer.arrived(now, server, id, false),
         LogKind::Withheld => observer.hidden(now, server, id),
         LogKind::Restored => observer.restored(now, server, id),
-        LogKind::BodyArrived | LogKind::Erased => {}
+        LogKind::BodyArrived | LogKind::Erased | LogKind::Ahead => {}
     });
 }
