@@ -3,6 +3,7 @@
 use axum::Json;
 use axum::extract::{Path, State};
 use rocketmesh_protocol::id::{EventId, RoomId};
+use rocketmesh_protocol::identity::Localpart;
 use rocketmesh_protocol::wire::{Presence, Signal};
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -25,7 +26,7 @@ pub(super) async fn post(
 ) -> Result<Json<Value>, ApiError> {
     let room: RoomId = room.parse()?;
     rooms::require(&api.engine, &room)?;
-    let user = post.user.parse()?;
+    let user: Localpart = post.user.parse()?;
     let signal =
         match (post.typing, post.presence.as_deref(), post.read.as_deref()) {
             (Some(on), None, None) => Signal::Typing(on),
