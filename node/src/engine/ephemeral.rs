@@ -177,6 +177,15 @@ pub(super) fn gossiped(engine: &Engine, peer: PeerId, room: RoomId, bytes: &[u8]
     if !engine.policy.may_federate(&peer) || !lock(&engine.signals.ledger).may_bring(peer, Instant::now()) {
         return Taken::Not;
     }
+    let message = match UnverifiedEphemeral::decode(bytes) {
+        Ok(message) => message,
+        // What a later version says is not passed on, for it cannot be judged.
+        Err(EphemeralError::Unknown) => return Taken::Not,
+        Err(error) => return Taken::Bad(error.to_string()),
+    };
+    if message.claim().room != room {
+        return Taken::Bad("an ephemeral message of another room".to_owned());
+    }
     let Some(state) = engine.followed.state_at_hand(&room) else {
         let own = engine.clone();
         // The next one finds it at hand.
@@ -185,7 +194,7 @@ pub(super) fn gossiped(engine: &Engine, peer: PeerId, room: RoomId, bytes: &[u8]
         });
         return Taken::Not;
     };
-    judge(engine, room, &state, bytes)
+    judge(engine, &state, message)
 }
 
 /// Takes a message that a peer hands over, which is one of its own users.
@@ -193,26 +202,17 @@ pub(super) async fn handed(engine: &Engine, peer: PeerId, room: RoomId, bytes: &
     if !engine.follows(&room) || !lock(&engine.signals.ledger).may_bring(peer, Instant::now()) {
         return;
     }
+    let (Some(server), Ok(message)) = (origin(&peer), UnverifiedEphemeral::decode(bytes)) else { return };
     let Ok(state) = engine.followed_state(&room).await else { return };
-    let member = origin(&peer).is_some_and(|origin| access(&state, origin) == Access::Everything);
-    let own = |message: &UnverifiedEphemeral| Some(message.claim().user.origin) == origin(&peer);
-    if member && UnverifiedEphemeral::decode(bytes).is_ok_and(|message| own(&message)) {
-        judge(engine, room, &state, bytes);
+    let own = message.claim().user.origin == server && message.claim().room == room;
+    if own && access(&state, server) == Access::Everything {
+        judge(engine, &state, message);
     }
 }
 
-/// What becomes of a message: cheap looks before the signature.
-fn judge(engine: &Engine, room: RoomId, state: &RoomState, bytes: &[u8]) -> Taken {
-    let message = match UnverifiedEphemeral::decode(bytes) {
-        Ok(message) => message,
-        // What a later version says is not passed on, for it cannot be judged.
-        Err(EphemeralError::Unknown) => return Taken::Not,
-        Err(error) => return Taken::Bad(error.to_string()),
-    };
+/// What becomes of a message of the room: cheap looks before the signature.
+fn judge(engine: &Engine, state: &RoomState, message: UnverifiedEphemeral) -> Taken {
     let claim = message.claim();
-    if claim.room != room {
-        return Taken::Bad("an ephemeral message of another room".to_owned());
-    }
     // A membership that is not known here yet, and a clock that is off, are nobody's fault.
     let known = may_signal(state, &claim.user, &claim.signal).is_ok() && claim.is_current(engine.clock.now_ms());
     if !known || claim.user.origin == engine.origin || !lock(&engine.signals.ledger).is_new(claim) {

@@ -146,10 +146,11 @@ impl Passing {
 
     /// Says whether somebody is there, in as few rooms as reach every server that shares one with them.
     async fn say_presence(&mut self, user: Localpart, presence: Presence) {
-        match presence {
-            // Whoever is gone is not said again to be so.
-            Presence::Offline => drop(self.present.remove(&user)),
-            _ => drop(self.present.insert(user.clone(), (presence, Instant::now()))),
+        // Whoever is gone is not said again to be so.
+        if presence == Presence::Offline {
+            self.present.remove(&user);
+        } else {
+            self.present.insert(user.clone(), (presence, Instant::now()));
         }
         let engine = &self.bridge.engine;
         let id = engine.local(user.clone());
@@ -239,9 +240,10 @@ impl Passing {
             return;
         }
         if self.call(&login, |client| async move { client.set_status(presence.word()).await }).await {
-            match presence {
-                Presence::Offline => drop(self.shown.remove(user)),
-                _ => drop(self.shown.insert(user.clone(), (presence, until))),
+            if presence == Presence::Offline {
+                self.shown.remove(user);
+            } else {
+                self.shown.insert(user.clone(), (presence, until));
             }
         }
     }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use rocketmesh_protocol::authority::RoomState;
 use rocketmesh_protocol::event::{Content, FileRef, kind};
-use rocketmesh_protocol::id::RoomId;
+use rocketmesh_protocol::id::{FileId, RoomId};
 use rocketmesh_protocol::identity::{Localpart, UserId};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
@@ -98,7 +98,7 @@ impl Bridge {
                 tracing::debug!(%stall, "a name or picture waits");
             }
             if self.looks.missed.swap(false, Ordering::SeqCst) || outcome.is_err() {
-                again.get_or_insert(Instant::now() + AGAIN);
+                again = again.or(Some(Instant::now() + AGAIN));
             }
         }
     }
@@ -193,7 +193,7 @@ impl Bridge {
                     bytes = self.download_picture(&account.username).await?;
                 }
                 // It changed in this moment, and will be looked at again.
-                let Some(bytes) = bytes.clone().filter(|bytes| bytes.len() as u64 == picture.size) else {
+                let Some(bytes) = bytes.clone().filter(|bytes| FileId::of_block(bytes) == picture.file) else {
                     return Ok(());
                 };
                 let size = Some(picture.size);
