@@ -70,7 +70,7 @@ async fn signal(node: &TestNode, room: &str, what: Value) -> u16 {
 /// Says it until the other side is told: gossip's mesh takes a moment to form, and nothing is said twice for anybody.
 async fn until_told(node: &TestNode, room: &str, what: Value, watch: &mut Watch, key: &str, value: Value) -> Value {
     loop {
-        assert_eq!(signal(node, room, what.clone()).await, 200);
+        assert_eq!(signal(node, room, what.clone()).await, 204);
         if let Ok(told) = tokio::time::timeout(AGAIN, watch.tells(key, value.clone())).await {
             return told;
         }
@@ -102,11 +102,11 @@ async fn typing_presence_and_read_marks_reach_a_channels_servers_and_change_noth
 
     let told = until_told(&a, &room, json!({"user": "alice", "typing": true}), &mut watch, "typing", json!(true)).await;
     assert_eq!((told["user"].as_str(), told["room"].as_str()), (Some("@alice:a.example.org"), Some(room.as_str())));
-    assert_eq!(signal(&a, &room, json!({"user": "alice", "typing": false})).await, 200);
+    assert_eq!(signal(&a, &room, json!({"user": "alice", "typing": false})).await, 204);
     watch.tells("typing", json!(false)).await;
-    assert_eq!(signal(&a, &room, json!({"user": "alice", "presence": "away"})).await, 200);
+    assert_eq!(signal(&a, &room, json!({"user": "alice", "presence": "away"})).await, 204);
     watch.tells("presence", json!("away")).await;
-    assert_eq!(signal(&a, &room, json!({"user": "alice", "read": said.event})).await, 200);
+    assert_eq!(signal(&a, &room, json!({"user": "alice", "read": said.event})).await, 204);
     watch.tells("read", json!(said.event)).await;
 
     assert_eq!((kept(&a, &room).await, kept(&b, &room).await), before);
@@ -182,7 +182,7 @@ async fn a_peer_that_types_for_others_is_counted_and_shows_nothing() {
         }))
         .await;
     // What alice does is the first that anybody is told.
-    assert_eq!(signal(&a, &room, json!({"user": "alice", "typing": true})).await, 200);
+    assert_eq!(signal(&a, &room, json!({"user": "alice", "typing": true})).await, 204);
     assert_eq!(watch.next().await.1["user"], "@alice:a.example.org");
     assert_eq!(kept(&a, &room).await, before);
 }

@@ -8,9 +8,7 @@ mod gossip;
 mod hello;
 mod request;
 
-pub use ephemeral::{
-    EPHEMERAL_DOMAIN, Ephemeral, EphemeralError, Presence, Signal, SignalKind, UnverifiedEphemeral,
-};
+pub use ephemeral::{EPHEMERAL_DOMAIN, Ephemeral, EphemeralError, Presence, Signal, SignalKind, UnverifiedEphemeral};
 pub use gossip::{GossipFrame, gossip_message_id, topic};
 pub use hello::{Hello, common_version};
 pub use request::{Refused, Request, Response, WireEvent};

@@ -1,11 +1,10 @@
 //! What is over in a moment: told by users of this server, and shown in live streams.
 
-use axum::Json;
 use axum::extract::{Path, State};
+use axum::http::StatusCode;
 use rocketmesh_protocol::id::{EventId, RoomId};
 use rocketmesh_protocol::identity::Localpart;
 use rocketmesh_protocol::wire::{Presence, Signal};
-use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::api::error::ApiError;
@@ -18,12 +17,12 @@ use crate::engine::ephemeral::Live;
 /// Tells the other servers of a room what a user does right now: that they type, whether they are there, how far they have read.
 /// Nothing of it is stored, and whether it reaches anybody is not told.
 #[utoipa::path(post, path = "/v1/rooms/{room}/ephemeral", tag = "events", params(("room" = String, Path)),
-    request_body = PostEphemeral, responses((status = 200), (status = "4XX", body = ErrorBody)))]
+    request_body = PostEphemeral, responses((status = 204), (status = "4XX", body = ErrorBody)))]
 pub(super) async fn post(
     State(api): State<Api>,
     Path(room): Path<String>,
     Body(post): Body<PostEphemeral>,
-) -> Result<Json<Value>, ApiError> {
+) -> Result<StatusCode, ApiError> {
     let room: RoomId = room.parse()?;
     rooms::require(&api.engine, &room)?;
     let user: Localpart = post.user.parse()?;
@@ -37,7 +36,7 @@ pub(super) async fn post(
             _ => return Err(ApiError::bad("missing_field", "give exactly one of `typing`, `presence` and `read`")),
         };
     api.engine.signal(room, user, signal).await?;
-    Ok(Json(json!({})))
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// A signal as the API shows it.

@@ -776,7 +776,6 @@ pub struct StreamQuery {
     pub after: Option<u64>,
     /// Whether what is over in a moment is told too: who types, who is there, how far somebody has read. It comes as events called
     /// `ephemeral`, which have no id and no position, are told once, and are left out where the reader is slow.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ephemeral: Option<bool>,
 }
 

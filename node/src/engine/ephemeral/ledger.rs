@@ -183,11 +183,11 @@ mod tests {
     fn a_flood_of_one_user_and_of_one_server_is_cut_off_and_what_is_remembered_is_bounded() {
         let (mut ledger, now) = (Ledger::default(), Instant::now());
         let shown = |admission: Admission| matches!(admission, Admission::Shown | Admission::ShownAndWatched);
-        let of_one = (0..200).filter(|at| shown(ledger.admit(&typing(1, 10 + at, true), now))).count();
+        let of_one = (0..200_u64).filter(|at| shown(ledger.admit(&typing(1, 10 + *at, true), now))).count();
         assert_eq!(of_one, 40);
-        let of_all = (0..1000).filter(|user| shown(ledger.admit(&typing(10 + user, 1, true), now))).count();
+        let of_all = (0..1000_u32).filter(|user| shown(ledger.admit(&typing(10 + *user, 1, true), now))).count();
         assert_eq!(of_all, 160, "a server's users share what is left");
-        for user in 0..20_000 {
+        for user in 0..20_000_u32 {
             ledger.admit(&typing(5000 + user, 1, true), now + Duration::from_secs(u64::from(user)));
         }
         assert!(ledger.entries.len() <= MOST && ledger.users.len() <= MOST_COUNTED);
