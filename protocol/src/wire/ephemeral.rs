@@ -217,7 +217,8 @@ impl UnverifiedEphemeral {
         };
         let number = |key: &'static str| map.get(key).and_then(Value::as_u64).ok_or(Shape(key));
         let word = map.get("ephemeral").and_then(Value::as_text).ok_or(Shape("kind"))?;
-        let signature = map.get("signature").and_then(Value::as_bytes).and_then(|bytes| bytes.try_into().ok());
+        let signature: Option<[u8; 64]> =
+            map.get("signature").and_then(Value::as_bytes).and_then(|bytes| bytes.try_into().ok());
         let signature = signature.ok_or(Shape("signature"))?;
         let localpart = map.get("user").and_then(Value::as_text).and_then(|text| text.parse::<Localpart>().ok());
         let user = UserId { origin: Origin::from_bytes(hash("origin")?), localpart: localpart.ok_or(Shape("user"))? };
