@@ -4,6 +4,7 @@
 
 mod bridged;
 mod car;
+mod ephemeral;
 mod error;
 mod events;
 mod extract;
@@ -94,7 +95,7 @@ struct Api {
         stream::room, stream::all, proof::verify_room, proof::retention, proof::set_retention, history::fetch,
         car::export, car::import, invitations::list, invitations::decline, files::list, files::upload, files::download,
         rocketchat::show, rocketchat::connect, rocketchat::check, rocketchat::disconnect, bridged::list,
-        bridged::federate, bridged::unfederate,
+        bridged::federate, bridged::unfederate, ephemeral::post,
     ),
     security(("token" = []))
 )]
@@ -153,6 +154,7 @@ fn router(api: Api) -> Router {
         .route("/v1/rooms/{room}/files", get(files::list).post(files::upload))
         .route("/v1/rooms/{room}/files/{file}", get(files::download))
         .route("/v1/rooms/{room}/stream", get(stream::room))
+        .route("/v1/rooms/{room}/ephemeral", post(ephemeral::post))
         .route("/v1/rooms/{room}/verify", post(proof::verify_room))
         .route("/v1/rooms/{room}/retention", get(proof::retention).put(proof::set_retention))
         .route("/v1/rooms/{room}/history", post(history::fetch))

@@ -8,6 +8,7 @@
 //!                                                          └── move the durable end of the local log
 //!   sync: compare digests on every new connection and once a minute; pull what is missing; fetch by id
 //!   serve: answer the same questions of others
+//!   ephemeral: who types, who is there; beside all this, and never in the store
 //!   files: fetch what messages name, range by range, and send it to others
 //! ```
 //!
@@ -16,6 +17,7 @@
 
 mod commit;
 mod direct;
+pub(crate) mod ephemeral;
 pub(crate) mod files;
 mod followed;
 mod graph;
@@ -54,6 +56,7 @@ use crate::network::{Event, NetworkHandle};
 use crate::tuning::Tuning;
 use commit::Committer;
 use direct::Outbox;
+use ephemeral::Signals;
 use files::FileWork;
 use followed::Followed;
 use history::Gaps;
@@ -110,6 +113,7 @@ pub(crate) struct Shared {
     followed: Followed,
     gaps: Gaps,
     outbox: Outbox,
+    signals: Signals,
     invitations: Invitations,
     /// Everything up to this position survives a loss of power.
     durable: watch::Sender<LogPosition>,
@@ -190,6 +194,7 @@ impl Engine {
             followed: Followed::default(),
             gaps,
             outbox: Outbox::default(),
+            signals: Signals::default(),
             invitations: Invitations::default(),
             pulling: Mutex::default(),
             leading: Mutex::default(),

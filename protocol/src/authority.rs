@@ -10,7 +10,7 @@ mod state;
 pub use state::{Act, Entry, Removal, RoomState, Setter, Value};
 
 use crate::event::{
-    Content, ContentError, Header, JoinRule, Membership, Role, RoomType, RoomVersion, ServerRule, Switch,
+    Content, ContentError, Header, JoinRule, Membership, Role, RoomType, RoomVersion, ServerRule, Switch, kind,
 };
 use crate::identity::{Origin, UserId};
 
@@ -278,6 +278,11 @@ impl RoomState {
             Content::Unknown => {
                 if header.state_key.is_none() {
                     return self.authorize_speech(&sender, rank, None);
+                }
+                // How somebody is called, and what they look like, nobody else says.
+                let key = header.state_key.as_deref().unwrap_or_default();
+                if header.kind == kind::PROFILE && key != sender.to_string() {
+                    return Err(Refusal::NotOneself(key.parse().unwrap_or_else(|_| sender.clone())));
                 }
                 used(Rank::Member, Purpose::Other)
             }

@@ -29,6 +29,21 @@ pub const NONCE_BYTES: usize = 16;
 /// The largest gossip message: a header, a body and their framing.
 pub const MAX_GOSSIP_BYTES: usize = MAX_HEADER_BYTES + MAX_BODY_BYTES + 16;
 
+/// The largest ephemeral message, in bytes. One with the longest name of a user takes some 460.
+pub const MAX_EPHEMERAL_BYTES: usize = 512;
+
+/// How far the clocks of two servers may be apart, in milliseconds, for ephemeral traffic to be taken. It decides about nothing else.
+pub const MAX_CLOCK_SKEW_MS: u64 = 2 * 60 * 1000;
+
+/// How long a sign of typing may hold, in milliseconds. It is renewed by typing on.
+pub const MAX_TYPING_MS: u64 = 30 * 1000;
+
+/// How long it may hold whether somebody is there, in milliseconds. Their server renews it for as long as it is there itself.
+pub const MAX_PRESENCE_MS: u64 = 15 * 60 * 1000;
+
+/// How long a read mark may be under way, in milliseconds.
+pub const MAX_READ_MS: u64 = 60 * 1000;
+
 /// The largest request between two servers, in bytes. A have-vector of 5,000 servers fits.
 pub const MAX_REQUEST_BYTES: usize = 1024 * 1024;
 

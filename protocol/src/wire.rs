@@ -1,12 +1,14 @@
-//! What servers say to each other: gossip frames, requests and responses, and the first exchange.
+//! What servers say to each other: gossip frames, ephemeral messages, requests and responses, and the first exchange.
 //!
 //! Every message is deterministic DAG-CBOR, decoded as strictly as an event. Every protocol name carries a version; the
 //! first exchange ([`Hello`]) tells which versions each side speaks and has its own name, which never changes.
 
+mod ephemeral;
 mod gossip;
 mod hello;
 mod request;
 
+pub use ephemeral::{EPHEMERAL_DOMAIN, Ephemeral, EphemeralError, Presence, Signal, SignalKind, UnverifiedEphemeral};
 pub use gossip::{GossipFrame, gossip_message_id, topic};
 pub use hello::{Hello, common_version};
 pub use request::{Refused, Request, Response, WireEvent};

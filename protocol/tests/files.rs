@@ -274,7 +274,7 @@ fn what_could_not_be_read_is_not_written() {
 }
 
 #[test]
-fn only_a_message_whose_body_is_here_names_files() {
+fn only_a_message_or_a_profile_whose_body_is_here_names_files() {
     let server = Server::new(1, "alice");
     let room = TestRoom::made_by(&server);
     let files = read(vec![entry().into()]).unwrap();
@@ -283,6 +283,11 @@ fn only_a_message_whose_body_is_here_names_files() {
     let event = room.author(&server, draft.clone());
     assert_eq!(event.files(), Ok(files));
     assert_eq!(event.without_body().files(), Ok(Vec::new()));
+    let named = room.author(
+        &server,
+        Draft { kind: kind::PROFILE.to_owned(), state_key: Some(server.user.to_string()), ..draft.clone() },
+    );
+    assert_eq!(named.files(), event.files(), "a profile names a picture");
     let other = room.author(&server, Draft { kind: format!("org.example.{}", kind::MESSAGE), ..draft });
     assert_eq!(other.files(), Ok(Vec::new()));
 }

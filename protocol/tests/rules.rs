@@ -10,7 +10,7 @@ use std::fmt::Write;
 use std::path::PathBuf;
 
 use rocketmesh_protocol::event::{
-    Content, Draft, JoinRule, Label, Membership, Placement, Role, RoomType, ServerRule, Switch, author,
+    Content, Draft, JoinRule, Label, Membership, Placement, Role, RoomType, ServerRule, Switch, author, kind,
 };
 use rocketmesh_protocol::identity::UserId;
 use rocketmesh_protocol::receipt::Receipt;
@@ -121,6 +121,9 @@ fn acts() -> Vec<(&'static str, Option<Content>, fn(&Server) -> Draft)> {
         let target = support::room::create(server, RoomType::Channel, NONCE).id();
         by(server, &Content::Message { thread: Some(target) })
     }
+    fn profile(server: &Server, whom: &UserId) -> Draft {
+        Draft { kind: kind::PROFILE.to_owned(), state_key: Some(whom.to_string()), ..message(server, "") }
+    }
     fn somebody() -> Option<UserId> {
         Some(Server::new(98, "author").user)
     }
@@ -160,6 +163,8 @@ fn acts() -> Vec<(&'static str, Option<Content>, fn(&Server) -> Draft)> {
             state_key: Some(String::new()),
             ..message(server, "")
         }),
+        ("say how one is called and what one looks like", None, |server| profile(server, &server.user)),
+        ("say how somebody else is called", None, |server| profile(server, &Server::new(98, "author").user)),
         ("merge, by their server", None, |_| draft(None, &Content::Merge, None)),
         ("invite whoever has the code, by their server", Some(Content::JoinRule { rule: JoinRule::Code }), |_| {
             let user = Server::new(99, "newcomer").user;

@@ -636,6 +636,9 @@ fn request_json(request: &Request) -> Json {
             let events: Vec<Json> = events.iter().map(wire_event_json).collect();
             json!({ "ask": "tell", "room": room.to_string(), "events": events })
         }
+        Request::Ephemeral { room, message } => {
+            json!({ "ask": "ephemeral", "room": room.to_string(), "message": hex::encode(message) })
+        }
         Request::File { room, file, range } => {
             let (room, file) = (room.to_string(), file.to_string());
             json!({ "ask": "file", "room": room, "file": file, "from": range.from(), "len": range.size() })
@@ -996,6 +999,7 @@ fn request_from_json(entry: &Json) -> Request {
             Request::Recent { room: room(), known: list(&entry["ids"], |id| text(id).parse::<EventId>().unwrap()) }
         }
         "tell" => Request::Tell { room: room(), events: list(&entry["events"], wire_event_from_json) },
+        "ephemeral" => Request::Ephemeral { room: room(), message: unhex(&entry["message"]) },
         "file" => Request::File {
             room: room(),
             file: text(&entry["file"]).parse::<FileId>().unwrap(),

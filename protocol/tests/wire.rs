@@ -106,6 +106,7 @@ fn any_request() -> impl Strategy<Value = Request> {
         (any_room(), vec(any_id(), 0..8), any_have()).prop_map(|(room, ids, have)| Request::Fetch { room, ids, have }),
         (any_room(), vec(any_id(), 0..8)).prop_map(|(room, known)| Request::Recent { room, known }),
         (any_room(), vec(any_wire_event(), 0..6)).prop_map(|(room, events)| Request::Tell { room, events }),
+        (any_room(), vec(any::<u8>(), 0..80)).prop_map(|(room, message)| Request::Ephemeral { room, message }),
         (any_room(), any::<[u8; 32]>().prop_map(FileId::from_hash), any_range())
             .prop_map(|(room, file, range)| Request::File { room, file, range }),
     ]

@@ -25,6 +25,9 @@ pub(crate) struct TailArgs {
     /// Begin each line with the event's id
     #[arg(long)]
     pub(crate) ids: bool,
+    /// Show who types and who is there too; nothing keeps that, so none of it is old
+    #[arg(long)]
+    pub(crate) typing: bool,
 }
 
 /// `rocketmesh events`

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use reqwest::Method;
-use rocketmesh_node::api::types::{NodeStatus, RoomList, StreamEntry, StreamQuery};
+use rocketmesh_node::api::types::{EphemeralView, NodeStatus, RoomList, StreamEntry, StreamQuery};
 
 use crate::args::events::TailArgs;
 use crate::client::{Client, next_chunk};
@@ -35,7 +35,8 @@ pub(super) async fn run(context: &Context, args: TailArgs) -> Result<(), Failure
         None => client.get(&["node"]).await?.parse::<NodeStatus>()?.log_position,
     };
     let names = if room.is_none() { room_names(&client).await? } else { BTreeMap::new() };
-    let mut follower = Follower { context, room, names, position, left: args.events, ids: args.ids, alive: false };
+    let (left, ids, typing) = (args.events, args.ids, args.typing);
+    let mut follower = Follower { context, room, names, position, left, ids, typing, alive: false };
     let mut delay = FIRST_DELAY;
     let mut was_alive = false;
     loop {
@@ -81,6 +82,8 @@ struct Follower<'a> {
     /// How many entries are still to be printed; none for no end.
     left: Option<u64>,
     ids: bool,
+    /// Whether what is over in a moment is printed too.
+    typing: bool,
     /// Whether this connection was accepted.
     alive: bool,
 }
@@ -93,7 +96,7 @@ impl Follower<'_> {
                 Some(room) => vec!["rooms", room.as_str(), "stream"],
                 None => vec!["stream"],
             };
-            let query = StreamQuery { after: Some(self.position) };
+            let query = StreamQuery { after: Some(self.position), ephemeral: self.typing.then_some(true) };
             client.open(Method::GET, &path, &query, SILENCE).await?
         };
         self.alive = true;
@@ -101,6 +104,10 @@ impl Follower<'_> {
         while let Some(chunk) = next_chunk(&mut response, SILENCE).await? {
             let messages = parser.feed(&chunk).map_err(|error| Failure::failed("stream_form", error.to_string()))?;
             for message in messages {
+                if message.event == "ephemeral" {
+                    self.pass(&message)?;
+                    continue;
+                }
                 let Some(entry) = self.advance(&message)? else { continue };
                 if self.context.output.is_json() {
                     self.context.output.json_line(&message.data)?;
@@ -131,16 +138,40 @@ impl Follower<'_> {
         Ok(Some(entry))
     }
 
+    /// Prints what is over in a moment. It counts as no entry.
+    fn pass(&self, message: &Message) -> Result<(), Failure> {
+        if self.context.output.is_json() {
+            return self.context.output.json_line(&message.data);
+        }
+        let signal: EphemeralView = serde_json::from_str(&message.data).map_err(|error| {
+            Failure::failed("answer_form", format!("the node sent a signal of an unknown form ({error})"))
+        })?;
+        let what = match (signal.typing, &signal.presence) {
+            (Some(true), _) => "types".to_owned(),
+            (Some(false), _) => "types no longer".to_owned(),
+            (None, Some(presence)) => format!("is {}", clean(presence)),
+            (None, None) => "has read".to_owned(),
+        };
+        let line = format!("{}({} {what})", self.place(&signal.room), clean(&signal.user));
+        self.context.output.text(&line)
+    }
+
+    /// The room's name before a line, where several rooms are followed.
+    fn place(&self, room: &str) -> String {
+        if self.room.is_some() {
+            return String::new();
+        }
+        let name = self.names.get(room).map_or_else(|| short_id(room), |name| format!("#{name}"));
+        format!("{} ", clean(&name))
+    }
+
     fn people(&self, entry: &StreamEntry) -> String {
         let event = &entry.event;
         let mut text = String::new();
         if self.ids {
             text.push_str(&format!("{} ", clean(&event.id)));
         }
-        if self.room.is_none() {
-            let name = self.names.get(&event.room).map_or_else(|| short_id(&event.room), |name| format!("#{name}"));
-            text.push_str(&format!("{} ", clean(&name)));
-        }
+        text.push_str(&self.place(&event.room));
         if entry.change == "body_arrived" || event.late && entry.change == "accepted" {
             text.push_str("[late] ");
         }
@@ -172,7 +203,7 @@ mod tests {
 
     fn follower(context: &Context) -> Follower<'_> {
         let names = BTreeMap::from([("room".to_owned(), "gen\u{1b}eral".to_owned())]);
-        Follower { context, room: None, names, position: 5, left: Some(2), ids: false, alive: false }
+        Follower { context, room: None, names, position: 5, left: Some(2), ids: false, typing: false, alive: false }
     }
 
     fn entry(position: u64) -> StreamEntry {

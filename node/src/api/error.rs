@@ -11,6 +11,7 @@ use rocketmesh_protocol::identity::NameError;
 use rocketmesh_storage::{FileError, StoreError};
 
 use crate::api::types::{ErrorBody, ErrorDetail};
+use crate::engine::ephemeral::SignalError;
 use crate::engine::files::{FetchError, ReceiveError};
 use crate::engine::import::ImportError;
 use crate::engine::names::ResolveError;
@@ -122,6 +123,18 @@ impl From<PostError> for ApiError {
             PostError::UnknownRoom(_) => ApiError::missing("unknown_room", error.to_string()),
             PostError::Store(error) => error.into(),
             PostError::Closed => ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "shutting_down", error.to_string()),
+        }
+    }
+}
+
+impl From<SignalError> for ApiError {
+    fn from(error: SignalError) -> Self {
+        let text = error.to_string();
+        match error {
+            SignalError::Refused(refusal) => ApiError::new(StatusCode::FORBIDDEN, refusal.code(), text),
+            SignalError::TooMany => ApiError::new(StatusCode::TOO_MANY_REQUESTS, "too_many_signals", text),
+            SignalError::Room(error) => error.into(),
+            SignalError::Message(_) => ApiError::bad("malformed_event", text),
         }
     }
 }

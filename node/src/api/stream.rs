@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
+use std::future::pending;
 
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
@@ -10,13 +11,15 @@ use futures::Stream;
 use rocketmesh_protocol::event::UnverifiedEvent;
 use rocketmesh_protocol::id::RoomId;
 use rocketmesh_storage::{LogEntry, LogKind, LogPosition, StoredEvent, Verdict};
-use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{OwnedSemaphorePermit, broadcast, watch};
 
 use crate::api::error::ApiError;
 use crate::api::extract::QueryOf;
-use crate::api::types::{ErrorBody, StreamEntry, StreamQuery};
-use crate::api::{Api, rooms, view};
+use crate::api::types::{EphemeralView, ErrorBody, StreamEntry, StreamQuery};
+use crate::api::{Api, ephemeral, rooms, view};
 use crate::engine::Engine;
+use crate::engine::ephemeral::Live;
 
 /// Entries of the log that are read at a time.
 const PAGE: usize = 256;
@@ -53,7 +56,15 @@ struct Follower {
     durable: watch::Receiver<LogPosition>,
     shutdown: watch::Receiver<bool>,
     ready: VecDeque<StreamEntry>,
+    /// What is over in a moment, where that is wanted.
+    live: Option<broadcast::Receiver<Live>>,
     _permit: OwnedSemaphorePermit,
+}
+
+/// What a stream tells.
+enum Told {
+    Entry(Box<StreamEntry>),
+    Ephemeral(EphemeralView),
 }
 
 fn follow(
@@ -76,22 +87,39 @@ fn follow(
         durable,
         shutdown: api.engine.shutdown(),
         ready: VecDeque::new(),
+        live: query.ephemeral.unwrap_or(false).then(|| api.engine.live()),
         _permit: permit,
     };
     let stream = futures::stream::unfold(follower, |mut follower| async {
-        let entry = follower.next().await?;
-        let event = Event::default().id(entry.position.to_string()).event("change").json_data(&entry);
+        let event = match follower.next().await? {
+            Told::Entry(entry) => Event::default().id(entry.position.to_string()).event("change").json_data(&entry),
+            // Without an id: whoever resumes does so by the last entry.
+            Told::Ephemeral(signal) => Event::default().event("ephemeral").json_data(&signal),
+        };
         // The types of the API always have a JSON form.
         Some((Ok(event.unwrap_or_default()), follower))
     });
     Ok(Sse::new(stream).keep_alive(KeepAlive::default()))
 }
 
+/// The next signal; never one where none are wanted. What came too fast is left out.
+async fn next_live(live: &mut Option<broadcast::Receiver<Live>>) -> Live {
+    let Some(live) = live else { return pending().await };
+    loop {
+        match live.recv().await {
+            Ok(live) => return live,
+            Err(RecvError::Lagged(_)) => {}
+            // Only when the node shuts down, which the stream hears of by itself.
+            Err(RecvError::Closed) => return pending().await,
+        }
+    }
+}
+
 impl Follower {
-    async fn next(&mut self) -> Option<StreamEntry> {
+    async fn next(&mut self) -> Option<Told> {
         loop {
             if let Some(entry) = self.ready.pop_front() {
-                return Some(entry);
+                return Some(Told::Entry(Box::new(entry)));
             }
             // Only what is durable is told to anybody.
             let durable = *self.durable.borrow_and_update();
@@ -101,6 +129,11 @@ impl Follower {
             }
             tokio::select! {
                 changed = self.durable.changed() => changed.ok()?,
+                live = next_live(&mut self.live) => {
+                    if self.room.is_none_or(|room| room == live.room) {
+                        return Some(Told::Ephemeral(ephemeral::view(&live, &self.engine)));
+                    }
+                }
                 () = crate::network::shut_down(&mut self.shutdown) => return None,
             }
         }

@@ -57,6 +57,11 @@ impl Followed {
         }
     }
 
+    /// The state of a room as far as it is at hand.
+    pub(super) fn state_at_hand(&self, room: &RoomId) -> Option<Arc<RoomState>> {
+        self.read().get(room)?.state.clone()
+    }
+
     /// Whether the room is gossiped; false for one that is not followed.
     pub(super) fn gossips(&self, room: &RoomId) -> bool {
         self.read().get(room).is_some_and(|kept| kept.gossiped)

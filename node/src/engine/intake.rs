@@ -9,12 +9,12 @@ use libp2p::identity::PeerId;
 use rocketmesh_protocol::event::{Event, UnverifiedEvent};
 use rocketmesh_protocol::have::Sections;
 use rocketmesh_protocol::id::RoomId;
-use rocketmesh_protocol::wire::{GossipFrame, WireEvent};
+use rocketmesh_protocol::wire::{GossipFrame, UnverifiedEphemeral, WireEvent};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::room::RoomCommand;
-use super::{Engine, invitations, serve, sync};
+use super::{Engine, ephemeral, invitations, serve, sync};
 use crate::network::{Count, Event as NetworkEvent, GossipToken};
 
 /// Two heartbeats of gossip, after which a peer that follows a room is part of its mesh.
@@ -66,6 +66,7 @@ pub(super) async fn run(engine: Engine, mut events: mpsc::Receiver<NetworkEvent>
 async fn gossip(engine: &Engine, peer: PeerId, room: RoomId, bytes: &[u8], token: GossipToken) {
     let acceptance = match take_gossip(engine, peer, room, bytes, &token) {
         Taken::ByRoom => return,
+        Taken::Passed => MessageAcceptance::Accept,
         Taken::Not => MessageAcceptance::Ignore,
         Taken::Bad(reason) => {
             tracing::debug!(%peer, %room, reason, "refused a gossip message");
@@ -76,13 +77,22 @@ async fn gossip(engine: &Engine, peer: PeerId, room: RoomId, bytes: &[u8], token
     let _ = engine.network.validated(token, acceptance).await;
 }
 
-enum Taken {
+/// What becomes of a gossip message.
+pub(super) enum Taken {
+    /// Its room decides, and tells the network.
     ByRoom,
+    /// It is passed on.
+    Passed,
+    /// It is not, and nobody is to blame.
     Not,
+    /// The sender is.
     Bad(String),
 }
 
 fn take_gossip(engine: &Engine, peer: PeerId, room: RoomId, bytes: &[u8], token: &GossipToken) -> Taken {
+    if UnverifiedEphemeral::is_meant(bytes) {
+        return ephemeral::gossiped(engine, peer, room, bytes);
+    }
     let event = match GossipFrame::decode(bytes) {
         Ok(event) => event,
         Err(error) => return Taken::Bad(error.to_string()),

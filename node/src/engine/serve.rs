@@ -15,7 +15,7 @@ use rocketmesh_protocol::wire::{Refused, Request, Response, WireEvent};
 use rocketmesh_storage::{Participation, StoreError, StoredEvent};
 use tokio::time::Instant;
 
-use super::{Engine, add, direct, files, sync};
+use super::{Engine, add, direct, ephemeral, files, sync};
 use crate::network::{IncomingRequest, origin};
 
 /// How many links of a chain are read at a time.
@@ -155,6 +155,11 @@ async fn answer(engine: &Engine, peer: PeerId, request: &Request) -> Result<Resp
             }
         }
         Request::Tell { room, events } => Ok(direct::take(engine, peer, *room, events.clone()).await),
+        Request::Ephemeral { room, message } => {
+            ephemeral::handed(engine, peer, *room, message).await;
+            // The same whatever became of it: nobody learns from it who is in the room.
+            Ok(Response::Differing { rooms: Vec::new() })
+        }
         // What waits for a disk is answered elsewhere.
         Request::File { .. } => Ok(Response::Refused(Refused::Other)),
     }

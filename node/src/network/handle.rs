@@ -183,6 +183,12 @@ impl NetworkHandle {
         self.ask(|reached| Command::Publish { room: event.room(), frame, reached }).await
     }
 
+    /// Gossips an ephemeral message of this node. Whether it reaches anybody is of no concern.
+    pub(crate) async fn publish_ephemeral(&self, room: RoomId, message: Vec<u8>) -> Result<(), NetworkClosed> {
+        let (reached, _) = oneshot::channel();
+        self.send(Command::Publish { room, frame: message, reached }).await
+    }
+
     /// Reports what became of a gossip message, so that it is passed on, forgotten, or blamed on its sender.
     pub(crate) async fn validated(
         &self,

@@ -10,12 +10,14 @@
 //! room can change under its hands. A queue that is full is no loss: the room is marked as behind, takes nothing more, and catches
 //! up over REST as after a new connection. What stands in the way of one room delays no other.
 
+mod ephemeral;
 mod explain;
 mod federate;
 mod files;
 mod inward;
 mod outward;
 mod people;
+mod profiles;
 mod room;
 mod run;
 mod view;
@@ -34,6 +36,9 @@ use super::records::{Changes, Federated, Records};
 use super::status::{BridgedRoom, DeadLetter, MAX_SHOWN, QueueView};
 use crate::engine::{Engine, JoinError, PostError};
 use crate::network::shut_down;
+
+use ephemeral::Sign;
+use profiles::{Look, Looks};
 
 pub(crate) use federate::FederateError;
 pub(crate) use run::{Current, spawn};
@@ -142,6 +147,9 @@ pub(crate) struct Shared {
     /// One room is federated at a time.
     federating: tokio::sync::Mutex<()>,
     stopped: watch::Sender<bool>,
+    /// What is over in a moment, and whose name or picture may have changed: both have a task beside those of the rooms.
+    signs: mpsc::Sender<Sign>,
+    looks: Looks,
 }
 
 impl std::ops::Deref for Bridge {
@@ -214,7 +222,11 @@ impl Bridge {
     pub(crate) fn start(parts: BridgeParts) -> Result<Self, StoreError> {
         let BridgeParts { engine, client, service, release, realtime: (realtime, events), host } = parts;
         let url = client.address().as_str().trim_end_matches('/').to_owned();
+        let (signs, heard_signs) = mpsc::channel(ephemeral::WAITING);
+        let (looks, heard_looks) = Looks::channel();
         let bridge = Bridge(Arc::new(Shared {
+            signs,
+            looks,
             records: Records::new(engine.store.clone()),
             engine,
             client,
@@ -235,6 +247,8 @@ impl Bridge {
         bridge.engine.background(async move { own.dispatch(events).await });
         let own = bridge.clone();
         bridge.engine.background(async move { own.watch_invitations().await });
+        bridge.engine.background(bridge.clone().pass_signs(heard_signs));
+        bridge.engine.background(bridge.clone().keep_profiles(heard_looks));
         bridge.tell_queue();
         Ok(bridge)
     }
@@ -276,6 +290,7 @@ impl Bridge {
             return;
         };
         let mut ends = [handle.end.subscribe(), self.stopped.subscribe()];
+        self.looks.at(Look::Room(rid.clone()));
         lock(&self.rooms).insert(rid, handle);
         self.engine.background(async move {
             let [end, stopped] = &mut ends;
@@ -317,6 +332,7 @@ impl Bridge {
             RealtimeEvent::Connected => {
                 let rooms: Vec<RoomHandle> = lock(&self.rooms).values().cloned().collect();
                 rooms.iter().for_each(|handle| handle.offer(Heard::CatchUp));
+                self.looks.at(Look::Everybody);
             }
             RealtimeEvent::Message { message, room } => {
                 let federated = lock(&self.rooms).contains_key(&message.rid);
@@ -330,10 +346,21 @@ impl Bridge {
             // Without a list the catching up finds out.
             RealtimeEvent::BulkDeleted { rid, ids } if ids.is_empty() => to(&rid, Heard::CatchUp),
             RealtimeEvent::BulkDeleted { rid, ids } => to(&rid, Heard::Deleted(ids)),
-            RealtimeEvent::NameChanged { user_id, username: Some(username), .. } => {
-                if let Err(error) = self.renamed(&user_id, &username).await {
+            RealtimeEvent::NameChanged { user_id, username, .. } => {
+                if let Some(username) = username
+                    && let Err(error) = self.renamed(&user_id, &username).await
+                {
                     tracing::warn!(%error, "a new name was not recorded");
                 }
+                self.looks.at(Look::Account(user_id));
+            }
+            RealtimeEvent::AvatarChanged { username, .. } => self.looks.at(Look::Named(username)),
+            // Dropped where there is too much of it.
+            RealtimeEvent::UserActivity { rid, username, activities } => {
+                let _ = self.signs.try_send(Sign::Activity { rid, username, activities });
+            }
+            RealtimeEvent::UserStatus { user_id, status, .. } => {
+                let _ = self.signs.try_send(Sign::Status { user_id, status });
             }
             RealtimeEvent::RoomsChanged { change: Change::Removed, room } => {
                 let text = "the room is gone, or the service account is no longer in it".to_owned();
@@ -342,13 +369,9 @@ impl Bridge {
                 }
             }
             RealtimeEvent::Closed { reason } => tracing::info!(%reason, "nothing is heard from Rocket.Chat for now"),
-            RealtimeEvent::NameChanged { .. }
-            | RealtimeEvent::RoomsChanged { .. }
+            RealtimeEvent::RoomsChanged { .. }
             | RealtimeEvent::SubscriptionsChanged { .. }
-            | RealtimeEvent::UserActivity { .. }
-            | RealtimeEvent::UserStatus { .. }
             | RealtimeEvent::UserDeleted { .. }
-            | RealtimeEvent::AvatarChanged { .. }
             | RealtimeEvent::WatchRefused { .. } => {}
         }
     }

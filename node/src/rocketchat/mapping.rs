@@ -15,8 +15,10 @@ mod mock;
 pub(crate) mod outgoing;
 #[cfg(test)]
 mod outgoing_tests;
+pub(crate) mod profile;
 pub(crate) mod seen;
 pub(crate) mod shadow;
+pub(crate) mod signals;
 pub(crate) mod text;
 
 use rocketmesh_protocol::id::EventId;

@@ -30,7 +30,6 @@ use tokio::time::{sleep, timeout};
 use crate::rocketchat::client::{Account, Message, Room, Subscription};
 
 use self::session::{Ended, Session};
-#[allow(unused_imports)]
 pub(crate) use self::typing::Typing;
 
 /// The most events that wait for the bridge.

@@ -9,6 +9,8 @@
 //! | `rc/user/ID` | an account | [`Account`]: who that is |
 //! | `rc/name/USERNAME` | the same, by name | the account's id |
 //! | `rc/shadow/USER`, `rc/local/NAME` | somebody elsewhere, or of this server | the account's id |
+//! | `rc/stood/USER` | what the account that stands for somebody shows of their profile | [`Stood`] |
+//! | `rc/picture/ID` | the picture of a local person that was taken in | [`Taken`] |
 //! | `rc/in/RID/ID` | that an account which stands for somebody is in a room | nothing |
 //! | `rc/told/ROOM/NAME` | an invitation of which somebody was told | nothing |
 //! | `rc/letter/TIME-ID` | what could not be delivered | [`DeadLetter`] |
@@ -26,6 +28,7 @@ use serde::{Deserialize, Serialize};
 
 use super::client::{RoomKind, User};
 use super::mapping::Who;
+use super::mapping::profile::{Stood, Taken};
 use super::mapping::seen::Seen;
 
 /// The most dead letters that are kept; the oldest go first.
@@ -186,6 +189,14 @@ fn shadow_key(user: &str) -> String {
     format!("rc/shadow/{user}")
 }
 
+pub(crate) fn stood_key(user: &UserId) -> String {
+    format!("rc/stood/{user}")
+}
+
+pub(crate) fn picture_key(id: &str) -> String {
+    format!("rc/picture/{id}")
+}
+
 pub(crate) fn inside_key(rid: &str, id: &str) -> String {
     format!("rc/in/{rid}/{id}")
 }
@@ -255,6 +266,16 @@ impl Records {
     /// The id of the account of a person of this server.
     pub(crate) fn local(&self, localpart: &Localpart) -> Result<Option<String>, StoreError> {
         self.get(&format!("rc/local/{localpart}"))
+    }
+
+    /// What the account that stands for somebody shows of their profile; none while nothing of it was changed.
+    pub(crate) fn stood(&self, user: &UserId) -> Result<Option<Stood>, StoreError> {
+        self.get(&stood_key(user))
+    }
+
+    /// The picture of a local person, as it was taken in last.
+    pub(crate) fn picture(&self, id: &str) -> Result<Option<Taken>, StoreError> {
+        self.get(&picture_key(id))
     }
 
     /// Whether an account that stands for somebody is in a room.

@@ -415,6 +415,11 @@ impl RoomState {
         self.setter(&Entry::single(Slot::Label(label)))
     }
 
+    /// The event that set the state of this kind and key, where the kind is one that this version does not know.
+    pub fn unknown_entry(&self, kind: &str, state_key: &str) -> Option<EventId> {
+        self.setter(&Entry::unknown(kind, state_key))
+    }
+
     /// State of kinds that this version does not know: kind, state key and the event that set it.
     pub fn unknown_entries(&self) -> impl Iterator<Item = (&str, &str, EventId)> {
         let unknown = self.entries.iter().filter(|(entry, _)| entry.slot == Slot::Unknown);

@@ -161,12 +161,12 @@ impl FileRef {
 }
 
 impl Event {
-    /// The files that the event names: none unless it is a message whose body is here.
+    /// The files that the event names: none unless it is a message, or a profile with a picture, whose body is here.
     ///
     /// # Errors
     /// [`FilesError`]; then it names none.
     pub fn files(&self) -> Result<Vec<FileRef>, FilesError> {
-        match self.body().filter(|_| self.header().kind == kind::MESSAGE) {
+        match self.body().filter(|_| matches!(self.header().kind.as_str(), kind::MESSAGE | kind::PROFILE)) {
             Some(body) => FileRef::of_body(&body),
             None => Ok(Vec::new()),
         }

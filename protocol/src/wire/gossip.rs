@@ -1,9 +1,9 @@
-//! Gossip: one event in a frame, on a topic whose name alone tells nobody which room it is.
+//! Gossip: one event in a frame, or one ephemeral message, on a topic whose name alone tells nobody which room it is.
 
 use crate::event::{Event, UnverifiedEvent};
 use crate::id::RoomId;
 use crate::limits::MAX_GOSSIP_BYTES;
-use crate::wire::{WireError, WireEvent};
+use crate::wire::{UnverifiedEphemeral, WireError, WireEvent, ephemeral};
 
 const TOPIC_DOMAIN: &str = "rocketmesh 0 gossip topic";
 const GARBAGE_DOMAIN: &str = "rocketmesh 0 id of a gossip message that holds no event";
@@ -37,8 +37,12 @@ impl GossipFrame {
 }
 
 /// The message id by which gossip drops duplicates: the event's id. What holds no sound event, or one
-/// without its body, gets an id of its own, so that nobody can use up an event's id with a broken copy of it.
+/// without its body, gets an id of its own, so that nobody can use up an event's id with a broken copy of it. So does every
+/// ephemeral message.
 pub fn gossip_message_id(bytes: &[u8]) -> [u8; 32] {
+    if UnverifiedEphemeral::is_meant(bytes) {
+        return ephemeral::message_id(bytes);
+    }
     match GossipFrame::decode(bytes) {
         Ok(event) if !event.lacks_body() => *event.id().hash(),
         _ => blake3::derive_key(GARBAGE_DOMAIN, bytes),

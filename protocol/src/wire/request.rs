@@ -8,8 +8,8 @@ use crate::file::FileRange;
 use crate::have::{HaveVector, SECTION_DIGEST_BYTES, SECTIONS, SectionDigests, Sections};
 use crate::id::{EventId, FileId, RoomId};
 use crate::limits::{
-    MAX_EVENTS_PER_RESPONSE, MAX_EVENTS_PER_TELL, MAX_IDS_PER_REQUEST, MAX_REQUEST_BYTES, MAX_RESPONSE_BYTES,
-    MAX_ROOMS_PER_REQUEST, MAX_SLICE_BYTES,
+    MAX_EPHEMERAL_BYTES, MAX_EVENTS_PER_RESPONSE, MAX_EVENTS_PER_TELL, MAX_IDS_PER_REQUEST, MAX_REQUEST_BYTES,
+    MAX_RESPONSE_BYTES, MAX_ROOMS_PER_REQUEST, MAX_SLICE_BYTES,
 };
 use crate::wire::{WireError, shape};
 
@@ -63,6 +63,13 @@ pub enum Request {
         /// Events, in causal order; at most [`MAX_EVENTS_PER_TELL`].
         events: Vec<WireEvent>,
     },
+    /// An ephemeral message of the asking server in a room that is not gossiped.
+    Ephemeral {
+        /// The room.
+        room: RoomId,
+        /// The message, at most [`MAX_EPHEMERAL_BYTES`].
+        message: Vec<u8>,
+    },
     /// Send me this range of a file that the room names.
     File {
         /// The room.
@@ -79,7 +86,7 @@ pub enum Request {
 pub enum Response {
     /// To [`Request::Compare`]: the rooms that both sides hold, differently. Rooms of which the answering side holds nothing
     /// are left out. To [`Request::Tell`]: the room, if the answering side does not hold yet all that it was told of; nothing
-    /// once it does, on disk.
+    /// once it does, on disk. To [`Request::Ephemeral`]: nothing, whatever became of it.
     Differing {
         /// The rooms.
         rooms: Vec<RoomId>,
@@ -231,6 +238,9 @@ impl Request {
                 .with("ask", "tell")
                 .with("room", hash(room.hash()))
                 .with("events", Value::List(events.iter().map(WireEvent::to_value).collect())),
+            Request::Ephemeral { room, message } => {
+                Map::new().with("ask", "ephemeral").with("room", hash(room.hash())).with("message", message.as_slice())
+            }
             Request::File { room, file, range } => Map::new()
                 .with("ask", "file")
                 .with("room", hash(room.hash()))
@@ -280,6 +290,12 @@ impl Request {
                 let events = bounded(map, "events", MAX_EVENTS_PER_TELL)?;
                 let events = events.iter().map(WireEvent::from_value).collect::<Result<_, _>>()?;
                 Ok(Request::Tell { room: room()?, events })
+            }
+            Some("ephemeral") => {
+                let message = map.get("message").and_then(Value::as_bytes);
+                let message = message.filter(|message| message.len() <= MAX_EPHEMERAL_BYTES);
+                let message = message.ok_or(shape("request", "a message is no bytes, or too many"))?;
+                Ok(Request::Ephemeral { room: room()?, message: message.to_vec() })
             }
             Some("file") => {
                 let file = map.get("file").and_then(read_hash).ok_or(shape("request", "no file"))?;

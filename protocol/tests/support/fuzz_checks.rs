@@ -12,7 +12,9 @@ use rocketmesh_protocol::id::{BodyId, EventId, FileId, RoomId};
 use rocketmesh_protocol::identity::{Localpart, Origin, ServerName, UserAddress, UserId};
 use rocketmesh_protocol::limits::{FILE_RANGE_BYTES, MAX_FILE_BYTES, MAX_SLICE_BYTES};
 use rocketmesh_protocol::sync;
-use rocketmesh_protocol::wire::{GossipFrame, Hello, Request, Response, common_version, gossip_message_id};
+use rocketmesh_protocol::wire::{
+    GossipFrame, Hello, Request, Response, UnverifiedEphemeral, common_version, gossip_message_id,
+};
 
 /// The check of each target, by the target's name.
 pub const CHECKS: [(&str, fn(&[u8])); 10] = [
@@ -24,6 +26,7 @@ pub const CHECKS: [(&str, fn(&[u8])); 10] = [
     ("request", request),
     ("response", response),
     ("gossip", gossip),
+    ("ephemeral", ephemeral),
     ("names", names),
     ("slice", slice),
 ];
@@ -176,6 +179,17 @@ pub fn gossip(bytes: &[u8]) {
     let event_id = unverified.id();
     assert_eq!(id == *event_id.hash(), !unverified.lacks_body());
     assert_eq!(GossipFrame::encode(&unverified.trust()), bytes);
+}
+
+/// An ephemeral message that is read is no frame of an event, its claim is within bounds, and its signature holds or does not.
+pub fn ephemeral(bytes: &[u8]) {
+    let Ok(message) = UnverifiedEphemeral::decode(bytes) else { return };
+    assert!(UnverifiedEphemeral::is_meant(bytes) && GossipFrame::decode(bytes).is_err());
+    let claim = message.claim().clone();
+    assert!(claim.lasts_ms <= claim.signal.kind().longest_ms());
+    if let Ok(verified) = message.verify() {
+        assert_eq!(verified, claim);
+    }
 }
 
 fn text_is_kept<T: FromStr + Display>(text: &str) {

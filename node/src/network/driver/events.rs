@@ -6,7 +6,7 @@ use libp2p::identity::PeerId;
 use libp2p::request_response::{self, Message};
 use libp2p::swarm::{ConnectionId, SwarmEvent};
 use libp2p::{identify, ping};
-use rocketmesh_protocol::wire::{Hello, Refused, Request, Response, common_version};
+use rocketmesh_protocol::wire::{Hello, Refused, Request, Response, UnverifiedEphemeral, common_version};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::time::Instant;
 
@@ -328,6 +328,10 @@ impl Driver {
     /// Hands gossip of a peer that is ready to the engine, and passes over what it has no time for.
     fn hand_over(&mut self, peer: PeerId, early: Early, ready: bool) {
         let Early { room, bytes, token } = early;
+        // What is over in a moment leaves half of the room to events, and is not asked for again.
+        if UnverifiedEphemeral::is_meant(&bytes) && self.engine.capacity() * 2 < self.engine.max_capacity() {
+            return self.ignore(&token);
+        }
         if ready && self.engine.try_send(Event::Gossip { peer, room, bytes, token: token.clone() }).is_ok() {
             return;
         }

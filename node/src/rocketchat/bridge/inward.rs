@@ -3,7 +3,7 @@
 //! An entry of the log says what to look at, and not what to do: what is to stand there is worked out from all that is known now, and
 //! done where it does not stand there yet. So doing it twice does nothing, and a crash anywhere is mended by doing it again.
 
-use rocketmesh_protocol::event::{Content, Event, FileRef, Label, Membership, Role, Switch};
+use rocketmesh_protocol::event::{Content, Event, FileRef, Label, Membership, Role, Switch, kind};
 use rocketmesh_protocol::id::EventId;
 use rocketmesh_protocol::identity::UserId;
 use rocketmesh_storage::{Alteration, LogKind, Verdict};
@@ -36,18 +36,22 @@ impl RoomTask {
                 let on = remove == (stored.verdict != Verdict::Accepted);
                 self.settle_reaction(&stored.event, target, on).await
             }
-            Ok(Content::Member { user, .. }) => self.settle_member(&user).await,
+            Ok(Content::Member { user, .. }) => {
+                // In a room that they have just entered nobody knows yet how they are called.
+                self.bridge.look_at_user(&user);
+                self.settle_member(&user).await
+            }
             Ok(Content::Role { user, .. }) => self.settle_role(&user).await,
             Ok(Content::Mute { user, .. }) => self.settle_mute(&user).await,
             Ok(Content::Switch { switch, .. }) => self.settle_switch(switch).await,
             Ok(Content::Label(label)) => self.settle_label(label).await,
-            Ok(
-                Content::Create { .. }
-                | Content::Server { .. }
-                | Content::JoinRule { .. }
-                | Content::Merge
-                | Content::Unknown,
-            )
+            Ok(Content::Unknown) => {
+                if let Some(user) = stored.event.sender().filter(|_| stored.event.header().kind == kind::PROFILE) {
+                    self.bridge.look_at_other(user);
+                }
+                Ok(())
+            }
+            Ok(Content::Create { .. } | Content::Server { .. } | Content::JoinRule { .. } | Content::Merge)
             | Err(_) => Ok(()),
         }
     }

@@ -5,6 +5,7 @@
 
 use rocketmesh_protocol::identity::UserId;
 
+use super::profiles::Look;
 use super::{Bridge, Stall};
 use crate::clock::random_16;
 use crate::rocketchat::client::{Account as Login, Client, NewUser, RestError, User};
@@ -102,7 +103,7 @@ impl Bridge {
         Ok(Speaker { client: self.client.clone(), username: self.service.username.clone(), alias: Some(alias) })
     }
 
-    fn server_name(&self, user: &UserId) -> Option<String> {
+    pub(super) fn server_name(&self, user: &UserId) -> Option<String> {
         self.engine.names.name(&user.origin).map(|name| name.to_string())
     }
 
@@ -155,13 +156,14 @@ impl Bridge {
             let account = Account { username: username.clone(), who: Standing::Shadow(user.to_string()) };
             changes.account(&id, None, &account);
             self.save(&changes).await?;
+            self.looks.at(Look::User(user.clone()));
             return Ok(Some((id, username)));
         }
         Ok(None)
     }
 
     /// The server, as the account that stands for a user. None if it cannot log in: somebody changed its password.
-    async fn log_in(&self, user: &UserId, id: &str, username: &str) -> Result<Option<Client>, Stall> {
+    pub(super) async fn log_in(&self, user: &UserId, id: &str, username: &str) -> Result<Option<Client>, Stall> {
         if let Some(token) = self.host.token(id) {
             return Ok(Some(self.client.as_account(&Login { user_id: id.to_owned(), token })));
         }

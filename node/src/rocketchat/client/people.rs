@@ -187,6 +187,24 @@ impl Client {
         Ok(())
     }
 
+    /// Says whether the account is there: `online`, `away`, `busy`, `offline`. What it says beside it stays.
+    ///
+    /// # Errors
+    /// [`RestError`]. A server may not let people be `offline` while they are there.
+    pub(crate) async fn set_status(&self, status: &str) -> Result<(), RestError> {
+        let Done {} = self.post("users.setStatus", &json!({"status": status})).await?;
+        Ok(())
+    }
+
+    /// Marks a room as read to its end, for the account.
+    ///
+    /// # Errors
+    /// [`RestError`].
+    pub(crate) async fn mark_read(&self, rid: &str) -> Result<(), RestError> {
+        let Done {} = self.post("subscriptions.read", &json!({"rid": rid})).await?;
+        Ok(())
+    }
+
     /// Which roles have which permission.
     ///
     /// # Errors
