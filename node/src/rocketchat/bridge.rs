@@ -10,12 +10,17 @@
 //! room can change under its hands. A queue that is full is no loss: the room is marked as behind, takes nothing more, and catches
 //! up over REST as after a new connection. What stands in the way of one room delays no other.
 
+mod compare;
+mod direct;
+mod ears;
 mod explain;
 mod federate;
 mod files;
 mod inward;
 mod outward;
 mod people;
+mod places;
+mod privacy;
 mod room;
 mod run;
 mod view;
@@ -25,6 +30,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use rocketmesh_protocol::id::RoomId;
 use rocketmesh_storage::StoreError;
 use tokio::sync::{mpsc, watch};
 
@@ -116,6 +122,8 @@ pub(crate) struct BridgeParts {
     pub(crate) service: User,
     /// The server's release.
     pub(crate) release: Release,
+    /// The address under which people open it; none if that is the client's.
+    pub(crate) site_url: Option<String>,
     /// What is heard of it.
     pub(crate) realtime: (RealtimeHandle, mpsc::Receiver<RealtimeEvent>),
     /// The connector.
@@ -141,6 +149,10 @@ pub(crate) struct Shared {
     meeting: tokio::sync::Mutex<()>,
     /// One room is federated at a time.
     federating: tokio::sync::Mutex<()>,
+    /// One room is compared at a time.
+    looking: tokio::sync::Mutex<()>,
+    /// Connections as accounts that stand for somebody, for direct rooms of two.
+    ears: ears::Ears,
     stopped: watch::Sender<bool>,
 }
 
@@ -161,6 +173,8 @@ enum Heard {
     Deleted(Vec<String>),
     /// Something may have been missed.
     CatchUp,
+    /// A direct room that is another room of the mesh too.
+    Also(RoomId),
 }
 
 /// How a room is doing.
@@ -180,6 +194,8 @@ struct RoomHandle {
     report: Arc<Mutex<RoomReport>>,
     /// Ends the task.
     end: watch::Sender<bool>,
+    /// Whether it is read as an account that stands for somebody, which has a connection of its own.
+    read_as_another: bool,
 }
 
 impl RoomHandle {
@@ -212,8 +228,8 @@ impl Bridge {
     /// # Errors
     /// [`StoreError`].
     pub(crate) fn start(parts: BridgeParts) -> Result<Self, StoreError> {
-        let BridgeParts { engine, client, service, release, realtime: (realtime, events), host } = parts;
-        let url = client.address().as_str().trim_end_matches('/').to_owned();
+        let BridgeParts { engine, client, service, release, site_url, realtime: (realtime, events), host } = parts;
+        let url = site_url.unwrap_or_else(|| client.address().as_str().trim_end_matches('/').to_owned());
         let bridge = Bridge(Arc::new(Shared {
             records: Records::new(engine.store.clone()),
             engine,
@@ -226,6 +242,8 @@ impl Bridge {
             rooms: Mutex::default(),
             meeting: tokio::sync::Mutex::default(),
             federating: tokio::sync::Mutex::default(),
+            looking: tokio::sync::Mutex::default(),
+            ears: ears::Ears::default(),
             stopped: watch::channel(false).0,
         }));
         for (rid, federated) in bridge.records.rooms()? {
@@ -235,6 +253,8 @@ impl Bridge {
         bridge.engine.background(async move { own.dispatch(events).await });
         let own = bridge.clone();
         bridge.engine.background(async move { own.watch_invitations().await });
+        let own = bridge.clone();
+        bridge.engine.background(async move { own.watch_directs().await });
         bridge.tell_queue();
         Ok(bridge)
     }
@@ -242,6 +262,7 @@ impl Bridge {
     /// Ends every task of the bridge.
     pub(crate) fn stop(&self) {
         self.stopped.send_replace(true);
+        self.ears.close_all();
         lock(&self.rooms).clear();
     }
 
@@ -265,12 +286,19 @@ impl Bridge {
 
     /// Begins to keep one room the same.
     fn open(&self, rid: String, federated: Federated) {
-        if self.realtime.watch_room(&rid).is_err() {
+        if let Some(reader) = &federated.reader {
+            self.listen_as(reader, &rid);
+        } else if self.realtime.watch_room(&rid).is_err() {
             tracing::warn!(%rid, "more rooms are federated than can be listened to; deletions here come late");
         }
         let (sender, receiver) = mpsc::channel(QUEUE);
-        let handle =
-            RoomHandle { sender, behind: Arc::default(), report: Arc::default(), end: watch::channel(false).0 };
+        let handle = RoomHandle {
+            sender,
+            behind: Arc::default(),
+            report: Arc::default(),
+            end: watch::channel(false).0,
+            read_as_another: federated.reader.is_some(),
+        };
         let Some(task) = room::RoomTask::new(self.clone(), rid.clone(), federated, &handle) else {
             tracing::error!(%rid, "the record of a federated room cannot be read; federate it again");
             return;
@@ -293,6 +321,7 @@ impl Bridge {
             handle.end.send_replace(true);
         }
         self.realtime.unwatch_room(rid);
+        self.ears.forget(rid);
     }
 
     async fn dispatch(&self, mut events: mpsc::Receiver<RealtimeEvent>) {
@@ -315,7 +344,8 @@ impl Bridge {
         };
         match event {
             RealtimeEvent::Connected => {
-                let rooms: Vec<RoomHandle> = lock(&self.rooms).values().cloned().collect();
+                let rooms: Vec<RoomHandle> =
+                    lock(&self.rooms).values().filter(|handle| !handle.read_as_another).cloned().collect();
                 rooms.iter().for_each(|handle| handle.offer(Heard::CatchUp));
             }
             RealtimeEvent::Message { message, room } => {

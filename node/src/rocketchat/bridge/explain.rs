@@ -76,9 +76,7 @@ impl Bridge {
                 let whom_id =
                     self.engine.names.resolve(&whom).map_err(|error| FederateError::Whom(error.to_string()))?;
                 self.direct(user, username, whom_id).await?;
-                Ok(format!(
-                    "There is a direct room with {whom} and me in your list now. I only pass on what is said there."
-                ))
+                Ok(format!("There is a direct room with {whom} in your list now. What you write there reaches them."))
             }
             Command::Leave { channel } => {
                 let (rid, federated) = self.federated_named(&channel)?;

@@ -26,6 +26,8 @@ pub(super) struct Speaker {
     pub(super) username: String,
     /// The name that is shown, where nobody stands for the user.
     pub(super) alias: Option<String>,
+    /// The name under which the service account may say it, where the account that stands for the user may not.
+    pub(super) substitute: Option<String>,
 }
 
 impl Bridge {
@@ -93,13 +95,15 @@ impl Bridge {
             && let Some((id, username)) = self.shadow(user).await?
             && let Some(client) = self.log_in(user, &id, &username).await?
         {
-            return Ok(Speaker { client, username, alias: None });
+            let substitute = Some(shadow::display(user, self.server_name(user).as_deref()));
+            return Ok(Speaker { client, username, alias: None, substitute });
         }
         let alias = match user.origin == self.engine.origin {
             true => user.localpart.to_string(),
             false => shadow::display(user, self.server_name(user).as_deref()),
         };
-        Ok(Speaker { client: self.client.clone(), username: self.service.username.clone(), alias: Some(alias) })
+        let (client, username) = (self.client.clone(), self.service.username.clone());
+        Ok(Speaker { client, username, alias: Some(alias), substitute: None })
     }
 
     fn server_name(&self, user: &UserId) -> Option<String> {
@@ -161,7 +165,7 @@ impl Bridge {
     }
 
     /// The server, as the account that stands for a user. None if it cannot log in: somebody changed its password.
-    async fn log_in(&self, user: &UserId, id: &str, username: &str) -> Result<Option<Client>, Stall> {
+    pub(super) async fn log_in(&self, user: &UserId, id: &str, username: &str) -> Result<Option<Client>, Stall> {
         if let Some(token) = self.host.token(id) {
             return Ok(Some(self.client.as_account(&Login { user_id: id.to_owned(), token })));
         }
