@@ -99,6 +99,12 @@ struct Pair {
     there: String,
 }
 
+impl Pair {
+    fn is_same(&self) -> bool {
+        self.item.is_same(&self.here, &self.there)
+    }
+}
+
 /// When a room is looked at next, and what was found.
 pub(super) struct Looking {
     pub(super) at: Instant,
@@ -170,31 +176,31 @@ impl RoomTask {
 
     async fn look(&mut self) -> Result<(), Stall> {
         self.settle_kind(None).await?;
-        let room = self.bridge.client.room_info(&self.rid).await?;
-        let pairs = self.pairs(&room).await?;
         let agreed = self.bridge.records.agreed(&self.rid)?;
-        let same = |pair: &Pair| pair.item.is_same(&pair.here, &pair.there);
-        let differences: Vec<Pair> = pairs.iter().filter(|pair| !same(pair)).cloned().collect();
+        let pairs = self.pairs().await?;
         self.agree(&pairs, agreed.as_ref()).await?;
+        let differences: Vec<Pair> = pairs.into_iter().filter(|pair| !pair.is_same()).collect();
         self.looking.acted.retain(|pair| differences.contains(pair));
         let fresh: Vec<Pair> = differences.into_iter().filter(|pair| !self.looking.acted.contains(pair)).collect();
         let met = std::mem::replace(&mut self.looking.met, fresh.clone());
-        let mut waits = false;
-        for pair in fresh {
-            if !met.contains(&pair) {
-                waits = true;
-                continue;
-            }
+        if !fresh.is_empty() {
+            self.look_soon();
+        }
+        let mut again: Vec<Pair> = fresh.into_iter().filter(|pair| met.contains(pair)).collect();
+        if again.is_empty() {
+            return Ok(());
+        }
+        // What the room has told meanwhile says who did it.
+        self.catch_up().await?;
+        let now = self.pairs().await?;
+        again.retain(|pair| now.contains(pair));
+        for pair in again {
             let before = agreed
                 .as_ref()
                 .map(|agreed| agreed.get(&pair.item.key()).map_or_else(|| pair.item.common(), String::as_str));
             tracing::info!(rid = %self.rid, item = ?pair.item, "the room and Rocket.Chat differ");
             self.act_on(&pair, before).await?;
             self.looking.acted.push(pair);
-            waits = true;
-        }
-        if waits {
-            self.look_soon();
         }
         Ok(())
     }
@@ -224,7 +230,8 @@ impl RoomTask {
     }
 
     /// Everything that is compared, on both sides.
-    async fn pairs(&mut self, room: &Room) -> Result<Vec<Pair>, Stall> {
+    async fn pairs(&self) -> Result<Vec<Pair>, Stall> {
+        let room = self.bridge.client.room_info(&self.rid).await?;
         let (state, _) = self.bridge.engine.state(self.room).await?;
         let mut pairs = Vec::new();
         for label in Label::ALL {
@@ -247,12 +254,12 @@ impl RoomTask {
             pairs.push(Pair { item: Item::Switch(switch), here: word(here).to_owned(), there });
         }
         if room.users_count.unwrap_or_default() <= MOST_COMPARED {
-            self.pairs_of_people(room, &state, &mut pairs).await?;
+            self.pairs_of_people(&room, &state, &mut pairs).await?;
         }
         Ok(pairs)
     }
 
-    async fn pairs_of_people(&mut self, room: &Room, state: &RoomState, pairs: &mut Vec<Pair>) -> Result<(), Stall> {
+    async fn pairs_of_people(&self, room: &Room, state: &RoomState, pairs: &mut Vec<Pair>) -> Result<(), Stall> {
         let members: Vec<User> = self.bridge.client.members(self.federated.kind, &self.rid).await?;
         let roles = self.bridge.client.roles(self.federated.kind, &self.rid).await?;
         let mut inside: BTreeSet<UserId> = BTreeSet::new();

@@ -28,6 +28,10 @@ impl RoomTask {
     /// Takes one entry of the log.
     pub(super) async fn take(&mut self, kind: LogKind, id: EventId) -> Result<(), Stall> {
         let Some(stored) = self.bridge.engine.store.event(&id)? else { return Ok(()) };
+        if stored.event.header().state_key.is_some() {
+            // What both sides have now is noted, so that a later difference tells which one changed.
+            self.look_soon();
+        }
         match stored.event.content() {
             Ok(Content::Message { .. }) => self.settle_message(id, Some(kind)).await,
             Ok(Content::Edit { target, .. } | Content::Redact { target, .. }) => {

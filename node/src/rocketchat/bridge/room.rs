@@ -239,7 +239,7 @@ impl RoomTask {
     }
 
     /// Takes what changed since the last change that was handled.
-    async fn catch_up(&mut self) -> Result<(), Stall> {
+    pub(super) async fn catch_up(&mut self) -> Result<(), Stall> {
         let last = Moment(i64::try_from(self.federated.heard_ms).unwrap_or(i64::MAX));
         let client = self.reader().await?;
         let (mut updated, removed) = match client.sync_messages(&self.rid, last.before(1)).await {
