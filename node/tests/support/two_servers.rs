@@ -9,7 +9,7 @@ use rocketmesh_standin::{Account, HeldMessage, HeldRoom, Options, Person, Record
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::support::{PATIENCE, TestNode};
+use crate::support::{PATIENCE, TestNode, eventually};
 
 pub const ROOMS: &str = "/v1/rocketchat/rooms";
 const GLANCE: Duration = Duration::from_millis(20);
@@ -164,6 +164,11 @@ impl Side {
         self.standin.requests().iter().filter(|asked| is_it(asked)).count()
     }
 
+    /// How often the node asked for rooms that changed.
+    pub fn asked_for_directs(&self) -> usize {
+        self.standin.requests().iter().filter(|asked| asked.path.ends_with("rooms.get")).count()
+    }
+
     /// Has the node compare the whole room, and waits until it has.
     pub async fn compared(&self, rid: &str) {
         // When it is compared a second time, what was found the first time is on disk.
@@ -175,6 +180,23 @@ impl Side {
                 tokio::time::sleep(GLANCE).await;
             }
         }
+    }
+}
+
+/// Keeps nodes apart, or lets them together again.
+pub async fn cut(pairs: &[(&TestNode, &TestNode)], apart: bool) {
+    for (one, other) in pairs.iter().flat_map(|(one, other)| [(one, other), (other, one)]) {
+        let (method, body) = if apart { ("PUT", Some(json!({}))) } else { ("DELETE", None) };
+        let (status, answer) = one.raw(method, &format!("/v1/peers/{}/ban", other.id()), body).await;
+        assert!(status.is_success(), "{answer}");
+    }
+    for (one, other) in pairs.iter().filter(|_| apart) {
+        let path = format!("/v1/peers/{}", other.id());
+        eventually("the nodes are apart", || async {
+            let (status, peer) = one.raw("GET", &path, None).await;
+            !status.is_success() || peer["state"] != "introduced"
+        })
+        .await;
     }
 }
 
@@ -228,6 +250,14 @@ impl Lunch {
         self.b.hears(&self.at_b, &of_a).await;
         self.bob.say(&self.at_b, &of_b).await.unwrap();
         self.a.hears(&self.at_a, &of_b).await;
+    }
+
+    /// Keeps the two nodes apart, or lets them together again.
+    pub async fn apart(&self, apart: bool) {
+        cut(&[(self.a.node(), self.b.node())], apart).await;
+        if !apart {
+            self.a.node().connect(self.b.node()).await;
+        }
     }
 
     /// Nothing was given up on either side.

@@ -153,6 +153,10 @@ impl Bridge {
                 if !is_owner {
                     return Err(FederateError::NotOwner);
                 }
+                // Before anything is joined: whoever leaves a private room again needs another invitation.
+                if self.known_kind(&id).await?.is_some_and(|known| known != kind) {
+                    return Err(FederateError::KindDiffers(publicity(kind)));
+                }
                 Some((room, kind))
             }
             None => None,
@@ -163,11 +167,10 @@ impl Bridge {
         let (state, _) = self.engine.state(id).await?;
         if let Some((_, kind)) = existing.as_ref().filter(|(_, kind)| *kind != kind_of(state.room_type())) {
             // What is said in a private room is not for everybody in a channel, and the other way round.
-            let is_public = *kind == RoomKind::Channel;
             if !was_in {
                 self.engine.leave(id, user).await?;
             }
-            return Err(FederateError::KindDiffers(if is_public { "public" } else { "private" }));
+            return Err(FederateError::KindDiffers(publicity(*kind)));
         }
         let label = state.label(Label::Name).unwrap_or_else(|| state.create_event());
         let body = self.engine.store.event(&label)?.and_then(|stored| stored.event.body());
@@ -201,6 +204,16 @@ impl Bridge {
             also: Vec::new(),
         };
         self.keep(&room.id, federated, &[]).await
+    }
+
+    /// The kind of a room that is held here, or to which somebody of this server is invited.
+    async fn known_kind(&self, id: &RoomId) -> Result<Option<RoomKind>, FederateError> {
+        if let Ok((state, _)) = self.engine.state(*id).await {
+            return Ok(Some(kind_of(state.room_type())));
+        }
+        let invitations = self.engine.invitations().map_err(Stall::from)?;
+        let invited = invitations.into_iter().find(|(room, _)| room == id);
+        Ok(invited.and_then(|(_, invitation)| RoomKind::of(&invitation.room_type)))
     }
 
     /// Somebody more of this server enters a room that is here already.
@@ -470,7 +483,11 @@ impl Bridge {
                 let Some(id) = self.records.local(&localpart)? else { continue };
                 let Some(account) = self.records.account(&id)? else { continue };
                 if invitation.room_type == RoomType::Direct.letter() {
-                    self.enter(room, &account.username, None).await?;
+                    // One that cannot begin keeps no other from being told.
+                    if let Err(error) = self.enter(room, &account.username, None).await {
+                        tracing::debug!(%room, %error, "a direct room does not begin yet");
+                        continue;
+                    }
                 } else {
                     let name = invitation.name.as_deref().unwrap_or("a room");
                     let by = by.parse::<UserId>().map_or_else(|_| by.clone(), |by| self.engine.names.display(&by));
@@ -513,6 +530,13 @@ pub(super) fn kind_of(room_type: RoomType) -> RoomKind {
         RoomType::Channel => RoomKind::Channel,
         RoomType::Private => RoomKind::Group,
         RoomType::Direct => RoomKind::Direct,
+    }
+}
+
+const fn publicity(kind: RoomKind) -> &'static str {
+    match kind {
+        RoomKind::Channel => "public",
+        RoomKind::Group | RoomKind::Direct => "private",
     }
 }
 

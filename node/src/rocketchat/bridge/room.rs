@@ -27,7 +27,7 @@ use super::compare::Looking;
 use super::view::View;
 use super::{Bridge, Heard, RoomHandle, RoomReport, Stall, lock};
 use crate::network::shut_down;
-use crate::rocketchat::client::{Message, Moment, RestError, SystemKind};
+use crate::rocketchat::client::{Message, Moment, RestError, RoomKind, SystemKind};
 use crate::rocketchat::mapping::outgoing;
 use crate::rocketchat::records::{Changes, DeadLetter, Federated, message_key, room_key};
 use crate::rocketchat::status::{BridgedRoom, BridgedRoomState};
@@ -396,10 +396,12 @@ impl RoomTask {
             last.extend(self.bridge.engine.store.order_before(&room, None, LAST_MESSAGES * 2)?);
         }
         last.reverse();
+        // A direct room begins with what was said in it just now.
+        let late = if self.federated.kind == RoomKind::Direct { LogKind::Accepted } else { LogKind::AcceptedLate };
         for key in last {
             let stored = self.bridge.engine.store.event(&key.id)?;
             if stored.is_some_and(|stored| matches!(stored.event.content(), Ok(Content::Message { .. }))) {
-                self.settle_message(key.id, Some(LogKind::AcceptedLate)).await?;
+                self.settle_message(key.id, Some(late)).await?;
             }
         }
         self.federated.fresh = false;
