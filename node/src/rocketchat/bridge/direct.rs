@@ -5,12 +5,12 @@
 //! a second however many accounts there are; those in whose rooms something was said last are listened to ([`ears`](super::ears)).
 //!
 //! Both may open a room at the same moment, each on their own server. Then it is one room in each Rocket.Chat and two in the mesh: both are
-//! read, and the one with the lower id is written to.
+//! read, and the one with the lower id is written to, of those that nobody has left.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use rocketmesh_protocol::event::RoomType;
+use rocketmesh_protocol::event::{Membership, RoomType};
 use rocketmesh_protocol::id::RoomId;
 use rocketmesh_protocol::identity::{Localpart, UserId};
 use tokio::time::Instant;
@@ -243,11 +243,14 @@ impl RoomTask {
         let mut changes = Changes::default();
         changes.set(of_key(&room), &self.rid);
         if !self.reads(&room) {
-            let mut rooms = self.rooms();
-            rooms.push(room);
-            // The same on both servers.
-            rooms.sort_unstable();
-            rooms.truncate(MOST_ROOMS);
+            let mut ranked = Vec::new();
+            for room in self.rooms().into_iter().chain([room]) {
+                ranked.push((self.was_left(room).await?, room));
+            }
+            // The same on both servers: the lowest of those that nobody has left.
+            ranked.sort_unstable();
+            ranked.truncate(MOST_ROOMS);
+            let mut rooms: Vec<RoomId> = ranked.into_iter().map(|(_, room)| room).collect();
             self.room = rooms.remove(0);
             self.federated.room = self.room.to_string();
             self.federated.also = rooms.iter().map(ToString::to_string).collect();
@@ -256,6 +259,14 @@ impl RoomTask {
             self.federated.fresh = true;
             self.view = View::new(self.bridge.clone(), self.room, &self.rid, &self.federated);
         }
-        self.record(changes).await
+        self.record(changes).await?;
+        if self.federated.fresh { self.backfill().await } else { Ok(()) }
+    }
+
+    /// Whether somebody has left a direct room, so that what is said in it does not reach them.
+    async fn was_left(&self, room: RoomId) -> Result<bool, Stall> {
+        let (state, _) = self.bridge.engine.state(room).await?;
+        let left = state.others().any(|(_, membership)| membership == Membership::Leave);
+        Ok(left)
     }
 }

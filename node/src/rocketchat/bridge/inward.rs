@@ -13,7 +13,7 @@ use super::federate::{is_called, slug};
 use super::files::Left;
 use super::people::Speaker;
 use super::room::RoomTask;
-use crate::rocketchat::client::{Client, Outgoing, RestError, RoomKind, RoomRole, RoomSettings};
+use crate::rocketchat::client::{Client, Outgoing, RestError, RoomKind, RoomRole, RoomSettings, SystemKind};
 use crate::rocketchat::mapping::Known;
 use crate::rocketchat::mapping::id::message_id;
 use crate::rocketchat::mapping::incoming::{self, Deed, ToDo, Wanted};
@@ -141,17 +141,11 @@ impl RoomTask {
                 let mut seen = seen.unwrap_or_default();
                 let mut shown = shown.take().unwrap_or_default();
                 let mut changes = Changes::default();
-                let parts = shown.parts.iter().filter_map(|part| part.message.clone());
+                // The first file of a message without words is the message.
+                let parts = shown.parts.iter().filter_map(|part| part.message.clone()).filter(|part| *part != message);
                 let all: Vec<String> = std::iter::once(message.clone()).chain(parts).collect();
                 for one in all {
-                    let client = self.hand(&author, seen.inserted).await?;
-                    let deleted = match client.delete_message(&self.rid, &one).await {
-                        Err(error) if seen.inserted && error.is_of_the_account() => {
-                            self.bridge.client.delete_message(&self.rid, &one).await
-                        }
-                        deleted => deleted,
-                    };
-                    self.done(&one, deleted).await?;
+                    self.take_away(&author, seen.inserted, &one).await?;
                     let part = self.bridge.records.seen(&one)?.unwrap_or_default();
                     changes.set(message_key(&one), &Seen { gone: true, ..part });
                 }
@@ -163,6 +157,22 @@ impl RoomTask {
                 self.record(changes).await
             }
         }
+    }
+
+    /// Deletes a message as whoever said it, or else as the service account. What is not there any more is deleted.
+    async fn take_away(&self, author: &UserId, inserted: bool, id: &str) -> Result<(), Stall> {
+        let mut deleted = self.hand(author, inserted).await?.delete_message(&self.rid, id).await;
+        let refused = |deleted: &Result<(), RestError>| deleted.as_ref().is_err_and(RestError::is_of_the_account);
+        if inserted && refused(&deleted) {
+            deleted = self.bridge.client.delete_message(&self.rid, id).await;
+        }
+        if refused(&deleted) {
+            let there = self.reader().await?.get_message(id).await?;
+            if there.is_none_or(|there| there.hidden || there.system() == Some(SystemKind::Deleted)) {
+                return Ok(());
+            }
+        }
+        self.done(id, deleted).await.map(drop)
     }
 
     /// Whose hand changes a message: the account's that said it, or the service account's.

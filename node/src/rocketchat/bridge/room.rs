@@ -377,7 +377,7 @@ impl RoomTask {
     }
 
     /// Shows a room that was just entered: its texts and switches, the people in it, and what was said last.
-    async fn backfill(&mut self) -> Result<(), Stall> {
+    pub(super) async fn backfill(&mut self) -> Result<(), Stall> {
         let (state, _) = self.bridge.engine.state(self.room).await?;
         for label in [Label::Topic, Label::Description, Label::Announcement] {
             self.settle_label(label).await?;
