@@ -13,7 +13,6 @@ use super::Stall;
 use super::room::RoomTask;
 use crate::rocketchat::client::{Client, RestError, RoomKind, RoomRole};
 
-const BANNED: &str = "error-user-is-banned";
 const LAST_OWNER: &str = "error-you-are-last-owner";
 const ARCHIVED: &str = "error-room-archived";
 
@@ -22,10 +21,12 @@ impl RoomTask {
     pub(super) async fn bring_in(&self, user: &UserId, id: &str) -> Result<bool, Stall> {
         let client = &self.bridge.client;
         let mut invited = client.invite(self.federated.kind, &self.rid, id).await;
-        if invited.as_ref().is_err_and(|error| error.says(BANNED)) && self.bridge.release.has_bans() {
+        if invited.as_ref().is_err_and(RestError::is_of_the_account) && self.bridge.release.has_bans() {
+            // With which word a banned person is refused is not known for every release.
             match client.unban(&self.rid, id).await {
+                Ok(()) => invited = client.invite(self.federated.kind, &self.rid, id).await,
                 Err(error) if error.is_passing() => return Err(error.into()),
-                _ => invited = client.invite(self.federated.kind, &self.rid, id).await,
+                Err(_) => {}
             }
         }
         self.unless_archived(user, invited).await
