@@ -72,7 +72,7 @@ async fn a_clearing_is_told_as_one_with_the_messages_only_where_it_was_limited()
     root.post::<Value>("rooms.cleanHistory", clean(0)).await.unwrap();
     let told = listener.event("stream-notify-room", &event).await;
     assert!(told[0]["ids"].is_null(), "{told}");
-    assert_eq!(alice.said(&room).await.unwrap(), []);
+    assert!(alice.said(&room).await.unwrap().is_empty());
     let query = [("roomId", room.as_str()), ("since", "2000-01-01T00:00:00.000Z")];
     let gone: Value = root.get("chat.getDeletedMessages", &query).await.unwrap();
     assert!(gone["messages"].as_array().unwrap().iter().any(|gone| gone["_id"] == second.as_str()));

@@ -157,9 +157,12 @@ impl RoomTask {
         if self.federated.kind == RoomKind::Direct {
             return Ok(());
         }
-        // One room at a time: each look is some calls.
+        // One room at a time: each look is some calls. None waits for another one with what is said in it.
         let bridge = self.bridge.clone();
-        let _one = bridge.looking.lock().await;
+        let Ok(_one) = bridge.looking.try_lock() else {
+            self.look_soon();
+            return Ok(());
+        };
         match self.look().await {
             // What cannot be looked at keeps nothing else back.
             Err(Stall::Rest(error)) if !error.is_passing() => {

@@ -57,8 +57,10 @@ impl Bridge {
             let Some(id) = turn.pop_front() else {
                 pause = TURN.saturating_sub(begun.elapsed()).max(PACE);
                 let shadows = self.records.shadows().unwrap_or_default();
-                let known: BTreeSet<&String> = shadows.iter().collect();
-                heard.retain(|id, _| known.contains(id));
+                {
+                    let known: BTreeSet<&String> = shadows.iter().collect();
+                    heard.retain(|id, _| known.contains(id));
+                }
                 turn = shadows.into();
                 begun = Instant::now() + pause;
                 continue;
@@ -137,10 +139,7 @@ impl Bridge {
         if last.ms() <= closed_ms {
             return Ok(());
         }
-        let user = match self.local_of(other).await? {
-            Some(user) => user,
-            None => return Ok(()),
-        };
+        let Some(user) = self.local_of(other).await? else { return Ok(()) };
         let _one = self.federating.lock().await;
         if self.records.room(&room.id)?.is_some() {
             return Ok(());

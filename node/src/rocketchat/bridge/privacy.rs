@@ -13,6 +13,9 @@ use crate::rocketchat::mapping::{Known, Who};
 impl RoomTask {
     /// Sees to it that the room is of the kind of which it was when it was opened.
     pub(super) async fn settle_kind(&mut self, by: Option<&Author>) -> Result<(), Stall> {
+        if self.federated.kind == RoomKind::Direct {
+            return Ok(());
+        }
         let (state, _) = self.bridge.engine.state(self.room).await?;
         let wanted = super::federate::kind_of(state.room_type());
         let now = match self.bridge.client.room_info(&self.rid).await {
@@ -24,6 +27,10 @@ impl RoomTask {
         else {
             return self.note_kind(now.unwrap_or(self.federated.kind)).await;
         };
+        if by.is_none() && self.federated.kind == now {
+            // It could not be taken back before.
+            return Ok(());
+        }
         let settings = RoomSettings { room_type: Some(wanted.letter().to_owned()), ..RoomSettings::default() };
         let saved = self.bridge.client.save_room_settings(&self.rid, &settings).await;
         let restored = self.done("room type", saved).await?;
