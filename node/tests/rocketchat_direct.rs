@@ -76,7 +76,12 @@ async fn the_bot_opens_a_direct_room_of_two() {
     bob.say(&at_b, "hello yourself").await.unwrap();
     a.hears(&at_a, "hello yourself").await;
     alice.say(&bot, "status").await.unwrap();
-    a.told(alice, "2 rooms are open to other servers").await;
+    a.told(alice, "your direct room with bob").await;
+    // Nobody else is told of it.
+    let erin = a.person("erin", &["user"]);
+    let erins = erin.direct("bridge").await.unwrap();
+    erin.say(&erins, "status").await.unwrap();
+    a.told(&erin, "1 rooms are open to other servers:\n• #lunch").await;
     lunch.close().await;
 }
 

@@ -317,7 +317,9 @@ impl Bridge {
     pub(super) fn federated_named(&self, room: &str) -> Result<(String, Federated), FederateError> {
         let name = room.trim_start_matches('#');
         let rooms = self.records.rooms()?;
-        let found = rooms.into_iter().find(|(rid, federated)| rid == name || federated.name == name);
+        // Direct rooms have no name of their own: what they are recorded by may be a channel's.
+        let named = |federated: &Federated| federated.kind != RoomKind::Direct && federated.name == name;
+        let found = rooms.into_iter().find(|(rid, federated)| rid == name || named(federated));
         found.ok_or_else(|| FederateError::NotFederated(name.to_owned()))
     }
 
