@@ -81,7 +81,7 @@ async fn the_bot_opens_a_direct_room_of_two() {
     let erin = a.person("erin", &["user"]);
     let erins = erin.direct("bridge").await.unwrap();
     erin.say(&erins, "status").await.unwrap();
-    a.told(&erin, "1 rooms are open to other servers:\n• #lunch").await;
+    a.told(&erin, "One room is open to other servers:\n• #lunch").await;
     lunch.close().await;
 }
 

@@ -102,6 +102,7 @@ impl Bridge {
         let letters = self.records.letters()?.len();
         let mut words = match rooms.len() {
             0 => "No room is open to other servers.".to_owned(),
+            1 => "One room is open to other servers:".to_owned(),
             number => format!("{number} rooms are open to other servers:"),
         };
         for room in rooms.iter().take(50) {
