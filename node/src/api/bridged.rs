@@ -120,7 +120,7 @@ impl From<FederateError> for ApiError {
             FederateError::NotFederated(_) => ApiError::missing("not_federated", text),
             FederateError::Nobody(_) | FederateError::Whom(_) => ApiError::bad("unknown_user", text),
             FederateError::Already(_) => conflict("already_federated"),
-            FederateError::Kind(_) => conflict("room_kind"),
+            FederateError::Kind(_) | FederateError::KindDiffers(_) => conflict("room_kind"),
             FederateError::NotOwner => ApiError::new(StatusCode::FORBIDDEN, "not_owner", text),
             FederateError::Name { .. } => conflict("name_refused"),
             FederateError::Join(error) => error.into(),

@@ -10,6 +10,9 @@
 //! room can change under its hands. A queue that is full is no loss: the room is marked as behind, takes nothing more, and catches
 //! up over REST as after a new connection. What stands in the way of one room delays no other.
 
+mod compare;
+mod direct;
+mod ears;
 mod ephemeral;
 mod explain;
 mod federate;
@@ -17,6 +20,8 @@ mod files;
 mod inward;
 mod outward;
 mod people;
+mod places;
+mod privacy;
 mod profiles;
 mod room;
 mod run;
@@ -27,6 +32,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use rocketmesh_protocol::id::RoomId;
 use rocketmesh_storage::StoreError;
 use tokio::sync::{mpsc, watch};
 
@@ -121,6 +127,8 @@ pub(crate) struct BridgeParts {
     pub(crate) service: User,
     /// The server's release.
     pub(crate) release: Release,
+    /// The address under which people open it; none if that is the client's.
+    pub(crate) site_url: Option<String>,
     /// What is heard of it.
     pub(crate) realtime: (RealtimeHandle, mpsc::Receiver<RealtimeEvent>),
     /// The connector.
@@ -146,6 +154,10 @@ pub(crate) struct Shared {
     meeting: tokio::sync::Mutex<()>,
     /// One room is federated at a time.
     federating: tokio::sync::Mutex<()>,
+    /// One room is compared at a time.
+    looking: tokio::sync::Mutex<()>,
+    /// Connections as accounts that stand for somebody, for direct rooms of two.
+    ears: ears::Ears,
     stopped: watch::Sender<bool>,
     /// What is over in a moment, and whose name or picture may have changed: both have a task beside those of the rooms.
     signs: mpsc::Sender<Sign>,
@@ -169,6 +181,8 @@ enum Heard {
     Deleted(Vec<String>),
     /// Something may have been missed.
     CatchUp,
+    /// A direct room that is another room of the mesh too.
+    Also(RoomId),
 }
 
 /// How a room is doing.
@@ -188,6 +202,8 @@ struct RoomHandle {
     report: Arc<Mutex<RoomReport>>,
     /// Ends the task.
     end: watch::Sender<bool>,
+    /// Whether it is read as an account that stands for somebody, which has a connection of its own.
+    read_as_another: bool,
 }
 
 impl RoomHandle {
@@ -220,8 +236,8 @@ impl Bridge {
     /// # Errors
     /// [`StoreError`].
     pub(crate) fn start(parts: BridgeParts) -> Result<Self, StoreError> {
-        let BridgeParts { engine, client, service, release, realtime: (realtime, events), host } = parts;
-        let url = client.address().as_str().trim_end_matches('/').to_owned();
+        let BridgeParts { engine, client, service, release, site_url, realtime: (realtime, events), host } = parts;
+        let url = site_url.unwrap_or_else(|| client.address().as_str().trim_end_matches('/').to_owned());
         let (signs, heard_signs) = mpsc::channel(ephemeral::WAITING);
         let (looks, heard_looks) = Looks::channel();
         let bridge = Bridge(Arc::new(Shared {
@@ -238,6 +254,8 @@ impl Bridge {
             rooms: Mutex::default(),
             meeting: tokio::sync::Mutex::default(),
             federating: tokio::sync::Mutex::default(),
+            looking: tokio::sync::Mutex::default(),
+            ears: ears::Ears::default(),
             stopped: watch::channel(false).0,
         }));
         for (rid, federated) in bridge.records.rooms()? {
@@ -249,6 +267,8 @@ impl Bridge {
         bridge.engine.background(async move { own.watch_invitations().await });
         bridge.engine.background(bridge.clone().pass_signs(heard_signs));
         bridge.engine.background(bridge.clone().keep_profiles(heard_looks));
+        let own = bridge.clone();
+        bridge.engine.background(async move { own.watch_directs().await });
         bridge.tell_queue();
         Ok(bridge)
     }
@@ -256,6 +276,7 @@ impl Bridge {
     /// Ends every task of the bridge.
     pub(crate) fn stop(&self) {
         self.stopped.send_replace(true);
+        self.ears.close_all();
         lock(&self.rooms).clear();
     }
 
@@ -279,12 +300,19 @@ impl Bridge {
 
     /// Begins to keep one room the same.
     fn open(&self, rid: String, federated: Federated) {
-        if self.realtime.watch_room(&rid).is_err() {
+        if let Some(reader) = &federated.reader {
+            self.listen_as(reader, &rid);
+        } else if self.realtime.watch_room(&rid).is_err() {
             tracing::warn!(%rid, "more rooms are federated than can be listened to; deletions here come late");
         }
         let (sender, receiver) = mpsc::channel(QUEUE);
-        let handle =
-            RoomHandle { sender, behind: Arc::default(), report: Arc::default(), end: watch::channel(false).0 };
+        let handle = RoomHandle {
+            sender,
+            behind: Arc::default(),
+            report: Arc::default(),
+            end: watch::channel(false).0,
+            read_as_another: federated.reader.is_some(),
+        };
         let Some(task) = room::RoomTask::new(self.clone(), rid.clone(), federated, &handle) else {
             tracing::error!(%rid, "the record of a federated room cannot be read; federate it again");
             return;
@@ -308,6 +336,7 @@ impl Bridge {
             handle.end.send_replace(true);
         }
         self.realtime.unwatch_room(rid);
+        self.ears.forget(rid);
     }
 
     async fn dispatch(&self, mut events: mpsc::Receiver<RealtimeEvent>) {
@@ -330,7 +359,8 @@ impl Bridge {
         };
         match event {
             RealtimeEvent::Connected => {
-                let rooms: Vec<RoomHandle> = lock(&self.rooms).values().cloned().collect();
+                let rooms: Vec<RoomHandle> =
+                    lock(&self.rooms).values().filter(|handle| !handle.read_as_another).cloned().collect();
                 rooms.iter().for_each(|handle| handle.offer(Heard::CatchUp));
                 self.looks.at(Look::Everybody);
             }

@@ -108,6 +108,12 @@ struct Info {
     version: String,
 }
 
+#[derive(Deserialize)]
+struct Setting {
+    #[serde(default)]
+    value: Value,
+}
+
 impl Client {
     /// A client of the server at this address, as nobody yet: it can only ask for the version and log in.
     ///
@@ -150,6 +156,18 @@ impl Client {
         let info: Info = self.send(ACTION, request).await?;
         let unread = || RestError::Malformed { action: ACTION, reason: "the version is no version".to_owned() };
         Release::parse(&info.version).ok_or_else(unread)
+    }
+
+    /// The address under which people open the server, with which links to messages begin; none if none is set.
+    ///
+    /// # Errors
+    /// [`RestError`].
+    pub(crate) async fn site_url(&self) -> Result<Option<String>, RestError> {
+        const ACTION: &str = "settings";
+        let request = self.request(Method::GET, ACTION, "api/v1/settings/Site_Url")?;
+        let setting: Setting = self.send(ACTION, request).await?;
+        let url = setting.value.as_str().and_then(|url| server_address(url).ok());
+        Ok(url.map(|url| url.as_str().trim_end_matches('/').to_owned()))
     }
 
     /// A call that reads.

@@ -13,11 +13,14 @@
 //! | `rc/picture/ID` | the picture of a local person that was taken in | [`Taken`] |
 //! | `rc/in/RID/ID` | that an account which stands for somebody is in a room | nothing |
 //! | `rc/told/ROOM/NAME` | an invitation of which somebody was told | nothing |
+//! | `rc/agreed/RID` | a federated room | [`Agreed`]: what both sides had when they were last found the same |
+//! | `rc/closed/RID` | a direct room that was closed on purpose | up to when it was followed |
 //! | `rc/letter/TIME-ID` | what could not be delivered | [`DeadLetter`] |
 //!
 //! Records that belong together change together: what was handled, and that it was. A record is never the only witness of an event:
 //! events of this server name the message that they came from, so that records can be made again from the room.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use rocketmesh_protocol::id::{EventId, RoomId};
@@ -52,6 +55,12 @@ pub(crate) struct Federated {
     /// Whether the room was just entered, so that its people and its last messages are to be shown first.
     #[serde(default)]
     pub(crate) fresh: bool,
+    /// Of a direct room of two: the account that stands for the other, as which it is read. The service account is not in it.
+    #[serde(default)]
+    pub(crate) reader: Option<String>,
+    /// Of a direct room: further rooms of the mesh that it is too, because both sides opened one. They are read, and not written to.
+    #[serde(default)]
+    pub(crate) also: Vec<String>,
 }
 
 impl Federated {
@@ -59,7 +68,15 @@ impl Federated {
     pub(crate) fn room(&self) -> Option<RoomId> {
         self.room.parse().ok()
     }
+
+    /// The further rooms, read.
+    pub(crate) fn also(&self) -> Vec<RoomId> {
+        self.also.iter().filter_map(|room| room.parse().ok()).collect()
+    }
 }
+
+/// What both sides of a room had when they were last found the same: by what it is of, what stood in Rocket.Chat.
+pub(crate) type Agreed = BTreeMap<String, String>;
 
 /// As what an event stands in Rocket.Chat.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -197,6 +214,14 @@ pub(crate) fn picture_key(id: &str) -> String {
     format!("rc/picture/{id}")
 }
 
+pub(crate) fn agreed_key(rid: &str) -> String {
+    format!("rc/agreed/{rid}")
+}
+
+pub(crate) fn closed_key(rid: &str) -> String {
+    format!("rc/closed/{rid}")
+}
+
 pub(crate) fn inside_key(rid: &str, id: &str) -> String {
     format!("rc/in/{rid}/{id}")
 }
@@ -287,6 +312,22 @@ impl Records {
     pub(crate) fn inside(&self, rid: &str) -> Result<Vec<String>, StoreError> {
         let prefix = format!("rc/in/{rid}/");
         Ok(self.store.records(&prefix)?.into_iter().map(|(name, _)| name[prefix.len()..].to_owned()).collect())
+    }
+
+    /// What both sides of a room had when they were last found the same; none if they were never compared.
+    pub(crate) fn agreed(&self, rid: &str) -> Result<Option<Agreed>, StoreError> {
+        self.get(&agreed_key(rid))
+    }
+
+    /// Up to when a direct room was followed that was closed on purpose, in milliseconds since 1970.
+    pub(crate) fn closed(&self, rid: &str) -> Result<Option<u64>, StoreError> {
+        self.get(&closed_key(rid))
+    }
+
+    /// Every account that stands for somebody elsewhere, by their ids.
+    pub(crate) fn shadows(&self) -> Result<Vec<String>, StoreError> {
+        let read = |(_, json): (String, Vec<u8>)| serde_json::from_slice(&json).ok();
+        Ok(self.store.records("rc/shadow/")?.into_iter().filter_map(read).collect())
     }
 
     /// What could not be delivered, oldest first.

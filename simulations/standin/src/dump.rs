@@ -55,6 +55,12 @@ pub struct HeldRoom {
     pub kind: String,
     /// What it is about.
     pub topic: String,
+    /// What it is for.
+    #[serde(default)]
+    pub description: String,
+    /// What stands above it.
+    #[serde(default)]
+    pub announcement: String,
     /// Whether only some may write.
     pub read_only: bool,
     /// Whether it is archived.
@@ -100,6 +106,8 @@ fn room(state: &State, rid: &str) -> Option<HeldRoom> {
         name: room.name.clone().unwrap_or_else(|| direct.join(", ")),
         kind: room.t.clone(),
         topic: room.topic.clone().unwrap_or_default(),
+        description: room.description.clone().unwrap_or_default(),
+        announcement: room.announcement.clone().unwrap_or_default(),
         read_only: room.ro,
         archived: room.archived,
         members,

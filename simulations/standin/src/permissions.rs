@@ -11,6 +11,7 @@ pub(crate) enum Permission {
     BanUser,
     BypassRateLimit,
     BypassTimeLimit,
+    CleanHistory,
     CreateChannel,
     CreateDirect,
     CreateGroup,
@@ -48,13 +49,14 @@ pub(crate) enum Permission {
 
 impl Permission {
     /// All of them, by Rocket.Chat's names.
-    pub(crate) const NAMED: [(&'static str, Permission); 39] = [
+    pub(crate) const NAMED: [(&'static str, Permission); 40] = [
         ("add-user-to-any-c-room", Permission::AddUserToAnyChannel),
         ("add-user-to-joined-room", Permission::AddUserToJoinedRoom),
         ("archive-room", Permission::ArchiveRoom),
         ("ban-user", Permission::BanUser),
         ("api-bypass-rate-limit", Permission::BypassRateLimit),
         ("bypass-time-limit-edit-and-delete", Permission::BypassTimeLimit),
+        ("clean-channel-history", Permission::CleanHistory),
         ("create-c", Permission::CreateChannel),
         ("create-d", Permission::CreateDirect),
         ("create-p", Permission::CreateGroup),
@@ -95,6 +97,7 @@ impl Permission {
         use Permission as P;
         match self {
             P::AddUserToAnyChannel
+            | P::CleanHistory
             | P::CreateUser
             | P::DeleteUser
             | P::EditOtherUserActive

@@ -50,6 +50,35 @@ async fn the_same_text_again_is_not_told() {
 }
 
 #[tokio::test]
+async fn a_clearing_is_told_as_one_with_the_messages_only_where_it_was_limited() {
+    let standin = start().await;
+    let alice = standin.add_person("alice").unwrap();
+    let root = standin.person(&standin.add_account("root", &["user", "admin"]).unwrap());
+    let room = alice.create_channel("lunch", &["root"]).await.unwrap();
+    let mut listener = Listener::log_in(&standin, &root.token).await;
+    let event = format!("{room}/deleteMessageBulk");
+    listener.listen("stream-notify-room", &event).await;
+    let clean = |limit: u64| {
+        json!({"roomId": room, "oldest": "2000-01-01T00:00:00.000Z", "latest": "2100-01-01T00:00:00.000Z",
+            "limit": limit})
+    };
+    assert_eq!(alice.post::<Value>("rooms.cleanHistory", clean(0)).await.unwrap_err().status(), Some(400));
+    alice.say(&room, "one").await.unwrap();
+    let second = alice.say(&room, "two").await.unwrap();
+    let cleared: Value = root.post("rooms.cleanHistory", clean(1)).await.unwrap();
+    assert_eq!(cleared["count"], 1);
+    let told = listener.event("stream-notify-room", &event).await;
+    assert_eq!(told[0]["ids"].as_array().unwrap().len(), 1, "{told}");
+    root.post::<Value>("rooms.cleanHistory", clean(0)).await.unwrap();
+    let told = listener.event("stream-notify-room", &event).await;
+    assert!(told[0]["ids"].is_null(), "{told}");
+    assert!(alice.said(&room).await.unwrap().is_empty());
+    let query = [("roomId", room.as_str()), ("since", "2000-01-01T00:00:00.000Z")];
+    let gone: Value = root.get("chat.getDeletedMessages", &query).await.unwrap();
+    assert!(gone["messages"].as_array().unwrap().iter().any(|gone| gone["_id"] == second.as_str()));
+}
+
+#[tokio::test]
 async fn a_deletion_comes_on_the_stream_of_the_room_or_as_the_message_marked_rm() {
     let standin = start().await;
     let alice = standin.add_person("alice").unwrap();

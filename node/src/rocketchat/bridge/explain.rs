@@ -5,7 +5,7 @@ use rocketmesh_protocol::identity::Localpart;
 
 use super::{Bridge, FederateError};
 use crate::clock::random_16;
-use crate::rocketchat::client::{Message, Outgoing, RestError};
+use crate::rocketchat::client::{Message, Outgoing, RestError, RoomKind};
 use crate::rocketchat::commands::{self, Command};
 use crate::rocketchat::mapping::Who;
 use crate::rocketchat::mapping::id::{ALPHABET, LENGTH};
@@ -49,7 +49,7 @@ impl Bridge {
     async fn execute(&self, command: Command, user: &Localpart, username: &str) -> Result<String, FederateError> {
         match command {
             Command::Help => Ok(commands::HELP.to_owned()),
-            Command::Status => self.status_words(),
+            Command::Status => self.status_words(user).await,
             Command::Federate { channel } => {
                 let status = self.federate(&channel, Some(username)).await?;
                 Ok(format!(
@@ -76,9 +76,7 @@ impl Bridge {
                 let whom_id =
                     self.engine.names.resolve(&whom).map_err(|error| FederateError::Whom(error.to_string()))?;
                 self.direct(user, username, whom_id).await?;
-                Ok(format!(
-                    "There is a direct room with {whom} and me in your list now. I only pass on what is said there."
-                ))
+                Ok(format!("There is a direct room with {whom} in your list now. What you write there reaches them."))
             }
             Command::Leave { channel } => {
                 let (rid, federated) = self.federated_named(&channel)?;
@@ -88,17 +86,33 @@ impl Bridge {
         }
     }
 
-    fn status_words(&self) -> Result<String, FederateError> {
-        let rooms = self.rooms()?;
+    /// What there is, as far as it is for somebody's eyes: channels, and the private rooms that they are in.
+    async fn status_words(&self, user: &Localpart) -> Result<String, FederateError> {
+        let about = self.engine.local(user.clone());
+        let mut rooms = Vec::new();
+        for room in self.rooms()? {
+            let is_in = match room.federated.room() {
+                Some(id) => self.engine.state(id).await.is_ok_and(|(state, _)| state.is_joined(&about)),
+                None => false,
+            };
+            if is_in || room.federated.kind == RoomKind::Channel {
+                rooms.push(room);
+            }
+        }
         let letters = self.records.letters()?.len();
         let mut words = match rooms.len() {
             0 => "No room is open to other servers.".to_owned(),
+            1 => "One room is open to other servers:".to_owned(),
             number => format!("{number} rooms are open to other servers:"),
         };
         for room in rooms.iter().take(50) {
             let problem =
                 room.report.problem.as_ref().map(|problem| format!(" – waits: {problem}")).unwrap_or_default();
-            words.push_str(&format!("\n• #{}{problem}", room.federated.name));
+            let name = match room.federated.kind {
+                RoomKind::Direct => format!("your direct room with {}", room.federated.name),
+                _ => format!("#{}", room.federated.name),
+            };
+            words.push_str(&format!("\n• {name}{problem}"));
         }
         if letters > 0 {
             words.push_str(&format!("\n{letters} things could not be delivered; an administrator sees which and why."));

@@ -8,13 +8,14 @@ use rocketmesh_protocol::id::RoomId;
 use rocketmesh_protocol::identity::{Localpart, UserId};
 use rocketmesh_storage::StoreError;
 
+use super::compare::first_agreed;
 use super::{Bridge, RoomReport, RoomStatus, Stall};
 use crate::engine::{JoinError, PostError};
 use crate::network::shut_down;
 use crate::rocketchat::client::{NewRoom, RestError, Room, RoomKind};
 use crate::rocketchat::mapping::Who;
 use crate::rocketchat::mapping::outgoing::What;
-use crate::rocketchat::records::{Changes, Federated, inside_key, of_key, room_key};
+use crate::rocketchat::records::{Changes, Federated, agreed_key, inside_key, of_key, room_key};
 
 /// How long a join may look for a server of the room.
 const JOIN: Duration = Duration::from_secs(30);
@@ -47,6 +48,9 @@ pub(crate) enum FederateError {
     /// Rooms of this kind are not federated.
     #[error("this is {0}, which cannot be opened to other servers")]
     Kind(&'static str),
+    /// The channel is public and the room private, or the other way round.
+    #[error("the channel here is {0} and the room is not; leave the channel out, and the room gets one of its own")]
+    KindDiffers(&'static str),
     /// It needs somebody of this server who is in it.
     #[error("there is nobody called {0} in this room; name one of its owners")]
     Nobody(String),
@@ -110,7 +114,13 @@ impl Bridge {
             heard_ms: now_ms,
             since_ms: now_ms.saturating_add(1),
             fresh: false,
+            reader: None,
+            also: Vec::new(),
         };
+        // What else stands in the channel than what the room was made with is told when the two are compared.
+        let mut changes = Changes::default();
+        changes.set(agreed_key(&room.id), &first_agreed(&federated.name, topic));
+        self.save(&changes).await?;
         let status = self.keep(&room.id, federated, &[]).await?;
         // Whoever else is in it joins; who is not reached by this joins with their first word.
         let (own, rid) = (self.clone(), room.id.clone());
@@ -144,38 +154,67 @@ impl Bridge {
                 if !is_owner {
                     return Err(FederateError::NotOwner);
                 }
+                // Before anything is joined: whoever leaves a private room again needs another invitation.
+                if self.known_kind(&id).await?.is_some_and(|known| known != kind) {
+                    return Err(FederateError::KindDiffers(publicity(kind)));
+                }
                 Some((room, kind))
             }
             None => None,
         };
-        self.engine.join(id, user, JOIN).await?;
+        let about = self.engine.local(user.clone());
+        let was_in = self.engine.state(id).await.is_ok_and(|(state, _)| state.is_joined(&about));
+        self.engine.join(id, user.clone(), JOIN).await?;
         let (state, _) = self.engine.state(id).await?;
+        if let Some((_, kind)) = existing.as_ref().filter(|(_, kind)| *kind != kind_of(state.room_type())) {
+            // What is said in a private room is not for everybody in a channel, and the other way round.
+            if !was_in {
+                self.engine.leave(id, user).await?;
+            }
+            return Err(FederateError::KindDiffers(publicity(*kind)));
+        }
         let label = state.label(Label::Name).unwrap_or_else(|| state.create_event());
         let body = self.engine.store.event(&label)?.and_then(|stored| stored.event.body());
         let name = body.and_then(|body| body.text("name").map(str::to_owned)).unwrap_or_default();
-        let (room, kind) = match existing {
-            Some(existing) => existing,
-            None => {
-                let kind = match state.room_type() {
-                    RoomType::Channel => RoomKind::Channel,
-                    RoomType::Private => RoomKind::Group,
-                    RoomType::Direct => RoomKind::Direct,
-                };
+        let kind = kind_of(state.room_type());
+        let (room, reader) = match existing {
+            Some((room, _)) => (room, None),
+            None if kind == RoomKind::Direct => {
                 let others: Vec<UserId> = state.joined().filter(|user| user.origin != self.engine.origin).collect();
-                (self.make(kind, &name, username, &others).await?, kind)
+                let (room, reader) = self.make_direct(username, &others).await?;
+                (room, Some(reader))
             }
+            None => (self.make(kind, &name, username).await?, None),
         };
-        let now_ms = room.updated_at.ms();
+        if let Some(here) = self.records.room(&room.id)? {
+            return self.join_directs(&room.id, here, id).await;
+        }
+        let (now_ms, called) = match (&reader, state.joined().find(|user| user.origin != self.engine.origin)) {
+            (Some(_), with) => (self.remembered_ms(), with.map(|with| with.localpart.to_string()).unwrap_or_default()),
+            (None, _) => (room.updated_at.ms(), name_of(&room)),
+        };
         let federated = Federated {
             room: id.to_string(),
             kind,
-            name: name_of(&room),
+            name: called,
             log: *self.engine.durable().borrow(),
             heard_ms: now_ms,
             since_ms: now_ms,
             fresh: true,
+            reader,
+            also: Vec::new(),
         };
         self.keep(&room.id, federated, &[]).await
+    }
+
+    /// The kind of a room that is held here, or to which somebody of this server is invited.
+    async fn known_kind(&self, id: &RoomId) -> Result<Option<RoomKind>, FederateError> {
+        if let Ok((state, _)) = self.engine.state(*id).await {
+            return Ok(Some(kind_of(state.room_type())));
+        }
+        let invitations = self.engine.invitations().map_err(Stall::from)?;
+        let invited = invitations.into_iter().find(|(room, _)| room == id);
+        Ok(invited.and_then(|(_, invitation)| RoomKind::of(&invitation.room_type)))
     }
 
     /// Somebody more of this server enters a room that is here already.
@@ -202,7 +241,7 @@ impl Bridge {
         Ok(self.status_of(rid, federated))
     }
 
-    /// Opens a direct room with somebody elsewhere. The service account is the third in it: only what it is in does it hear of.
+    /// Opens a direct room with somebody elsewhere, or finds the one that there is.
     pub(super) async fn direct(
         &self,
         user: &Localpart,
@@ -213,15 +252,12 @@ impl Bridge {
             return Err(FederateError::Whom(format!("{} is on this server; write to them directly", with.localpart)));
         }
         let _one = self.federating.lock().await;
-        let written = self
-            .engine
-            .create_room(user.clone(), RoomType::Direct, vec![with.clone()], History::Start, "", None)
-            .await?;
-        let room = self.make(RoomKind::Direct, "", username, std::slice::from_ref(&with)).await?;
-        if self.records.room(&room.id)?.is_some() {
-            return Err(FederateError::Already(format!("your direct room with {}", with.localpart)));
+        let (room, reader) = self.make_direct(username, std::slice::from_ref(&with)).await?;
+        if let Some(federated) = self.records.room(&room.id)? {
+            return Ok(self.status_of(&room.id, federated));
         }
-        let now_ms = room.updated_at.ms();
+        let written = self.engine.create_room(user.clone(), RoomType::Direct, vec![with.clone()], History::Start, "", None).await?;
+        let now_ms = self.remembered_ms();
         let federated = Federated {
             room: written.event.room().to_string(),
             kind: RoomKind::Direct,
@@ -230,6 +266,8 @@ impl Bridge {
             heard_ms: now_ms,
             since_ms: now_ms,
             fresh: false,
+            reader: Some(reader),
+            also: Vec::new(),
         };
         self.keep(&room.id, federated, &[]).await
     }
@@ -249,9 +287,8 @@ impl Bridge {
         }
         // The record goes last: what is interrupted is done again.
         self.close(&rid);
-        if let Some(id) = federated.room()
-            && let Ok((state, _)) = self.engine.state(id).await
-        {
+        for id in federated.room().into_iter().chain(federated.also()) {
+            let Ok((state, _)) = self.engine.state(id).await else { continue };
             let own: Vec<UserId> = state.joined_of(self.engine.origin).collect();
             for user in own {
                 if let Err(error) = self.engine.leave(id, user.localpart.clone()).await {
@@ -267,9 +304,11 @@ impl Bridge {
             changes.remove(inside_key(&rid, &account));
         }
         changes.remove(room_key(&rid));
-        if let Some(id) = federated.room() {
+        changes.remove(agreed_key(&rid));
+        for id in federated.room().into_iter().chain(federated.also()) {
             changes.remove(of_key(&id));
         }
+        Self::note_closed(&rid, &federated, &mut changes);
         self.save(&changes).await?;
         self.host.forget_room(&rid);
         Ok(())
@@ -279,7 +318,9 @@ impl Bridge {
     pub(super) fn federated_named(&self, room: &str) -> Result<(String, Federated), FederateError> {
         let name = room.trim_start_matches('#');
         let rooms = self.records.rooms()?;
-        let found = rooms.into_iter().find(|(rid, federated)| rid == name || federated.name == name);
+        // Direct rooms have no name of their own: what they are recorded by may be a channel's.
+        let named = |federated: &Federated| federated.kind != RoomKind::Direct && federated.name == name;
+        let found = rooms.into_iter().find(|(rid, federated)| rid == name || named(federated));
         found.ok_or_else(|| FederateError::NotFederated(name.to_owned()))
     }
 
@@ -349,20 +390,8 @@ impl Bridge {
         }
     }
 
-    /// Makes a room here with somebody of this server, and for a direct one with those elsewhere.
-    async fn make(&self, kind: RoomKind, name: &str, username: &str, others: &[UserId]) -> Result<Room, FederateError> {
-        if kind == RoomKind::Direct {
-            let mut names = vec![username.to_owned()];
-            for other in others {
-                names.extend(self.shadow(other).await?.map(|(_, username)| username));
-            }
-            if names.len() < 2 {
-                return Err(FederateError::Kind(
-                    "a direct room, for which accounts of people elsewhere have to be made here",
-                ));
-            }
-            return Ok(self.client.create_direct(&names).await?);
-        }
+    /// Makes a channel or group here with somebody of this server.
+    async fn make(&self, kind: RoomKind, name: &str, username: &str) -> Result<Room, FederateError> {
         let plain = slug(name);
         let mut last = String::new();
         for attempt in 1..=ATTEMPTS {
@@ -378,7 +407,12 @@ impl Bridge {
     }
 
     /// Records a room and begins to keep it the same.
-    async fn keep(&self, rid: &str, federated: Federated, inside: &[String]) -> Result<RoomStatus, FederateError> {
+    pub(super) async fn keep(
+        &self,
+        rid: &str,
+        federated: Federated,
+        inside: &[String],
+    ) -> Result<RoomStatus, FederateError> {
         let mut changes = Changes::default();
         changes.set(room_key(rid), &federated);
         if let Some(room) = federated.room() {
@@ -392,7 +426,7 @@ impl Bridge {
         Ok(self.status_of(rid, federated))
     }
 
-    fn status_of(&self, rid: &str, federated: Federated) -> RoomStatus {
+    pub(super) fn status_of(&self, rid: &str, federated: Federated) -> RoomStatus {
         RoomStatus { rid: rid.to_owned(), federated, report: RoomReport::default() }
     }
 
@@ -452,7 +486,11 @@ impl Bridge {
                 let Some(id) = self.records.local(&localpart)? else { continue };
                 let Some(account) = self.records.account(&id)? else { continue };
                 if invitation.room_type == RoomType::Direct.letter() {
-                    self.enter(room, &account.username, None).await?;
+                    // One that cannot begin keeps no other from being told.
+                    if let Err(error) = self.enter(room, &account.username, None).await {
+                        tracing::debug!(%room, %error, "a direct room does not begin yet");
+                        continue;
+                    }
                 } else {
                     let name = invitation.name.as_deref().unwrap_or("a room");
                     let by = by.parse::<UserId>().map_or_else(|_| by.clone(), |by| self.engine.names.display(&by));
@@ -489,6 +527,22 @@ pub(super) fn renamed(what: &What) -> Option<&str> {
     }
 }
 
+/// The kind of Rocket.Chat's room that a room is.
+pub(super) fn kind_of(room_type: RoomType) -> RoomKind {
+    match room_type {
+        RoomType::Channel => RoomKind::Channel,
+        RoomType::Private => RoomKind::Group,
+        RoomType::Direct => RoomKind::Direct,
+    }
+}
+
+const fn publicity(kind: RoomKind) -> &'static str {
+    match kind {
+        RoomKind::Channel => "public",
+        RoomKind::Group | RoomKind::Direct => "private",
+    }
+}
+
 fn room_type(kind: RoomKind) -> RoomType {
     match kind {
         RoomKind::Channel => RoomType::Channel,
@@ -501,8 +555,16 @@ fn name_of(room: &Room) -> String {
     room.name.clone().or_else(|| room.fname.clone()).unwrap_or_default()
 }
 
+/// Whether a channel of this name is one that is called so in the mesh, as far as Rocket.Chat can write that.
+pub(super) fn is_called(name: &str, called: &str) -> bool {
+    let plain = slug(called);
+    let number = name.strip_prefix(&plain).and_then(|rest| rest.strip_prefix('-'));
+    let numbered = number.is_some_and(|number| number.parse::<u32>().is_ok_and(|number| number <= ATTEMPTS));
+    name == called || name == plain || numbered
+}
+
 /// A name as Rocket.Chat allows it for channels.
-fn slug(name: &str) -> String {
+pub(super) fn slug(name: &str) -> String {
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
     let plain: String = name.chars().map(|c| if allowed(c) { c } else { '-' }).take(LONGEST_NAME).collect();
     let plain = plain.trim_matches(['.', '-', '_']);

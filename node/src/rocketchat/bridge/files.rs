@@ -39,7 +39,8 @@ impl RoomTask {
     /// Takes a file of a message in. When this returns it is on disk.
     pub(super) async fn bring(&self, sent: &FileInfo) -> Result<FileRef, Left> {
         let limit = self.bridge.engine.store.file_limit();
-        let download = self.bridge.client.download(&sent.id, &sent.name, limit).await?;
+        let reader = self.reader().await.map_err(Left::Waiting)?;
+        let download = reader.download(&sent.id, &sent.name, limit).await?;
         let (sender, receiver) = mpsc::channel(PIECES);
         let content = Pieces { receiver, piece: Vec::new(), at: 0, over: false };
         let receiving = self.bridge.engine.receive_file(self.room, None, content);

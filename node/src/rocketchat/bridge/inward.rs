@@ -9,10 +9,11 @@ use rocketmesh_protocol::identity::UserId;
 use rocketmesh_storage::{Alteration, LogKind, Verdict};
 
 use super::Stall;
+use super::federate::{is_called, slug};
 use super::files::Left;
 use super::people::Speaker;
 use super::room::RoomTask;
-use crate::rocketchat::client::{Client, Outgoing, RestError, RoomKind, RoomRole, RoomSettings};
+use crate::rocketchat::client::{Client, Outgoing, RestError, RoomKind, RoomRole, RoomSettings, SystemKind};
 use crate::rocketchat::mapping::Known;
 use crate::rocketchat::mapping::id::message_id;
 use crate::rocketchat::mapping::incoming::{self, Deed, ToDo, Wanted};
@@ -27,6 +28,10 @@ impl RoomTask {
     /// Takes one entry of the log.
     pub(super) async fn take(&mut self, kind: LogKind, id: EventId) -> Result<(), Stall> {
         let Some(stored) = self.bridge.engine.store.event(&id)? else { return Ok(()) };
+        if stored.event.header().state_key.is_some() {
+            // What both sides have now is noted, so that a later difference tells which one changed.
+            self.look_soon();
+        }
         match stored.event.content() {
             Ok(Content::Message { .. }) => self.settle_message(id, Some(kind)).await,
             Ok(Content::Edit { target, .. } | Content::Redact { target, .. }) => {
@@ -59,7 +64,7 @@ impl RoomTask {
     /// A message as the room has it now.
     fn wanted(&self, id: &EventId, old: bool) -> Result<Option<(Wanted, UserId)>, Stall> {
         let store = &self.bridge.engine.store;
-        let Some(stored) = store.event(id)?.filter(|stored| stored.event.room() == self.room) else { return Ok(None) };
+        let Some(stored) = store.event(id)?.filter(|stored| self.reads(&stored.event.room())) else { return Ok(None) };
         let event = stored.event;
         let (Some(author), Ok(Content::Message { thread })) = (event.sender(), event.content()) else {
             return Ok(None);
@@ -69,7 +74,8 @@ impl RoomTask {
             Ok(stored.map(|stored| stored.event).filter(|alteration| alteration.reaches(&event)))
         };
         let mut taken_down = store.marks(id)?.erased || stored.verdict != Verdict::Accepted;
-        for redaction in store.alterations(&self.room, id, Alteration::Redaction, &author)? {
+        let room = event.room();
+        for redaction in store.alterations(&room, id, Alteration::Redaction, &author)? {
             taken_down |= accepted(&redaction)?.is_some();
         }
         if taken_down {
@@ -77,7 +83,7 @@ impl RoomTask {
         }
         let Some(body) = event.body() else { return Ok(Some((Wanted::Awaited, author))) };
         let mut last: Option<Event> = None;
-        for edit in store.alterations(&self.room, id, Alteration::Edit, &author)? {
+        for edit in store.alterations(&room, id, Alteration::Edit, &author)? {
             if let Some(edit) = accepted(&edit)?.filter(|edit| edit.body().is_some()) {
                 // The same on every server: the last in the room's order.
                 if last.as_ref().is_none_or(|last| edit.order() > last.order()) {
@@ -122,7 +128,13 @@ impl RoomTask {
             ToDo::Edit { text } => {
                 let mut seen = seen.unwrap_or_default();
                 let client = self.hand(&author, seen.inserted).await?;
-                let edited = client.update_message(&self.rid, &message, &text).await;
+                let edited = match client.update_message(&self.rid, &message, &text).await {
+                    // Whoever may not speak here any more may not edit either; the node's own account may.
+                    Err(error) if seen.inserted && error.is_of_the_account() => {
+                        self.bridge.client.update_message(&self.rid, &message, &text).await
+                    }
+                    edited => edited,
+                };
                 self.done(&message, edited).await?;
                 seen.text = hash(&text);
                 let mut changes = Changes::default();
@@ -133,12 +145,11 @@ impl RoomTask {
                 let mut seen = seen.unwrap_or_default();
                 let mut shown = shown.take().unwrap_or_default();
                 let mut changes = Changes::default();
-                let parts = shown.parts.iter().filter_map(|part| part.message.clone());
+                // The first file of a message without words is the message.
+                let parts = shown.parts.iter().filter_map(|part| part.message.clone()).filter(|part| *part != message);
                 let all: Vec<String> = std::iter::once(message.clone()).chain(parts).collect();
                 for one in all {
-                    let client = self.hand(&author, seen.inserted).await?;
-                    let deleted = client.delete_message(&self.rid, &one).await;
-                    self.done(&one, deleted).await?;
+                    self.take_away(&author, seen.inserted, &one).await?;
                     let part = self.bridge.records.seen(&one)?.unwrap_or_default();
                     changes.set(message_key(&one), &Seen { gone: true, ..part });
                 }
@@ -150,6 +161,22 @@ impl RoomTask {
                 self.record(changes).await
             }
         }
+    }
+
+    /// Deletes a message as whoever said it, or else as the service account. What is not there any more is deleted.
+    async fn take_away(&self, author: &UserId, inserted: bool, id: &str) -> Result<(), Stall> {
+        let mut deleted = self.hand(author, inserted).await?.delete_message(&self.rid, id).await;
+        let refused = |deleted: &Result<(), RestError>| deleted.as_ref().is_err_and(RestError::is_of_the_account);
+        if inserted && refused(&deleted) {
+            deleted = self.bridge.client.delete_message(&self.rid, id).await;
+        }
+        if refused(&deleted) {
+            let there = self.reader().await?.get_message(id).await?;
+            if there.is_none_or(|there| there.hidden || there.system() == Some(SystemKind::Deleted)) {
+                return Ok(());
+            }
+        }
+        self.done(id, deleted).await.map(drop)
     }
 
     /// Whose hand changes a message: the account's that said it, or the service account's.
@@ -218,11 +245,20 @@ impl RoomTask {
             Err(error) => error,
         };
         // An id that is there already is refused: it was inserted by a call whose answer was lost.
-        if self.bridge.client.get_message(&message.id).await?.is_some_and(|there| !there.hidden) {
+        if self.reader().await?.get_message(&message.id).await?.is_some_and(|there| !there.hidden) {
             return Ok(true);
         }
         if error.is_passing() {
             return Err(error.into());
+        }
+        // What was said before somebody was muted, or a room closed, may come after it. It is said under their name then.
+        if let Some(alias) = speaker.substitute.clone().filter(|_| error.is_of_the_account()) {
+            let message = Outgoing { alias: Some(alias), ..message.clone() };
+            match self.bridge.client.send_message(&message).await {
+                Ok(_) => return Ok(true),
+                Err(error) if error.is_passing() => return Err(error.into()),
+                Err(_) => {}
+            }
         }
         self.bury(&message.id, &error.to_string()).await?;
         Ok(false)
@@ -284,7 +320,8 @@ impl RoomTask {
 
     /// The message of an upload, if it was confirmed.
     async fn confirmed(&self, upload: &str) -> Result<Option<String>, Stall> {
-        let last = self.bridge.client.history(self.federated.kind, &self.rid, (None, None), LOOKED_THROUGH).await?;
+        let reader = self.reader().await?;
+        let last = reader.history(self.federated.kind, &self.rid, (None, None), LOOKED_THROUGH).await?;
         let of_it =
             |message: &crate::rocketchat::client::Message| message.sent_files().iter().any(|file| file.id == upload);
         Ok(last.into_iter().find(of_it).map(|message| message.id))
@@ -312,7 +349,7 @@ impl RoomTask {
     }
 
     /// The account's id of somebody, if there is one. `make` makes one for somebody elsewhere.
-    async fn account_of(&self, user: &UserId, make: bool) -> Result<Option<String>, Stall> {
+    pub(super) async fn account_of(&self, user: &UserId, make: bool) -> Result<Option<String>, Stall> {
         if self.view.is_local(user) {
             return Ok(self.bridge.records.local(&user.localpart)?);
         }
@@ -323,7 +360,7 @@ impl RoomTask {
     }
 
     /// Sees to it that the account that stands for somebody is in the room.
-    async fn let_in(&mut self, user: &UserId) -> Result<(), Stall> {
+    pub(super) async fn let_in(&mut self, user: &UserId) -> Result<(), Stall> {
         if self.view.is_local(user) || self.federated.kind == RoomKind::Direct {
             return Ok(());
         }
@@ -331,12 +368,14 @@ impl RoomTask {
         if self.bridge.records.is_inside(&self.rid, &id)? {
             return Ok(());
         }
-        let invited = self.bridge.client.invite(self.federated.kind, &self.rid, &id).await;
-        self.done(&user.to_string(), invited).await?;
-        self.note_inside(&id, true).await
+        if self.bring_in(user, &id).await? {
+            self.note_inside(&id, true).await?;
+            self.settle_standing(user).await?;
+        }
+        Ok(())
     }
 
-    async fn note_inside(&mut self, id: &str, inside: bool) -> Result<(), Stall> {
+    pub(super) async fn note_inside(&mut self, id: &str, inside: bool) -> Result<(), Stall> {
         let mut changes = Changes::default();
         match inside {
             true => changes.set(inside_key(&self.rid, id), &true),
@@ -353,6 +392,9 @@ impl RoomTask {
         if own && now == Some(Membership::Join) {
             return self.take_back(user).await;
         }
+        if own && now == Some(Membership::Invite) {
+            return self.tell_invited(user, &state).await;
+        }
         let Some(deed) = incoming::membership(user, now, &self.view) else { return Ok(()) };
         if self.federated.kind == RoomKind::Direct {
             return Ok(());
@@ -366,29 +408,35 @@ impl RoomTask {
         };
         let done = match deed {
             Deed::Enter(_) => return self.let_in(user).await,
-            Deed::Ban(_) if self.bridge.release.has_bans() => client.ban(&self.rid, &id).await,
-            Deed::Unban(_) if self.bridge.release.has_bans() => client.unban(&self.rid, &id).await,
+            Deed::Ban(_) | Deed::Kick(_) if inside => return self.put_out(user, &id).await,
+            Deed::Unban(_) if self.bridge.release.has_bans() => match client.unban(&self.rid, &id).await {
+                // They were never banned here, or are not any more.
+                Err(RestError::Refused { .. }) => Ok(()),
+                lifted => lifted,
+            },
             Deed::Leave(_) if inside && !own => {
                 let speaker = self.bridge.speaker(user).await?;
                 match speaker.alias {
-                    None => speaker.client.leave(kind, &self.rid).await,
-                    Some(_) => client.kick(kind, &self.rid, &id).await,
+                    None => match speaker.client.leave(kind, &self.rid).await {
+                        Err(error) if error.is_of_the_account() => return self.put_out(user, &id).await,
+                        left => left,
+                    },
+                    Some(_) => return self.put_out(user, &id).await,
                 }
             }
-            Deed::Kick(_) | Deed::Ban(_) if inside => client.kick(kind, &self.rid, &id).await,
             _ => return Ok(()),
         };
         self.done(&user.to_string(), done).await?;
         self.note_inside(&id, false).await
     }
 
-    async fn is_in_rocket_chat(&self, id: &str) -> Result<bool, Stall> {
+    pub(super) async fn is_in_rocket_chat(&self, id: &str) -> Result<bool, Stall> {
         let members = self.bridge.client.members(self.federated.kind, &self.rid).await?;
         Ok(members.iter().any(|member| member.id == id))
     }
 
     /// A local user is in the room again whom somebody put out here against the room's rules.
-    async fn take_back(&mut self, user: &UserId) -> Result<(), Stall> {
+    pub(super) async fn take_back(&mut self, user: &UserId) -> Result<(), Stall> {
         if self.federated.kind == RoomKind::Direct {
             return Ok(());
         }
@@ -396,8 +444,10 @@ impl RoomTask {
         if self.is_in_rocket_chat(&id).await? {
             return Ok(());
         }
-        let invited = self.bridge.client.invite(self.federated.kind, &self.rid, &id).await;
-        self.done(&user.to_string(), invited).await.map(drop)
+        if self.bring_in(user, &id).await? {
+            self.settle_standing(user).await?;
+        }
+        Ok(())
     }
 
     pub(super) async fn settle_role(&mut self, user: &UserId) -> Result<(), Stall> {
@@ -407,6 +457,7 @@ impl RoomTask {
         let (state, _) = self.bridge.engine.state(self.room).await?;
         let Some(id) = self.account_of(user, false).await?.filter(|_| state.is_joined(user)) else { return Ok(()) };
         let roles = self.bridge.client.roles(self.federated.kind, &self.rid).await?;
+        let owners = roles.iter().filter(|entry| entry.roles.iter().any(|role| role == "owner")).count();
         let has: Vec<String> =
             roles.into_iter().find(|entry| entry.u.id == id).map(|entry| entry.roles).unwrap_or_default();
         let wanted = match state.role(user) {
@@ -420,6 +471,10 @@ impl RoomTask {
         {
             let (is, to_be) = (has.iter().any(|has| has == word), wanted == Some(role));
             if is != to_be {
+                // Rocket.Chat keeps the last owner of a room. The service account is one then.
+                if role == RoomRole::Owner && is && owners == 1 {
+                    self.take_ownership().await?;
+                }
                 let set = self.bridge.client.set_role(self.federated.kind, &self.rid, &id, role, to_be).await;
                 self.done(&user.to_string(), set).await?;
             }
@@ -428,11 +483,21 @@ impl RoomTask {
     }
 
     pub(super) async fn settle_mute(&mut self, user: &UserId) -> Result<(), Stall> {
+        if self.federated.kind == RoomKind::Direct {
+            return Ok(());
+        }
         let (state, _) = self.bridge.engine.state(self.room).await?;
         let Some(id) = self.account_of(user, false).await? else { return Ok(()) };
         let Some(username) = self.view.username(user) else { return Ok(()) };
         let room = self.bridge.client.room_info(&self.rid).await?;
-        let muted = room.muted.contains(&username);
+        // In a read-only room there is a list of those who may speak instead.
+        let muted = match room.ro {
+            true => !room.unmuted.contains(&username),
+            false => room.muted.contains(&username),
+        };
+        if room.ro && !state.is_muted(user) {
+            return Ok(());
+        }
         let done = match (state.is_muted(user), muted) {
             (true, false) => self.bridge.client.mute(&self.rid, &id).await,
             (false, true) => self.bridge.client.unmute(&self.rid, &id).await,
@@ -442,6 +507,9 @@ impl RoomTask {
     }
 
     pub(super) async fn settle_switch(&mut self, switch: Switch) -> Result<(), Stall> {
+        if self.federated.kind == RoomKind::Direct {
+            return Ok(());
+        }
         let (state, _) = self.bridge.engine.state(self.room).await?;
         let room = self.bridge.client.room_info(&self.rid).await?;
         let on = state.switch(switch);
@@ -456,15 +524,44 @@ impl RoomTask {
             // Rocket.Chat has nothing of the kind, and the room's rules hold for what is said all the same.
             _ => return Ok(()),
         };
-        self.done(switch.kind(), done).await.map(drop)
+        self.done(switch.kind(), done).await?;
+        if switch == Switch::Archived && !on {
+            self.look_soon();
+        }
+        Ok(())
     }
 
+    /// Sees to it that a text of the room is as the room has it. What the room never had stays as it is here.
     pub(super) async fn settle_label(&mut self, label: Label) -> Result<(), Stall> {
         let (state, _) = self.bridge.engine.state(self.room).await?;
-        let Some(text) = self.label(&state, label)? else { return Ok(()) };
+        match self.label(&state, label)? {
+            Some(text) => self.set_label(label, text).await,
+            None => Ok(()),
+        }
+    }
+
+    /// The same, where what the room never had is to be empty here.
+    pub(super) async fn reset_label(&mut self, label: Label) -> Result<(), Stall> {
+        let (state, _) = self.bridge.engine.state(self.room).await?;
+        match self.label(&state, label)? {
+            Some(text) => self.set_label(label, text).await,
+            // The body with the first name was erased: it stays what it is.
+            None if label == Label::Name => Ok(()),
+            None => self.set_label(label, String::new()).await,
+        }
+    }
+
+    async fn set_label(&mut self, label: Label, text: String) -> Result<(), Stall> {
+        if self.federated.kind == RoomKind::Direct {
+            return Ok(());
+        }
         let room = self.bridge.client.room_info(&self.rid).await?;
         let (now, settings) = match label {
             Label::Name => {
+                if room.name.as_deref().is_some_and(|name| is_called(name, &text)) {
+                    return Ok(());
+                }
+                let text = slug(&text);
                 let settings = RoomSettings { room_name: Some(text.clone()), ..RoomSettings::default() };
                 (room.fname.or(room.name), settings)
             }
@@ -476,12 +573,14 @@ impl RoomTask {
                 (room.announcement, RoomSettings { room_announcement: Some(text.clone()), ..RoomSettings::default() })
             }
         };
-        if now.unwrap_or_default() == text || self.federated.kind == RoomKind::Direct {
+        if now.unwrap_or_default() == text {
             return Ok(());
         }
         let saved = self.bridge.client.save_room_settings(&self.rid, &settings).await;
-        if self.done(label.kind(), saved).await? && label == Label::Name {
-            self.rename(text).await?;
+        if self.done(label.kind(), saved).await?
+            && let Some(name) = settings.room_name
+        {
+            self.rename(name).await?;
         }
         Ok(())
     }
@@ -493,6 +592,7 @@ impl RoomTask {
             // What is not there any more needs no taking away.
             Err(RestError::NotFound { .. }) => Ok(true),
             Err(error) if error.is_passing() => Err(error.into()),
+            Err(error) if error.is_so_already() => Ok(true),
             Err(error) => {
                 self.bury(of, &error.to_string()).await?;
                 Ok(false)

@@ -5,11 +5,11 @@
 
 use std::time::Duration;
 
-use rocketmesh_protocol::authority::RoomState;
+use rocketmesh_protocol::authority::{Refusal, RoomState};
 use rocketmesh_protocol::codec::{Map, Value};
-use rocketmesh_protocol::event::{Content, Event, FileRef, Label, Membership};
-use rocketmesh_protocol::id::EventId;
-use rocketmesh_protocol::identity::{Localpart, UserId};
+use rocketmesh_protocol::event::{Content, Event, FileRef, Label, Membership, Role, Switch};
+use rocketmesh_protocol::id::{EventId, RoomId};
+use rocketmesh_protocol::identity::{Localpart, Origin, UserId};
 
 use super::Stall;
 use super::federate::renamed;
@@ -35,7 +35,8 @@ pub(super) fn source(event: &Event) -> Option<(String, u64)> {
 }
 
 /// What became of something that somebody did.
-enum Outcome {
+pub(super) enum Outcome {
+    /// This event was written.
     Written(Box<Event>),
     /// It is so already.
     Already,
@@ -48,17 +49,27 @@ impl RoomTask {
     pub(super) async fn tell(&mut self, id: &str, news: News) -> Result<(), Stall> {
         let News { said, seen: after, taken_down } = news;
         let (mut refused, mut edit_refused) = (false, false);
+        let mut uninvited: Option<(Said, String)> = None;
         for said in said {
-            match self.say(id, &said).await? {
+            // Whoever could not be invited may still come in by themselves, where that takes no invitation.
+            let refused_invitation = uninvited.take();
+            match self.say(id, &said, refused_invitation.is_none()).await? {
                 // Each by itself: what comes after it may have to wait.
                 Outcome::Written(event) => self.note(id, &said, &event, after.as_ref()).await?,
-                Outcome::Already => {}
+                Outcome::Already => self.note_place(&said.what).await?,
+                Outcome::Refused(reason) if invites_own(&said, self.bridge.engine.origin) => {
+                    uninvited = Some((said, reason));
+                }
                 Outcome::Refused(reason) => {
+                    let (said, reason) = refused_invitation.unwrap_or((said, reason));
                     refused |= matches!(said.what, What::Message { .. } | What::Redact { .. });
                     edit_refused |= matches!(said.what, What::Edit { .. });
                     self.undo(id, &said, &reason, after.as_ref()).await?;
                 }
             }
+        }
+        if let Some((said, reason)) = uninvited {
+            self.undo(id, &said, &reason, after.as_ref()).await?;
         }
         let Some(mut after) = after else { return Ok(()) };
         // What was noted on the way, the event above all, stays.
@@ -86,7 +97,13 @@ impl RoomTask {
     }
 
     /// Notes what was just written, before anything else is.
-    async fn note(&mut self, id: &str, said: &Said, event: &Event, after: Option<&Seen>) -> Result<(), Stall> {
+    pub(super) async fn note(
+        &mut self,
+        id: &str,
+        said: &Said,
+        event: &Event,
+        after: Option<&Seen>,
+    ) -> Result<(), Stall> {
         let mut changes = Changes::default();
         let mut seen = self.bridge.records.seen(id)?.unwrap_or_default();
         match &said.what {
@@ -116,6 +133,11 @@ impl RoomTask {
                 }
                 return self.record(changes).await;
             }
+            What::Switch { switch: Switch::Archived, on: false } => {
+                // What an archive keeps from being done is made up for.
+                self.look_soon();
+                return Ok(());
+            }
             what => {
                 if let Some(name) = renamed(what) {
                     self.rename(name.to_owned()).await?;
@@ -140,26 +162,48 @@ impl RoomTask {
         hash(&text::incoming(&text, &self.view))
     }
 
-    async fn say(&mut self, id: &str, said: &Said) -> Result<Outcome, Stall> {
+    /// Whoever is in the room already is there for whoever puts them in.
+    async fn note_place(&mut self, what: &What) -> Result<(), Stall> {
+        let What::Member { user, change } = what else { return Ok(()) };
+        if let Some(account) = self.bridge.records.shadow(user)? {
+            self.note_inside(&account, *change == Membership::Invite).await?;
+        }
+        Ok(())
+    }
+
+    /// Says it in the room. `vouched`: somebody of this server may invite them, if that is what it takes.
+    pub(super) async fn say(&mut self, id: &str, said: &Said, vouched: bool) -> Result<Outcome, Stall> {
         let engine = self.bridge.engine.clone();
         let user = engine.local(said.sender.clone());
         let (state, _) = engine.state(self.room).await?;
         if self.is_so(&state, &said.what)? {
             return Ok(Outcome::Already);
         }
+        let role = match &said.what {
+            What::Role { user, role, given } => match self.role_now(&state, user, *role, *given).await? {
+                Some(role) => role,
+                None => return Ok(Outcome::Already),
+            },
+            _ => Role::Member,
+        };
         if let What::Member { user: about, change } = &said.what
             && *about == user
         {
             match change {
-                Membership::Join => return self.join(said.sender.clone()).await,
-                Membership::Leave => return outcome(engine.leave(self.room, said.sender.clone()).await),
+                Membership::Join => return self.join(said.sender.clone(), vouched).await,
+                Membership::Leave => return self.outcome(engine.leave(self.room, said.sender.clone()).await),
                 _ => {}
             }
         }
-        if !state.is_joined(&user)
-            && let Outcome::Refused(reason) = self.join(said.sender.clone()).await?
-        {
-            return Ok(Outcome::Refused(reason));
+        if !state.is_joined(&user) {
+            // Speaking in a public channel is joining it; an administrator who changes something from outside does not.
+            let joins = matches!(said.what, What::Message { .. } | What::React { .. });
+            if !joins && !self.is_here(&said.sender).await? {
+                return Ok(Outcome::Refused(self.words(&Refusal::NotAMember(user))));
+            }
+            if let Outcome::Refused(reason) = self.join(said.sender.clone(), vouched).await? {
+                return Ok(Outcome::Refused(reason));
+            }
         }
         let author = |target: &EventId| self.view.author(target).filter(|author| *author != user);
         let (content, fields) = match &said.what {
@@ -171,7 +215,12 @@ impl RoomTask {
                         Err(reason) => return Ok(Outcome::Refused(reason)),
                     };
                 }
-                (Content::Message { thread: *thread }, Some(fields))
+                // Of two direct rooms that are one here, each has threads of its own.
+                let thread = match thread {
+                    Some(thread) if self.room_of_event(thread)? == self.room => Some(*thread),
+                    _ => None,
+                };
+                (Content::Message { thread }, Some(fields))
             }
             What::Edit { target, text } => {
                 (Content::Edit { target: *target, author: author(target) }, Some(text.clone().into_fields()))
@@ -184,7 +233,7 @@ impl RoomTask {
             What::Member { user, change } => {
                 (Content::Member { user: user.clone(), change: *change, seen: Vec::new() }, None)
             }
-            What::Role { user, role } => (Content::Role { user: user.clone(), role: *role, seen: Vec::new() }, None),
+            What::Role { user, .. } => (Content::Role { user: user.clone(), role, seen: Vec::new() }, None),
             What::Mute { user, on } => (Content::Mute { user: user.clone(), on: *on, seen: Vec::new() }, None),
             What::Switch { switch, on } => (Content::Switch { switch: *switch, on: *on }, None),
             What::Label { label, text } => {
@@ -196,7 +245,22 @@ impl RoomTask {
         draft.content = Some(draft.content.unwrap_or_default().with(SOURCE, Value::Map(made_from)));
         // People read when it was said, not when it was told; no clock is believed that is ahead of this one.
         draft.time_ms = draft.time_ms.min(if said.at_ms == 0 { u64::MAX } else { said.at_ms });
-        outcome(engine.post(self.room, draft).await)
+        self.outcome(engine.post(self.room_of(&said.what)?, draft).await)
+    }
+
+    /// The room in which something is said: where what it is about was said.
+    fn room_of(&self, what: &What) -> Result<RoomId, Stall> {
+        match what {
+            What::Edit { target, .. } | What::Redact { target } | What::React { target, .. } => {
+                self.room_of_event(target)
+            }
+            _ => Ok(self.room),
+        }
+    }
+
+    fn room_of_event(&self, event: &EventId) -> Result<RoomId, Stall> {
+        let stored = self.bridge.engine.store.event(event)?;
+        Ok(stored.map_or(self.room, |stored| stored.event.room()))
     }
 
     /// Whether the room is so already: because it was told before a crash, or by somebody else.
@@ -212,7 +276,7 @@ impl RoomTask {
                     Membership::Unban => now != Some(Membership::Ban),
                 }
             }
-            What::Role { user, role } => state.role(user) == *role,
+            What::Role { user, role, given } => *given && state.role(user) == *role,
             What::Mute { user, on } => state.is_muted(user) == *on,
             What::Switch { switch, on } => state.switch(*switch) == *on,
             What::Label { label, text } => self.label(state, *label)?.as_deref() == Some(text.as_str()),
@@ -229,16 +293,10 @@ impl RoomTask {
     }
 
     /// Somebody of this server joins; where that takes an invitation, somebody of this server who is in the room invites them.
-    async fn join(&mut self, user: Localpart) -> Result<Outcome, Stall> {
+    async fn join(&mut self, user: Localpart, vouched: bool) -> Result<Outcome, Stall> {
         let engine = self.bridge.engine.clone();
-        let joined = |outcome: Result<Written, JoinError>| match outcome {
-            Ok(written) => Ok(Outcome::Written(Box::new(written.event))),
-            Err(JoinError::Post(error)) => self::outcome(Err(error)),
-            Err(error @ (JoinError::NotAdmitted(_) | JoinError::GivenUp)) => Ok(Outcome::Refused(error.to_string())),
-            Err(error) => Err(Stall::Join(error)),
-        };
-        let first = joined(engine.join(self.room, user.clone(), JOIN).await)?;
-        if !matches!(first, Outcome::Refused(_)) {
+        let first = self.joined(engine.join(self.room, user.clone(), JOIN).await)?;
+        if !vouched || !matches!(first, Outcome::Refused(_)) {
             return Ok(first);
         }
         let (state, _) = engine.state(self.room).await?;
@@ -246,11 +304,29 @@ impl RoomTask {
         for inviter in state.joined_of(engine.origin) {
             let content = Content::Member { user: about.clone(), change: Membership::Invite, seen: Vec::new() };
             let draft = engine.draft(Some(inviter.localpart), &content, None);
-            if let Outcome::Written(_) = self::outcome(engine.post(self.room, draft).await)? {
-                return joined(engine.join(self.room, user, JOIN).await);
+            if let Outcome::Written(_) = self.outcome(engine.post(self.room, draft).await)? {
+                return self.joined(engine.join(self.room, user, JOIN).await);
             }
         }
         Ok(first)
+    }
+
+    fn joined(&self, outcome: Result<Written, JoinError>) -> Result<Outcome, Stall> {
+        match outcome {
+            Ok(written) => Ok(Outcome::Written(Box::new(written.event))),
+            Err(JoinError::Post(error)) => self.outcome(Err(error)),
+            Err(error @ (JoinError::NotAdmitted(_) | JoinError::GivenUp)) => Ok(Outcome::Refused(error.to_string())),
+            Err(error) => Err(Stall::Join(error)),
+        }
+    }
+
+    fn outcome(&self, written: Result<Written, PostError>) -> Result<Outcome, Stall> {
+        match written {
+            Ok(written) => Ok(Outcome::Written(Box::new(written.event))),
+            Err(PostError::Refused(refusal)) => Ok(Outcome::Refused(self.words(&refusal))),
+            Err(PostError::Author(error)) => Ok(Outcome::Refused(error.to_string())),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Takes in the files of a message. One that cannot be had goes missing with a word, and not the message with it.
@@ -277,18 +353,25 @@ impl RoomTask {
         let Some(first) = able.first() else { return Ok(false) };
         let at_ms = engine.clock.now_ms();
         let said = Said { sender: first.localpart.clone(), what: What::Redact { target }, at_ms };
-        Ok(!matches!(self.say(id, &said).await?, Outcome::Refused(_)))
+        Ok(!matches!(self.say(id, &said, true).await?, Outcome::Refused(_)))
     }
 
     /// Takes back in Rocket.Chat what the room refused, and says why to whoever did it.
-    async fn undo(&mut self, id: &str, said: &Said, reason: &str, after: Option<&Seen>) -> Result<(), Stall> {
+    pub(super) async fn undo(
+        &mut self,
+        id: &str,
+        said: &Said,
+        reason: &str,
+        after: Option<&Seen>,
+    ) -> Result<(), Stall> {
         let done = match &said.what {
             What::Message { .. } => {
                 let seen = Seen { gone: true, refused: true, ..after.cloned().unwrap_or_default() };
                 let mut changes = Changes::default();
                 changes.set(message_key(id), &seen);
                 self.record(changes).await?;
-                self.done(id, self.bridge.client.delete_message(&self.rid, id).await).await?;
+                let deleted = self.bridge.client.delete_message(&self.rid, id).await;
+                self.done(id, deleted).await?;
                 "Your message was taken back"
             }
             What::Edit { target, .. } => {
@@ -303,8 +386,8 @@ impl RoomTask {
             }
             What::Redact { .. } => "The message is gone on this server only",
             What::React { .. } => "Your reaction is seen on this server only",
-            What::Member { user, .. } => {
-                self.settle_member(user).await?;
+            What::Member { user, change } => {
+                self.put_back(user, *change).await?;
                 "That was undone"
             }
             What::Role { user, .. } => {
@@ -320,11 +403,11 @@ impl RoomTask {
                 "That was undone"
             }
             What::Label { label, .. } => {
-                self.settle_label(*label).await?;
+                self.reset_label(*label).await?;
                 "That was undone"
             }
         };
-        let words = format!("{done} in #{}: {reason}.", self.federated.name);
+        let words = format!("{done} in {}: {reason}.", self.place());
         self.bridge.explain(&said.sender, &words).await;
         Ok(())
     }
@@ -340,11 +423,7 @@ pub(super) const fn field(label: Label) -> &'static str {
     }
 }
 
-fn outcome(written: Result<Written, PostError>) -> Result<Outcome, Stall> {
-    match written {
-        Ok(written) => Ok(Outcome::Written(Box::new(written.event))),
-        Err(PostError::Refused(refusal)) => Ok(Outcome::Refused(refusal.to_string())),
-        Err(PostError::Author(error)) => Ok(Outcome::Refused(error.to_string())),
-        Err(error) => Err(error.into()),
-    }
+/// Whether somebody of this server is invited, who then joins by themselves.
+fn invites_own(said: &Said, origin: Origin) -> bool {
+    matches!(&said.what, What::Member { user, change: Membership::Invite } if user.origin == origin)
 }

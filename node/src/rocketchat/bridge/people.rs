@@ -27,6 +27,8 @@ pub(super) struct Speaker {
     pub(super) username: String,
     /// The name that is shown, where nobody stands for the user.
     pub(super) alias: Option<String>,
+    /// The name under which the service account may say it, where the account that stands for the user may not.
+    pub(super) substitute: Option<String>,
 }
 
 impl Bridge {
@@ -94,13 +96,15 @@ impl Bridge {
             && let Some((id, username)) = self.shadow(user).await?
             && let Some(client) = self.log_in(user, &id, &username).await?
         {
-            return Ok(Speaker { client, username, alias: None });
+            let substitute = Some(shadow::display(user, self.server_name(user).as_deref()));
+            return Ok(Speaker { client, username, alias: None, substitute });
         }
         let alias = match user.origin == self.engine.origin {
             true => user.localpart.to_string(),
             false => shadow::display(user, self.server_name(user).as_deref()),
         };
-        Ok(Speaker { client: self.client.clone(), username: self.service.username.clone(), alias: Some(alias) })
+        let (client, username) = (self.client.clone(), self.service.username.clone());
+        Ok(Speaker { client, username, alias: Some(alias), substitute: None })
     }
 
     pub(super) fn server_name(&self, user: &UserId) -> Option<String> {

@@ -23,10 +23,11 @@ use rocketmesh_storage::{LogKind, LogPosition};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+use super::compare::Looking;
 use super::view::View;
 use super::{Bridge, Heard, RoomHandle, RoomReport, Stall, lock};
 use crate::network::shut_down;
-use crate::rocketchat::client::{Message, Moment, RestError};
+use crate::rocketchat::client::{Message, Moment, RestError, RoomKind, SystemKind};
 use crate::rocketchat::mapping::outgoing;
 use crate::rocketchat::records::{Changes, DeadLetter, Federated, message_key, room_key};
 use crate::rocketchat::status::{BridgedRoom, BridgedRoomState};
@@ -50,6 +51,9 @@ pub(super) struct RoomTask {
     pub(super) room: RoomId,
     pub(super) federated: Federated,
     pub(super) view: View,
+    /// Further rooms of the mesh that this one is: see [`Federated::also`].
+    pub(super) also: Vec<RoomId>,
+    pub(super) looking: Looking,
     recorded: LogPosition,
     pending: VecDeque<Heard>,
     behind: Arc<AtomicBool>,
@@ -66,6 +70,8 @@ impl RoomTask {
             rid,
             room,
             recorded: federated.log,
+            also: federated.also(),
+            looking: Looking::new(),
             federated,
             pending: VecDeque::from([Heard::CatchUp]),
             behind: Arc::clone(&handle.behind),
@@ -90,8 +96,13 @@ impl RoomTask {
                     Ok(()) => self.step().await,
                     failed => failed,
                 };
+                let outcome = match outcome {
+                    Ok(()) => self.look_if_due().await,
+                    failed => failed,
+                };
                 rest_until = self.judge(outcome);
             }
+            let look_at = self.looking.at;
             let resting = async move {
                 match rest_until {
                     Some(until) => tokio::time::sleep_until(until).await,
@@ -105,6 +116,7 @@ impl RoomTask {
                 },
                 changed = durable.changed(), if rest_until.is_none() => if changed.is_err() { return },
                 () = resting => rest_until = None,
+                () = tokio::time::sleep_until(look_at), if rest_until.is_none() => {}
                 () = shut_down(&mut shutdown) => return,
             }
         }
@@ -167,7 +179,7 @@ impl RoomTask {
     /// How much of this room waits to be delivered to Rocket.Chat, as far as one page of the log tells.
     fn undelivered(&self) -> usize {
         let entries = self.bridge.engine.store.log_after(self.federated.log, PAGE).unwrap_or_default();
-        entries.iter().filter(|entry| entry.room == self.room).count()
+        entries.iter().filter(|entry| self.reads(&entry.room)).count()
     }
 
     /// Takes what the log says of this room, in order.
@@ -177,8 +189,8 @@ impl RoomTask {
             let entries = self.bridge.engine.store.log_after(self.federated.log, PAGE)?;
             let known: Vec<_> = entries.into_iter().filter(|entry| entry.position <= durable).collect();
             let Some(last) = known.last().map(|entry| entry.position) else { return Ok(()) };
-            let room = self.room;
-            for entry in known.into_iter().filter(|entry| entry.room == room) {
+            let rooms = self.rooms();
+            for entry in known.into_iter().filter(|entry| rooms.contains(&entry.room)) {
                 if !matches!(entry.kind, LogKind::Rejected | LogKind::ArrivedWithheld | LogKind::Ahead) {
                     self.take(entry.kind, entry.event).await?;
                 }
@@ -198,13 +210,20 @@ impl RoomTask {
         loop {
             // What did not fit is found by catching up, and so is what is still in the queue.
             if self.behind.swap(false, Ordering::SeqCst) {
-                self.pending.clear();
+                self.pending.retain(|heard| matches!(heard, Heard::Also(..)));
                 self.pending.push_back(Heard::CatchUp);
             }
             // The front stays until it is done: what fails is tried again.
             match self.pending.front() {
                 None => return Ok(()),
-                Some(Heard::CatchUp) => self.catch_up().await?,
+                Some(Heard::CatchUp) => {
+                    self.catch_up().await?;
+                    self.look_now();
+                }
+                Some(Heard::Also(room)) => {
+                    let room = *room;
+                    self.take_room(room).await?;
+                }
                 Some(Heard::Message(message)) => {
                     let message = message.clone();
                     self.hear(&message).await?;
@@ -220,11 +239,16 @@ impl RoomTask {
     }
 
     /// Takes what changed since the last change that was handled.
-    async fn catch_up(&mut self) -> Result<(), Stall> {
+    pub(super) async fn catch_up(&mut self) -> Result<(), Stall> {
         let last = Moment(i64::try_from(self.federated.heard_ms).unwrap_or(i64::MAX));
-        let client = self.bridge.client.clone();
+        let client = self.reader().await?;
         let (mut updated, removed) = match client.sync_messages(&self.rid, last.before(1)).await {
             Ok(changes) => (changes.updated, changes.removed),
+            Err(RestError::Unauthorized) => {
+                // Of an account that stands for somebody; the next attempt logs in again.
+                self.bridge.forget_token(&client);
+                return Err(RestError::Unauthorized.into());
+            }
             Err(RestError::TooLarge { .. }) => {
                 (self.long_absence(last).await?, client.deleted_messages(&self.rid, last).await?)
             }
@@ -246,7 +270,7 @@ impl RoomTask {
         let mut latest = None;
         loop {
             let bounds = (Some(since.before(1)), latest);
-            let page = self.bridge.client.history(self.federated.kind, &self.rid, bounds, HISTORY).await?;
+            let page = self.reader().await?.history(self.federated.kind, &self.rid, bounds, HISTORY).await?;
             let (full, oldest) = (page.len() >= HISTORY, page.iter().map(|message| message.ts).min());
             all.extend(page);
             // Bounds are exclusive, and several messages may share a millisecond: one more is asked for, and known ones say nothing.
@@ -261,6 +285,7 @@ impl RoomTask {
     /// Looks at the last messages that the node knows: a server that keeps history lists no deletion.
     async fn reread(&mut self) -> Result<(), Stall> {
         const LOOKED_AT: usize = 20;
+        let reader = self.reader().await?;
         let events = self.bridge.engine.store.order_before(&self.room, None, LOOKED_AT * 4)?;
         let mut looked = 0;
         for key in events {
@@ -272,7 +297,7 @@ impl RoomTask {
                 break;
             }
             looked += 1;
-            match self.bridge.client.get_message(&shown.message).await? {
+            match reader.get_message(&shown.message).await? {
                 Some(message) if message.hidden => self.hear(&message).await?,
                 Some(_) => {}
                 None if seen.inserted || seen.event.is_some() => self.gone(&shown.message).await?,
@@ -290,6 +315,9 @@ impl RoomTask {
         let old = before.is_none() && message.ts.ms() < self.federated.since_ms;
         if message.rid == self.rid && !message.imported && !old {
             self.meet_all(message).await?;
+            if message.system() == Some(SystemKind::Privacy) {
+                self.settle_kind(Some(&message.u)).await?;
+            }
             // The second look tells the reactions of a message that was new.
             for _ in 0..2 {
                 let before = self.bridge.records.seen(&message.id)?;
@@ -349,7 +377,7 @@ impl RoomTask {
     }
 
     /// Shows a room that was just entered: its texts and switches, the people in it, and what was said last.
-    async fn backfill(&mut self) -> Result<(), Stall> {
+    pub(super) async fn backfill(&mut self) -> Result<(), Stall> {
         let (state, _) = self.bridge.engine.state(self.room).await?;
         for label in [Label::Topic, Label::Description, Label::Announcement] {
             self.settle_label(label).await?;
@@ -363,12 +391,17 @@ impl RoomTask {
             self.settle_member(&user).await?;
         }
         // Twice as many events as messages: edits, reactions and people coming and going stand between them.
-        let mut last = self.bridge.engine.store.order_before(&self.room, None, LAST_MESSAGES * 2)?;
+        let mut last = Vec::new();
+        for room in self.rooms() {
+            last.extend(self.bridge.engine.store.order_before(&room, None, LAST_MESSAGES * 2)?);
+        }
         last.reverse();
+        // A direct room begins with what was said in it just now.
+        let late = if self.federated.kind == RoomKind::Direct { LogKind::Accepted } else { LogKind::AcceptedLate };
         for key in last {
             let stored = self.bridge.engine.store.event(&key.id)?;
             if stored.is_some_and(|stored| matches!(stored.event.content(), Ok(Content::Message { .. }))) {
-                self.settle_message(key.id, Some(LogKind::AcceptedLate)).await?;
+                self.settle_message(key.id, Some(late)).await?;
             }
         }
         self.federated.fresh = false;
@@ -395,8 +428,8 @@ impl RoomTask {
             let entries = store.log_after(after, PAGE)?;
             let Some(last) = entries.last().map(|entry| entry.position) else { return Ok(()) };
             after = last;
-            let room = self.room;
-            for entry in entries.into_iter().filter(|entry| entry.room == room && entry.kind.is_arrival()) {
+            let rooms = self.rooms();
+            for entry in entries.into_iter().filter(|entry| rooms.contains(&entry.room) && entry.kind.is_arrival()) {
                 let Some(stored) = store.event(&entry.event)? else { continue };
                 if stored.event.header().origin == self.bridge.engine.origin {
                     self.recover_one(&stored.event).await?;

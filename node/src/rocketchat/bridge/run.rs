@@ -86,8 +86,10 @@ async fn begin(engine: &Engine, link: &Link, host: Arc<Desk>) -> Result<Bridge, 
     let client = client.as_account(account);
     let release = client.info().await?;
     let service = client.me().await?;
+    // People's links begin with it. Whoever may not read it has the address of the connection.
+    let site_url = client.site_url().await.unwrap_or_default();
     let realtime = Realtime::connect(client.address(), account, RealtimeTuning::default());
-    let parts = BridgeParts { engine: engine.clone(), client, service, release, realtime, host };
+    let parts = BridgeParts { engine: engine.clone(), client, service, release, site_url, realtime, host };
     Ok(Bridge::start(parts)?)
 }
 

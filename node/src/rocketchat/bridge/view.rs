@@ -12,7 +12,7 @@ use crate::rocketchat::records::Federated;
 /// says that the store is broken.
 pub(super) struct View {
     bridge: Bridge,
-    room: RoomId,
+    rooms: Vec<RoomId>,
     path: String,
 }
 
@@ -23,7 +23,8 @@ impl View {
             RoomKind::Group => format!("group/{}", federated.name),
             RoomKind::Direct => format!("direct/{rid}"),
         };
-        View { bridge, room, path }
+        let rooms = std::iter::once(room).chain(federated.also()).collect();
+        View { bridge, rooms, path }
     }
 
     /// Whether the user is one of this server.
@@ -82,6 +83,6 @@ impl View {
             .engine
             .store
             .event(event)
-            .is_ok_and(|stored| stored.is_some_and(|stored| stored.event.room() == self.room))
+            .is_ok_and(|stored| stored.is_some_and(|stored| self.rooms.contains(&stored.event.room())))
     }
 }

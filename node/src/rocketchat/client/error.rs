@@ -29,6 +29,18 @@ const MISSING_CODES: [&str; 7] = [
 ];
 /// What a community workspace answers that has not reached its vendor for ten days.
 const RESTRICTED: &str = "restricted-workspace";
+/// Codes by which it says that something is so already, or that nobody is there to whom it could be done.
+const SO_ALREADY: [&str; 9] = [
+    "error-user-not-in-room",
+    "error-user-already-owner",
+    "error-user-already-moderator",
+    "error-user-already-leader",
+    "error-user-not-owner",
+    "error-user-not-moderator",
+    "error-user-not-leader",
+    "error-user-not-banned",
+    "error-invalid-subscription",
+];
 /// What a limit answers with 400, as the methods behind some calls do.
 const TOO_MANY: &str = "error-too-many-requests";
 
@@ -124,6 +136,24 @@ impl RestError {
                 | RestError::Unreachable { .. }
                 | RestError::Unanswered { .. }
         )
+    }
+
+    /// Whether the server refused with this code.
+    pub(crate) fn says(&self, code: &str) -> bool {
+        match self {
+            RestError::Refused { text, error_type, .. } => error_type.as_deref() == Some(code) || names(text, code),
+            _ => false,
+        }
+    }
+
+    /// Whether nothing was done because it is so already.
+    pub(crate) fn is_so_already(&self) -> bool {
+        SO_ALREADY.iter().any(|code| self.says(code))
+    }
+
+    /// Whether this account may not do it, or the server takes it from nobody: another account may still be let.
+    pub(crate) fn is_of_the_account(&self) -> bool {
+        matches!(self, RestError::Forbidden { .. } | RestError::Refused { .. })
     }
 
     /// The class of an answer that is no success.
@@ -225,6 +255,14 @@ mod tests {
     fn a_text_that_is_no_code_is_not_taken_for_one() {
         let said = json!({"error": "the room restricted-workspace is full"});
         assert!(matches!(class(400, &said), RestError::Refused { .. }));
+    }
+
+    #[test]
+    fn what_is_so_already_is_told_by_its_code_wherever_the_server_puts_it() {
+        assert!(class(400, &json!({"error": "no [x]", "errorType": "error-user-not-in-room"})).is_so_already());
+        assert!(class(400, &json!({"error": "error-user-not-banned"})).is_so_already());
+        assert!(!class(400, &json!({"error": "error-you-are-last-owner"})).is_so_already());
+        assert!(class(400, &json!({"errorType": "error-you-are-last-owner"})).says("error-you-are-last-owner"));
     }
 
     #[test]

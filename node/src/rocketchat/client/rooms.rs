@@ -51,6 +51,9 @@ pub(crate) struct RoomSettings {
     /// Whether only some may speak.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) read_only: Option<bool>,
+    /// Rocket.Chat's letter of the kind: `c` or `p`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) room_type: Option<String>,
 }
 
 #[derive(Deserialize)]

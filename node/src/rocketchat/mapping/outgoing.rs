@@ -39,8 +39,8 @@ pub(crate) enum What {
     React { target: EventId, emoji: String, remove: bool },
     /// Changed who is in the room.
     Member { user: UserId, change: Membership },
-    /// Changed somebody's role.
-    Role { user: UserId, role: Role },
+    /// Gave somebody a role, or took it. Rocket.Chat has several at once for one person; a room has the highest.
+    Role { user: UserId, role: Role, given: bool },
     /// Took somebody's voice, or gave it back.
     Mute { user: UserId, on: bool },
     /// Turned a switch of the room.
@@ -197,7 +197,7 @@ fn system(message: &Message, kind: SystemKind, known: &impl Known) -> News {
             "leader" => Role::Leader,
             _ => return None,
         };
-        done(What::Role { user: about()?, role: if given { role } else { Role::Member } })
+        done(What::Role { user: about()?, role, given })
     };
     let mute = |on| about().and_then(|user| done(What::Mute { user, on }));
     let done: Vec<(Localpart, What)> = match kind {

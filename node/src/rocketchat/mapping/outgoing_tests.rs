@@ -229,10 +229,10 @@ fn the_rooms_settings_are_told() {
         let doc = doc(json!({"_id": "S", "t": kind, "msg": "bob.there", "role": role}));
         message(&doc, None, &mock())
     };
-    let given = |role| What::Role { user: mock().remote("bob"), role };
-    assert_eq!(only(&role("subscription-role-added", "moderator")).1, &given(Role::Moderator));
-    assert_eq!(only(&role("subscription-role-added", "owner")).1, &given(Role::Owner));
-    assert_eq!(only(&role("subscription-role-removed", "owner")).1, &given(Role::Member));
+    let bobs = |role, given| What::Role { user: mock().remote("bob"), role, given };
+    assert_eq!(only(&role("subscription-role-added", "moderator")).1, &bobs(Role::Moderator, true));
+    assert_eq!(only(&role("subscription-role-added", "owner")).1, &bobs(Role::Owner, true));
+    assert_eq!(only(&role("subscription-role-removed", "owner")).1, &bobs(Role::Owner, false));
     assert_eq!(role("subscription-role-added", "king").said, []);
 }
 

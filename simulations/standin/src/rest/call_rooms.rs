@@ -3,9 +3,11 @@
 use serde_json::{Value, json};
 
 use crate::documents::Room;
+use crate::moment::Moment;
 use crate::refusal::Refusal;
 use crate::rest::Caller;
 use crate::rest::ask::Ask;
+use crate::rules::changes::Cleaning;
 use crate::rules::rooms::NewRoom;
 use crate::rules::uploads::path;
 use crate::state::{Event, State};
@@ -42,6 +44,7 @@ pub(super) fn post(state: &mut State, caller: &Caller, parts: &[&str], ask: &Ask
             moderate(state, ask).and_then(|(rid, user)| state.unban(uid, &rid, &user)).map(done)
         }
         ["rooms.changeArchivationState"] => change_archivation(state, uid, ask),
+        ["rooms.cleanHistory"] => clean(state, uid, ask),
         ["rooms.leave"] => any_room(state, ask).and_then(|room| state.leave(uid, &room.id)).map(done),
         ["rooms.delete"] => ask.needed("roomId").and_then(|rid| state.delete_room(uid, rid)).map(done),
         ["subscriptions.read"] => read(state, uid, ask),
@@ -231,6 +234,23 @@ fn change_archivation(state: &mut State, uid: &str, ask: &Ask) -> Result<Value, 
     let rid = ask.needed("rid")?;
     state.archive(uid, rid, ask.text("action") != Some("unarchive"))?;
     Ok(json!({}))
+}
+
+fn clean(state: &mut State, uid: &str, ask: &Ask) -> Result<Value, Refusal> {
+    let moment = |key: &str| {
+        let moment = ask.body.get(key).and_then(Moment::from_value);
+        moment.ok_or_else(|| Refusal::params(format!("must have required property '{key}'")))
+    };
+    let cleaning = Cleaning {
+        rid: ask.needed("roomId")?.to_owned(),
+        oldest: moment("oldest")?,
+        latest: moment("latest")?,
+        inclusive: ask.choice("inclusive").unwrap_or(false),
+        users: ask.texts("users"),
+        limit: ask.body.get("limit").and_then(Value::as_u64).and_then(|limit| limit.try_into().ok()).unwrap_or(0),
+    };
+    let count = state.clean(uid, &cleaning)?;
+    Ok(json!({"_id": cleaning.rid, "count": count}))
 }
 
 fn take(state: &mut State, uid: &str, rid: &str, ask: &Ask) -> Result<Value, Refusal> {

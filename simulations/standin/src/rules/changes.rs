@@ -4,11 +4,25 @@ use serde_json::{Value, json};
 
 use crate::documents::{Author, Message};
 use crate::id;
+use crate::moment::Moment;
 use crate::permissions::Permission;
 use crate::refusal::Refusal;
 use crate::state::{Event, State};
 
 const MINUTE_MS: i64 = 60_000;
+
+/// Which messages of a room are to be taken away at once.
+#[derive(Debug)]
+pub(crate) struct Cleaning {
+    pub(crate) rid: String,
+    pub(crate) oldest: Moment,
+    pub(crate) latest: Moment,
+    pub(crate) inclusive: bool,
+    /// By their usernames; nobody is everybody.
+    pub(crate) users: Vec<String>,
+    /// `0` is no limit.
+    pub(crate) limit: usize,
+}
 
 impl State {
     /// Edits a message. The same text again changes and tells nothing; of a file the text is the first attachment's
@@ -160,6 +174,41 @@ impl State {
         }
         self.count_out_of_room(&rid, &message.id);
         Ok(())
+    }
+
+    /// Takes all messages of a room away that were sent between two moments, of these people or of all. With a limit it takes so many, and
+    /// tells which; without one it tells only of what kind they were.
+    pub(crate) fn clean(&mut self, uid: &str, ask: &Cleaning) -> Result<usize, Refusal> {
+        let rid = ask.rid.as_str();
+        if !self.rooms.contains_key(rid) {
+            return Err(Refusal::coded("error-invalid-room", "Invalid room"));
+        }
+        if !self.may(uid, Permission::CleanHistory, Some(rid)) {
+            return Err(Refusal::coded("error-not-allowed", "Not allowed"));
+        }
+        let within = |message: &&Message| match ask.inclusive {
+            true => message.ts >= ask.oldest && message.ts <= ask.latest,
+            false => message.ts > ask.oldest && message.ts < ask.latest,
+        };
+        let meant = |message: &&Message| ask.users.is_empty() || ask.users.contains(&message.u.username);
+        let most = if ask.limit == 0 { usize::MAX } else { ask.limit };
+        let found = self.messages(rid).filter(within).filter(meant).take(most);
+        let ids: Vec<String> = found.map(|message| message.id.clone()).collect();
+        for id in &ids {
+            self.remove_message(id);
+        }
+        if !ids.is_empty() {
+            let mut told = json!({
+                "rid": rid, "excludePinned": false, "ignoreDiscussion": true, "users": ask.users,
+                "ts": {"$gte": ask.oldest, "$lte": ask.latest},
+            });
+            if ask.limit > 0 {
+                told["ids"] = json!(ids);
+            }
+            let (rid, args) = (rid.to_owned(), vec![told]);
+            self.tell(Event::Room { rid, name: "deleteMessageBulk", args, origin: None });
+        }
+        Ok(ids.len())
     }
 
     /// What a fetched link looks like arrives a while after the message, and tells it anew, whole.

@@ -1,0 +1,271 @@
+//! Direct rooms of two, between a person of this server and somebody elsewhere.
+//!
+//! Whoever writes to the account that stands for somebody writes to that person, without asking anybody first. Rocket.Chat tells of a direct
+//! room only to the two in it, so it is read as that account. The accounts are asked in turn whether something was said to them, a few calls
+//! a second however many accounts there are; those in whose rooms something was said last are listened to ([`ears`](super::ears)).
+//!
+//! Both may open a room at the same moment, each on their own server. Then it is one room in each Rocket.Chat and two in the mesh: both are
+//! read, and the one with the lower id is written to, of those that nobody has left.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use rocketmesh_protocol::event::{Membership, RoomType};
+use rocketmesh_protocol::id::RoomId;
+use rocketmesh_protocol::identity::{Localpart, UserId};
+use tokio::time::Instant;
+
+use super::room::RoomTask;
+use super::view::View;
+use super::{Bridge, FederateError, Heard, RoomStatus, Stall, lock};
+use crate::network::shut_down;
+use crate::rocketchat::client::{Client, Moment, RestError, Room, RoomKind};
+use crate::rocketchat::mapping::Who;
+use crate::rocketchat::records::{Changes, Federated, Standing, closed_key, of_key};
+
+/// The time between two accounts that are asked.
+const PACE: Duration = Duration::from_millis(250);
+/// The shortest time after which the same account is asked again.
+const TURN: Duration = Duration::from_secs(2);
+/// Logins are limited for everybody at one address: ten a minute.
+const LOGIN_PAUSE: Duration = Duration::from_secs(12);
+/// How long to leave a server alone that does not answer.
+const PAUSE: Duration = Duration::from_secs(5);
+/// What was said longer ago in a direct room that is met for the first time stays where it is, in milliseconds: a week.
+const REMEMBERED_MS: u64 = 7 * 86_400_000;
+/// The most rooms of the mesh that one direct room is.
+const MOST_ROOMS: usize = 4;
+/// How long it may take until a second room is read, and how often that is looked at.
+const JOINED: Duration = Duration::from_secs(5);
+const GLANCE: Duration = Duration::from_millis(50);
+
+impl Bridge {
+    /// Asks the accounts that stand for somebody, one after the other, whether something was said to them.
+    pub(super) async fn watch_directs(&self) {
+        let mut stopped = self.stopped.subscribe();
+        let mut turn: VecDeque<String> = VecDeque::new();
+        let mut heard: BTreeMap<String, Moment> = BTreeMap::new();
+        let mut login: Option<Instant> = None;
+        let mut begun = Instant::now();
+        let mut pause = PACE;
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = shut_down(&mut stopped) => return,
+            }
+            pause = PACE;
+            let Some(id) = turn.pop_front() else {
+                pause = TURN.saturating_sub(begun.elapsed()).max(PACE);
+                let shadows = self.records.shadows().unwrap_or_default();
+                {
+                    let known: BTreeSet<&String> = shadows.iter().collect();
+                    heard.retain(|id, _| known.contains(id));
+                }
+                turn = shadows.into();
+                begun = Instant::now() + pause;
+                continue;
+            };
+            if self.host.token(&id).is_none() {
+                if login.is_some_and(|last| last.elapsed() < LOGIN_PAUSE) {
+                    continue;
+                }
+                login = Some(Instant::now());
+            }
+            match self.look_as(&id, heard.get(&id).copied()).await {
+                Ok(Some(latest)) => drop(heard.insert(id, latest)),
+                Ok(None) => {}
+                Err(error) => {
+                    tracing::debug!(%id, %error, "direct rooms are looked at later");
+                    pause = match &error {
+                        Stall::Rest(error) if error.is_passing() => PAUSE,
+                        _ => PACE,
+                    };
+                }
+            }
+        }
+    }
+
+    /// Looks which direct rooms of an account changed since a moment. The moment of the last change.
+    pub(super) async fn look_as(&self, id: &str, since: Option<Moment>) -> Result<Option<Moment>, Stall> {
+        let client = self.as_shadow(id).await?;
+        let changed = match client.rooms_get(since.map(|since| since.before(1))).await {
+            Ok(changed) => changed.updated,
+            Err(RestError::Unauthorized) => {
+                self.forget_token(&client);
+                return Err(Stall::Words("a token is not accepted any more; a new one is made".to_owned()));
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let mut latest = since;
+        for room in changed {
+            latest = latest.max(Some(room.updated_at));
+            if room.kind() == Some(RoomKind::Direct) {
+                self.notice(id, &room).await?;
+            }
+        }
+        Ok(latest)
+    }
+
+    /// Takes a direct room of an account that stands for somebody.
+    async fn notice(&self, id: &str, room: &Room) -> Result<(), Stall> {
+        // Nobody has said anything: it was only opened.
+        let Some(last) = room.lm else { return Ok(()) };
+        if let Some(federated) = self.records.room(&room.id)? {
+            if federated.reader.as_deref() == Some(id) && last.ms() > federated.heard_ms {
+                self.listen_as(id, &room.id);
+                if let Some(handle) = lock(&self.rooms).get(&room.id) {
+                    handle.offer(Heard::CatchUp);
+                }
+            }
+            return Ok(());
+        }
+        match self.open_direct(id, room, last).await {
+            Ok(()) => Ok(()),
+            Err(FederateError::Stall(stall)) => Err(stall),
+            Err(FederateError::Rest(error)) => Err(error.into()),
+            Err(error) => {
+                tracing::debug!(rid = %room.id, %error, "a direct room does not reach anybody");
+                Ok(())
+            }
+        }
+    }
+
+    /// Somebody of this server has written to the account that stands for somebody: the room begins in the mesh too.
+    async fn open_direct(&self, id: &str, room: &Room, last: Moment) -> Result<(), FederateError> {
+        let [one, two] = room.uids.as_slice() else { return Ok(()) };
+        let other = if one == id { two } else { one };
+        let closed_ms = self.records.closed(&room.id)?.unwrap_or_default();
+        let Some(Who::Shadow(with)) = self.records.account(id)?.map(|account| account.who()) else { return Ok(()) };
+        if last.ms() <= closed_ms {
+            return Ok(());
+        }
+        let Some(user) = self.local_of(other).await? else { return Ok(()) };
+        let _one = self.federating.lock().await;
+        if self.records.room(&room.id)?.is_some() {
+            return Ok(());
+        }
+        let written = self.engine.create_room(user, RoomType::Direct, vec![with.clone()], "", None).await?;
+        let since_ms = self.remembered_ms().max(closed_ms.saturating_add(1));
+        let federated = Federated {
+            room: written.event.room().to_string(),
+            kind: RoomKind::Direct,
+            name: with.localpart.to_string(),
+            log: written.position,
+            heard_ms: since_ms,
+            since_ms,
+            fresh: false,
+            reader: Some(id.to_owned()),
+            also: Vec::new(),
+        };
+        self.keep(&room.id, federated, &[]).await.map(drop)
+    }
+
+    /// From when on a direct room that is met for the first time counts, in milliseconds since 1970.
+    pub(super) fn remembered_ms(&self) -> u64 {
+        self.engine.clock.now_ms().saturating_sub(REMEMBERED_MS)
+    }
+
+    /// The person of this server whose account this is, met if they were not; none if it is nobody's.
+    async fn local_of(&self, id: &str) -> Result<Option<Localpart>, Stall> {
+        if self.records.account(id)?.is_none()
+            && let Some(user) = self.client.user_by_id(id).await?
+        {
+            self.meet(Some(&user.id), &user.username).await?;
+        }
+        Ok(match self.records.account(id)?.map(|account| account.who()) {
+            Some(Who::Local(localpart)) => Some(localpart),
+            _ => None,
+        })
+    }
+
+    /// Rocket.Chat, as an account that stands for somebody.
+    pub(super) async fn as_shadow(&self, id: &str) -> Result<Client, Stall> {
+        let account = self.records.account(id)?;
+        let refused = || Stall::Words(format!("the account {id}, which stands for somebody, cannot be logged in"));
+        let Some(account) = account else { return Err(refused()) };
+        let Standing::Shadow(user) = &account.who else { return Err(refused()) };
+        let user: UserId = user.parse().map_err(|_| refused())?;
+        self.log_in(&user, id, &account.username).await?.ok_or_else(refused)
+    }
+
+    /// Makes the direct room of somebody of this server with people elsewhere, or finds it. As the account of the first of them, which
+    /// is who reads it.
+    pub(super) async fn make_direct(&self, username: &str, others: &[UserId]) -> Result<(Room, String), FederateError> {
+        let none = || FederateError::Kind("a direct room, for which accounts of people elsewhere have to be made here");
+        let (first, rest) = others.split_first().ok_or_else(none)?;
+        let (id, own) = self.shadow(first).await?.ok_or_else(none)?;
+        let client = self.log_in(first, &id, &own).await?.ok_or_else(none)?;
+        let mut names = vec![username.to_owned()];
+        for other in rest {
+            names.extend(self.shadow(other).await?.map(|(_, username)| username));
+        }
+        let room = client.create_direct(&names).await?;
+        // A name that the server does not know is left out, without a word.
+        if !room.usernames.iter().any(|name| name == username) {
+            return Err(FederateError::Nobody(username.to_owned()));
+        }
+        Ok((room, id))
+    }
+
+    /// A direct room that is here already turns out to be another room of the mesh too.
+    pub(super) async fn join_directs(
+        &self,
+        rid: &str,
+        federated: Federated,
+        id: RoomId,
+    ) -> Result<RoomStatus, FederateError> {
+        let handle = lock(&self.rooms).get(rid).cloned();
+        let handle = handle.ok_or_else(|| FederateError::NotFederated(rid.to_owned()))?;
+        let gone = |_| Stall::Words("the direct room is being closed".to_owned());
+        handle.sender.send(Heard::Also(id)).await.map_err(gone)?;
+        let begun = Instant::now();
+        while self.records.rid(&id)?.is_none() {
+            if begun.elapsed() > JOINED {
+                return Err(Stall::Words("the direct room that is here waits; it is tried again".to_owned()).into());
+            }
+            tokio::time::sleep(GLANCE).await;
+        }
+        Ok(self.status_of(rid, self.records.room(rid)?.unwrap_or(federated)))
+    }
+
+    /// Notes that a direct room was closed on purpose: it begins again with the next word.
+    pub(super) fn note_closed(rid: &str, federated: &Federated, changes: &mut Changes) {
+        if federated.kind == RoomKind::Direct {
+            changes.set(closed_key(rid), &federated.heard_ms);
+        }
+    }
+}
+
+impl RoomTask {
+    /// This direct room is another room of the mesh too.
+    pub(super) async fn take_room(&mut self, room: RoomId) -> Result<(), Stall> {
+        let mut changes = Changes::default();
+        changes.set(of_key(&room), &self.rid);
+        if !self.reads(&room) {
+            let mut ranked = Vec::new();
+            for room in self.rooms().into_iter().chain([room]) {
+                ranked.push((self.was_left(room).await?, room));
+            }
+            // The same on both servers: the lowest of those that nobody has left.
+            ranked.sort_unstable();
+            ranked.truncate(MOST_ROOMS);
+            let mut rooms: Vec<RoomId> = ranked.into_iter().map(|(_, room)| room).collect();
+            self.room = rooms.remove(0);
+            self.federated.room = self.room.to_string();
+            self.federated.also = rooms.iter().map(ToString::to_string).collect();
+            self.also = rooms;
+            // What was said in the one that was not read yet is shown.
+            self.federated.fresh = true;
+            self.view = View::new(self.bridge.clone(), self.room, &self.rid, &self.federated);
+        }
+        self.record(changes).await?;
+        if self.federated.fresh { self.backfill().await } else { Ok(()) }
+    }
+
+    /// Whether somebody has left a direct room, so that what is said in it does not reach them.
+    async fn was_left(&self, room: RoomId) -> Result<bool, Stall> {
+        let (state, _) = self.bridge.engine.state(room).await?;
+        let left = state.others().any(|(_, membership)| membership == Membership::Leave);
+        Ok(left)
+    }
+}

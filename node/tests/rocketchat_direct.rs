@@ -1,0 +1,141 @@
+//! Direct rooms between a person of one Rocket.Chat server and a person of another: two are in them, and nobody is asked first.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod support;
+#[path = "support/two_servers.rs"]
+mod two_servers;
+
+use rocketmesh_standin::HeldRoom;
+use support::eventually;
+use two_servers::{Lunch, Side};
+
+/// Whether a room is the direct one of these two alone.
+fn between(one: &'static str, other: &'static str) -> impl Fn(&HeldRoom) -> bool {
+    move |room| {
+        let members: Vec<&str> = room.members.keys().map(String::as_str).collect();
+        room.kind == "d" && (members == [one, other] || members == [other, one])
+    }
+}
+
+/// What was said in a room, by whom.
+fn said(side: &Side, rid: &str) -> Vec<(String, String)> {
+    side.said(rid).into_iter().map(|message| (message.who, message.text)).collect()
+}
+
+/// The room of the mesh that a side's direct room is.
+async fn direct_of(side: &Side) -> Option<String> {
+    side.rooms().await.into_iter().find(|room| room.kind == "d").map(|room| room.room)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_writes_to_the_account_of_somebody_elsewhere_reaches_them() {
+    let lunch = Lunch::open().await;
+    let Lunch { a, b, alice, bob, .. } = &lunch;
+    let at_a = alice.direct("bob.b.example").await.unwrap();
+    let first = alice.say(&at_a, "between *us*, @bob.b.example").await.unwrap();
+    let at_b = b.finds("the direct room", between("bob", "alice.a.example")).await.id;
+    let at_bobs = b.hears(&at_b, "between *us*, @bob").await;
+    assert!(between("alice", "bob.b.example")(&a.held(&at_a)), "nobody else is in it");
+
+    bob.reply(&at_b, &at_bobs, "and nobody else").await.unwrap();
+    a.hears(&at_a, "and nobody else").await;
+    let reply = a.said(&at_a).into_iter().find(|message| message.text == "and nobody else").unwrap();
+    assert_eq!((reply.who.as_str(), reply.thread.as_deref()), ("bob.b.example", Some(first.as_str())));
+    alice.edit(&at_a, &first, "between us two").await.unwrap();
+    b.hears(&at_b, "between us two").await;
+    bob.react(&at_bobs, ":ear:").await.unwrap();
+    a.holds(&at_a, "a reaction", |room| {
+        room.messages.iter().any(|message| message.reactions.get(":ear:") == Some(&vec!["bob.b.example".to_owned()]))
+    })
+    .await;
+    let file = alice.upload(&at_a, "plan.bin", "application/octet-stream", &[7; 5_000], "").await.unwrap();
+    b.holds(&at_b, "the file", |room| {
+        room.messages.iter().flat_map(|message| &message.files).any(|file| file.name == "plan.bin")
+    })
+    .await;
+    alice.delete(&at_a, &file).await.unwrap();
+    b.holds(&at_b, "the deletion", |room| room.messages.iter().all(|message| message.files.is_empty())).await;
+
+    // Each thing came once, and nothing came back.
+    assert_eq!((said(a, &at_a).len(), said(b, &at_b).len()), (2, 2));
+    lunch.nothing_lost().await;
+    lunch.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_bot_opens_a_direct_room_of_two() {
+    let lunch = Lunch::open().await;
+    let Lunch { a, b, alice, bob, .. } = &lunch;
+    let bot = alice.direct("bridge").await.unwrap();
+    alice.say(&bot, "dm @bob:b.example").await.unwrap();
+    a.told(alice, "There is a direct room with @bob:b.example in your list now").await;
+    let at_a = a.finds("the direct room", between("alice", "bob.b.example")).await.id;
+    let at_b = b.finds("the same for Bob", between("bob", "alice.a.example")).await.id;
+    // Asked again it is the same.
+    alice.say(&bot, "dm @bob:b.example").await.unwrap();
+    bob.say(&at_b, "hello yourself").await.unwrap();
+    a.hears(&at_a, "hello yourself").await;
+    alice.say(&bot, "status").await.unwrap();
+    a.told(alice, "your direct room with bob").await;
+    // Nobody else is told of it.
+    let erin = a.person("erin", &["user"]);
+    let erins = erin.direct("bridge").await.unwrap();
+    erin.say(&erins, "status").await.unwrap();
+    a.told(&erin, "One room is open to other servers:\n• #lunch").await;
+    lunch.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_who_write_to_each_other_at_the_same_moment_are_in_one_room() {
+    let lunch = Lunch::open().await;
+    let Lunch { a, b, alice, bob, .. } = &lunch;
+    lunch.apart(true).await;
+    let at_a = alice.direct("bob.b.example").await.unwrap();
+    alice.say(&at_a, "from a").await.unwrap();
+    let at_b = bob.direct("alice.a.example").await.unwrap();
+    bob.say(&at_b, "from b").await.unwrap();
+    for side in [a, b] {
+        eventually("the direct room begins in the mesh", || async { direct_of(side).await.is_some() }).await;
+    }
+    assert_ne!(direct_of(a).await, direct_of(b).await, "two were made");
+    lunch.apart(false).await;
+    a.hears(&at_a, "from b").await;
+    b.hears(&at_b, "from a").await;
+    eventually("both write to the same room", || async { direct_of(a).await == direct_of(b).await }).await;
+    alice.say(&at_a, "one room").await.unwrap();
+    b.hears(&at_b, "one room").await;
+    bob.say(&at_b, "it is").await.unwrap();
+    a.hears(&at_a, "it is").await;
+    // What was said in the room that is written to no more is changed there.
+    let from_b = b.said(&at_b).into_iter().find(|message| message.text == "from b").unwrap().id;
+    bob.edit(&at_b, &from_b, "from Bob").await.unwrap();
+    a.hears(&at_a, "from Bob").await;
+    let from_a = a.said(&at_a).into_iter().find(|message| message.text == "from a").unwrap().id;
+    alice.edit(&at_a, &from_a, "from Alice").await.unwrap();
+    b.hears(&at_b, "from Alice").await;
+    assert_eq!((said(a, &at_a).len(), said(b, &at_b).len()), (4, 4));
+    let directs = |side: &Side| side.standin.dump().into_iter().filter(|room| room.kind == "d").count();
+    assert_eq!((directs(a), directs(b)), (1, 1));
+    lunch.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_written_to_somebody_while_the_node_was_away_reaches_them() {
+    let mut lunch = Lunch::open().await;
+    lunch.a.end().await;
+    let at_a = lunch.alice.direct("bob.b.example").await.unwrap();
+    lunch.alice.say(&at_a, "are you there?").await.unwrap();
+    lunch.a.begin().await;
+    lunch.a.node().connect(lunch.b.node()).await;
+    let at_b = lunch.b.finds("the direct room", between("bob", "alice.a.example")).await.id;
+    lunch.b.hears(&at_b, "are you there?").await;
+    // Closed on purpose it stays so, until something more is said.
+    let path = format!("/v1/rocketchat/rooms/{at_a}");
+    assert_eq!(lunch.a.node().raw("DELETE", &path, None).await.0, 204);
+    let asked = lunch.a.asked_for_directs();
+    eventually("it is looked for again", || async { lunch.a.asked_for_directs() > asked + 2 }).await;
+    assert!(direct_of(&lunch.a).await.is_none());
+    lunch.alice.say(&at_a, "once more").await.unwrap();
+    lunch.b.hears(&at_b, "once more").await;
+    lunch.close().await;
+}
