@@ -53,7 +53,7 @@ struct Args {
     #[arg(long, default_value_t = 1_000_000)]
     events: u64,
     /// Numbers of federated rooms to measure with.
-    #[arg(long, value_delimiter = ',', default_values_t = [1, 100, 1_000])]
+    #[arg(long, value_delimiter = ',', default_values_t = [1_usize, 100, 1_000])]
     rooms: Vec<usize>,
     /// The rocketmesh-standin binary [default: the one beside this program]
     #[arg(long)]

@@ -16,7 +16,7 @@ use tokio::sync::Semaphore;
 use super::side::{Binaries, Side};
 use super::standin::SERVICE;
 use crate::Failure;
-use crate::measure::{mib, ms, percentile, resident};
+use crate::measure::{mib, percentile, resident};
 use crate::process::until_within;
 
 /// The rate of the latency figure in messages a second, and how many are sent at it.
@@ -69,8 +69,8 @@ impl Measured {
         [
             self.rooms.to_string(),
             format!("{} in {:.1} s", self.opened, self.opened_in_s),
-            ms(Duration::from_millis(self.p50_ms)),
-            ms(Duration::from_millis(self.p99_ms)),
+            format!("{} ms", self.p50_ms),
+            format!("{} ms", self.p99_ms),
             format!("{:.0}", self.per_second),
             self.memory.map(mib).join(", "),
         ]
@@ -170,8 +170,8 @@ impl Pair {
             shown.inc(1);
             Ok::<_, Failure>(rid)
         });
-        let opened: Result<Vec<String>, _> =
-            tokio::time::timeout(LONGEST, opening.buffered(OPENED_AT_ONCE).try_collect()).await?;
+        let opened = opening.buffered(OPENED_AT_ONCE).try_collect::<Vec<String>>();
+        let opened = tokio::time::timeout(LONGEST, opened).await.map_err(|_| "opening the rooms does not end")?;
         bar.finish_and_clear();
         self.rooms.extend(opened?);
         Ok(())
