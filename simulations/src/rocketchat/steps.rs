@@ -53,10 +53,10 @@ impl Steps {
         lines.for_each(|line| println!("       {line}"));
     }
 
-    /// A remark on the step.
+    /// A remark on a step that is done.
     pub fn remark(&self, words: &str) {
         for line in words.lines().flat_map(|line| wrapped(line, WIDTH)) {
-            self.bar.suspend(|| println!("       {line}"));
+            println!("       {line}");
         }
     }
 }
