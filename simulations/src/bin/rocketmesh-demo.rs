@@ -90,7 +90,7 @@ async fn two_become_one(args: &Args) -> Result<(), Failure> {
     };
     let directory = tempfile::tempdir()?;
     let begun = Instant::now();
-    let (scene, outcome) = show(&binaries, directory.path(), [oslo, cusco]).await;
+    let (scene, outcome) = show(&binaries, directory.path(), [oslo.as_str(), cusco.as_str()]).await;
     if outcome.is_ok() {
         println!("It took {:.0} s.", begun.elapsed().as_secs_f64());
     }
@@ -105,6 +105,9 @@ async fn two_become_one(args: &Args) -> Result<(), Failure> {
         asked_to_stop().await?;
     }
     drop(scene);
+    if let (Err(failure), false) = (&outcome, args.keep) {
+        return Err(format!("{failure}\nWith --keep everything stays as it is then, to look around in it.").into());
+    }
     outcome?;
     println!("Everything that was started is stopped.");
     Ok(())

@@ -115,11 +115,11 @@ impl StandinProcess {
         let StandinSettings { binary, directory, like, people, record } = &self.settings;
         let (printed, log) = (beside(directory, "out"), beside(directory, "log"));
         let mut command = Command::new(binary);
-        command.args(["--listen", listen, "--like", like, "--control", "--data"]).arg(directory);
+        command.args(["--listen", listen, "--like", like.as_str(), "--control", "--data"]).arg(directory);
         if first {
             command.args(["--service", SERVICE]);
             for person in people {
-                command.args(["--person", person]);
+                command.args(["--person", person.as_str()]);
             }
         }
         if let Some(record) = record {
