@@ -2,10 +2,12 @@
 
 CARGO ?= cargo
 CHAT ?=
+KEEP ?=
+RECORD ?=
 LAB ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test soak verify audit fix demo lab simulate bench bench-million fuzz contract
+.PHONY: help run test soak verify audit fix demo lab simulate bench bench-rocketchat bench-million fuzz contract
 
 # The simulator is a workspace of its own: see docs/decisions/0015.
 SIMULATOR := simulations/simulator
@@ -16,9 +18,10 @@ REQUESTS ?=
 help: ## Show what there is
 	@echo "Rocketmesh joins Rocket.Chat servers into one peer-to-peer mesh."
 	@echo
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
 	@echo
-	@echo "  make demo CHAT=FILE   replays an IRC log (lines like: [12:34] <nick> text)"
+	@echo "  make demo KEEP=1      lets everything run at the end, to look around in it"
+	@echo "  make demo CHAT=FILE   replays an IRC log over three servers (lines like: [12:34] <nick> text)"
 	@echo "  make lab LAB=OPTIONS  passes options on, such as LAB='--transport tcp --out /tmp/lab'"
 
 run: ## Build the release binary and run a node on embedded defaults
@@ -54,9 +57,10 @@ fix: ## Format, and mend what the lints can mend
 	cd $(SIMULATOR) && $(CARGO) fmt --all
 	cd $(SIMULATOR) && $(CARGO) clippy --release --workspace --all-targets --fix --allow-dirty --allow-staged
 
-demo: ## Let three servers talk in one room on this machine
-	$(CARGO) build --release --locked -p rocketmesh -p rocketmesh-simulations
-	@./target/release/rocketmesh-demo --rocketmesh ./target/release/rocketmesh $(if $(CHAT),--chat "$(CHAT)")
+demo: ## Let two Rocket.Chat servers (stand-ins) become one on this machine
+	$(CARGO) build --release --locked -p rocketmesh -p rocketmesh-standin -p rocketmesh-simulations
+	@./target/release/rocketmesh-demo --rocketmesh ./target/release/rocketmesh $(if $(KEEP),--keep) \
+	  $(if $(RECORD),--record "$(RECORD)") $(if $(CHAT),--chat "$(CHAT)")
 
 lab: ## Show how nodes connect behind NATs, in an internet of namespaces (Linux, root)
 	@test "$$(id -u)" = 0 || { echo "The laboratory makes network namespaces, which only root may do: run make lab as root"; exit 1; }
@@ -72,8 +76,12 @@ simulate: ## Run a short scenario with twenty servers in virtual time, and say w
 bench: ## Measure: criterion for the parts, then whole nodes
 	$(CARGO) bench --locked -p rocketmesh-protocol
 	cd protocol/compare && $(CARGO) bench --locked
-	$(CARGO) build --release --locked -p rocketmesh -p rocketmesh-simulations
+	$(CARGO) build --release --locked -p rocketmesh -p rocketmesh-standin -p rocketmesh-simulations
 	@./target/release/rocketmesh-bench --rocketmesh ./target/release/rocketmesh $(if $(CHAT),--chat "$(CHAT)")
+
+bench-rocketchat: ## As bench, only from one Rocket.Chat server (a stand-in) to another
+	$(CARGO) build --release --locked -p rocketmesh -p rocketmesh-standin -p rocketmesh-simulations
+	@./target/release/rocketmesh-bench --rocketmesh ./target/release/rocketmesh --only rocketchat
 
 bench-million: ## As bench, only what needs a million events: memory and start-up
 	$(CARGO) build --release --locked -p rocketmesh -p rocketmesh-simulations

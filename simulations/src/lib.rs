@@ -8,6 +8,7 @@
 //! | [`catch_up`] | catching up with gaps, joining large rooms |
 //! | [`chat`] | conversations: the one that is built in, and IRC logs |
 //! | [`measure`] | rates, percentiles, memory of a process |
+//! | `rocketchat` | stand-ins for Rocket.Chat with a node beside each: what the demo shows, and how fast it is |
 //! | `lab` | an internet of namespaces with NATs, and real nodes in it; on Linux |
 //!
 //! Three programs stand on it: `rocketmesh-demo`, `rocketmesh-bench` and `rocketmesh-lab`.
@@ -19,6 +20,8 @@ pub mod lab;
 pub mod measure;
 pub mod prepared;
 pub mod process;
+#[cfg(feature = "rocketchat")]
+pub mod rocketchat;
 
 /// What these programs fail with: a sentence for whoever runs them.
 pub type Failure = Box<dyn std::error::Error + Send + Sync>;

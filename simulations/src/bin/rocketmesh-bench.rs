@@ -18,6 +18,9 @@ use rocketmesh_simulations::chat::Chat;
 use rocketmesh_simulations::measure::{mib, ms, percentile, resident};
 use rocketmesh_simulations::prepared::{Filling, PreparedRoom};
 use rocketmesh_simulations::process::{Process, three, until};
+use rocketmesh_simulations::rocketchat::measure::{Measured, measure};
+use rocketmesh_simulations::rocketchat::side::Binaries;
+use rocketmesh_simulations::rocketchat::standin::beside_this_program;
 use rocketmesh_simulations::{Failure, finish};
 use tokio::sync::Semaphore;
 
@@ -49,6 +52,15 @@ struct Args {
     /// Events of the large store.
     #[arg(long, default_value_t = 1_000_000)]
     events: u64,
+    /// Numbers of federated rooms to measure with.
+    #[arg(long, value_delimiter = ',', default_values_t = [1_usize, 100, 1_000])]
+    rooms: Vec<usize>,
+    /// The rocketmesh-standin binary [default: the one beside this program]
+    #[arg(long)]
+    standin: Option<PathBuf>,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -59,6 +71,9 @@ enum Part {
     Three,
     /// Two nodes: catching up with gaps, joining large rooms.
     CatchUp,
+    /// Two Rocket.Chat servers with a node beside each: from one stream to the other.
+    #[value(name = "rocketchat")]
+    RocketChat,
     /// Memory and start-up with a large store.
     Million,
 }
@@ -90,14 +105,33 @@ async fn bench(args: Args) -> Result<(), Failure> {
     if wanted(Part::Million) {
         million(&args.rocketmesh, &texts, args.events, &mut rows).await?;
     }
+    let mut measured = Vec::new();
+    if wanted(Part::RocketChat) {
+        let standin = args.standin.clone().map_or_else(beside_this_program, Ok)?;
+        let binaries = Binaries { rocketmesh: args.rocketmesh.clone(), standin, record: None };
+        measured = measure(&binaries, &args.rooms, &texts).await?;
+    }
+    if args.json {
+        println!("{:#}", serde_json::json!({"measured": rows, "rocketchat": measured}));
+        return Ok(());
+    }
+    if !rows.is_empty() {
+        print(&["measured", "value"], rows);
+    }
+    if !measured.is_empty() {
+        print(&Measured::HEADER, measured.iter().map(Measured::row));
+    }
+    Ok(())
+}
+
+fn print<const N: usize>(header: &[&str; N], rows: impl IntoIterator<Item = [String; N]>) {
     let mut table = Table::new();
     table.load_style(presets::ASCII_MARKDOWN).set_content_arrangement(ContentArrangement::Disabled);
-    table.set_header(["measured", "value"]);
+    table.set_header(header);
     for row in rows {
         table.add_row(row);
     }
     println!("{table}");
-    Ok(())
 }
 
 /// The server whose user does the talking where one user does.

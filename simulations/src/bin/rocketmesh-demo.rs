@@ -1,7 +1,8 @@
-//! Three servers, a conversation between their users, and the proof that all three hold the same room.
+//! Two Rocket.Chat servers that become one, or, with `--chat`, a conversation of an IRC log over three servers of the mesh. Both end
+//! with the proof that everybody sees the same.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -12,7 +13,11 @@ use rocketmesh_node::api::types::{EventPage, StreamEntry};
 use rocketmesh_simulations::chat::Chat;
 use rocketmesh_simulations::measure::{ms, percentile};
 use rocketmesh_simulations::process::{Process, three, until};
+use rocketmesh_simulations::rocketchat::show::show;
+use rocketmesh_simulations::rocketchat::side::Binaries;
+use rocketmesh_simulations::rocketchat::standin::beside_this_program;
 use rocketmesh_simulations::{Failure, finish};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
 /// Past this, an event that did not arrive is a defect: even what gossip drops is compared once a minute.
@@ -20,27 +25,97 @@ const LONGEST_DELIVERY: Duration = Duration::from_secs(90);
 /// Lines of the conversation that are shown at the end.
 const SHOWN: usize = 14;
 
-/// Let three servers talk in one room on this machine.
+/// Let people on two Rocket.Chat servers talk as if they were on one, on this machine.
+///
+/// Starts two stand-ins for Rocket.Chat and a node beside each, and ends all of it. With --chat three servers of the mesh, without
+/// Rocket.Chat, replay a conversation.
 #[derive(Parser)]
 struct Args {
     /// The rocketmesh binary.
     #[arg(long)]
     rocketmesh: PathBuf,
-    /// An IRC log to replay instead of the built-in conversation: lines like `[12:34] <nick> text`.
+    /// The rocketmesh-standin binary [default: the one beside this program]
+    #[arg(long, value_name = "FILE")]
+    standin: Option<PathBuf>,
+    /// Which Rocket.Chat the two are like: 7.0, 7.13, 8.0 or 8.8.
+    #[arg(long, num_args = 2, value_names = ["OSLO", "CUSCO"], default_values = ["8.8", "7.0"])]
+    like: Vec<String>,
+    /// Let everything run at the end, and say how to look around, until Ctrl-C.
     #[arg(long)]
+    keep: bool,
+    /// Append what the nodes ask of Rocket.Chat to this file, for `make contract REQUESTS=FILE`.
+    #[arg(long, value_name = "FILE")]
+    record: Option<PathBuf>,
+    /// An IRC log to replay over three servers: lines like `[12:34] <nick> text`.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["keep", "record"])]
     chat: Option<PathBuf>,
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    finish("demo", demo(Args::parse()).await)
+    let args = Args::parse();
+    // What is not finished is dropped, and every process and folder of it with it.
+    let outcome = tokio::select! {
+        // With --keep both are waited for, and the first one is how it ends.
+        biased;
+        outcome = demo(&args) => outcome,
+        asked = asked_to_stop() => asked.and(Err("it was asked to stop; everything that was started is stopped".into())),
+    };
+    finish("demo", outcome)
 }
 
-async fn demo(args: Args) -> Result<(), Failure> {
-    let chat = match &args.chat {
-        Some(path) => Chat::read(path)?,
-        None => Chat::built_in(),
+async fn demo(args: &Args) -> Result<(), Failure> {
+    match &args.chat {
+        Some(log) => replay(&args.rocketmesh, log).await,
+        None => two_become_one(args).await,
+    }
+}
+
+/// Returns when somebody wants the demo to end.
+async fn asked_to_stop() -> Result<(), Failure> {
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    Ok(())
+}
+
+async fn two_become_one(args: &Args) -> Result<(), Failure> {
+    let [oslo, cusco] = args.like.as_slice() else { return Err("--like takes two releases".into()) };
+    let binaries = Binaries {
+        rocketmesh: args.rocketmesh.clone(),
+        standin: args.standin.clone().map_or_else(beside_this_program, Ok)?,
+        record: args.record.clone().map(std::path::absolute).transpose()?,
     };
+    let directory = tempfile::tempdir()?;
+    let begun = Instant::now();
+    let (scene, outcome) = show(&binaries, directory.path(), [oslo.as_str(), cusco.as_str()]).await;
+    if outcome.is_ok() {
+        println!("It took {:.0} s.", begun.elapsed().as_secs_f64());
+    }
+    if let (Some(scene), true) = (&scene, args.keep) {
+        if let Err(failure) = &outcome {
+            eprintln!("The demo failed: {failure}");
+        }
+        println!();
+        scene.explain(&binaries.rocketmesh);
+        println!();
+        println!("All of it runs until Ctrl-C, and is gone then.");
+        asked_to_stop().await?;
+    }
+    drop(scene);
+    if let (Err(failure), false) = (&outcome, args.keep) {
+        return Err(format!("{failure}\nWith --keep everything stays as it is then, to look around in it.").into());
+    }
+    outcome?;
+    println!("Everything that was started is stopped.");
+    Ok(())
+}
+
+/// Three servers, a conversation between their users, and the proof that all three hold the same room.
+async fn replay(rocketmesh: &Path, log: &Path) -> Result<(), Failure> {
+    let chat = Chat::read(log)?;
     let nicks = chat.nicks();
     if nicks.len() < 3 {
         return Err("a conversation needs three people, one for each server".into());
@@ -52,7 +127,7 @@ async fn demo(args: Args) -> Result<(), Failure> {
         println!("The nodes' logs are kept in {}.", directory.path().display());
     }
     let begun = Instant::now();
-    let (servers, room) = three(&args.rocketmesh, directory.path(), [nicks[0], nicks[1], nicks[2]]).await?;
+    let (servers, room) = three(rocketmesh, directory.path(), [nicks[0], nicks[1], nicks[2]]).await?;
     println!("They found each other, and a user of each is in room {room}, after {}.", ms(begun.elapsed()));
 
     let home: BTreeMap<&str, usize> = nicks.iter().enumerate().map(|(at, nick)| (*nick, at % 3)).collect();

@@ -1,6 +1,7 @@
 // node check.mjs [--standin BINARY] [--requests FILE]
 //
-// 1. Every request of FILE against the validators that Rocket.Chat publishes, for four versions.
+// 1. Every request of FILE against the validators that Rocket.Chat publishes, for four versions. FILE is a list in JSON, or has
+//    one request a line, as a stand-in writes down what programs ask of it.
 // 2. Rocket.Chat's own DDP client against the stand-in, for the same versions.
 
 import { readFileSync } from 'node:fs';
@@ -25,7 +26,19 @@ const fail = (text) => {
 	console.error(`FAILED  ${text}`);
 };
 
-const requests = JSON.parse(readFileSync(values.requests, 'utf8'));
+/** The requests of a file. Those that are the same are one: a recorded file has many. */
+function requestsOf(file) {
+	const text = readFileSync(file, 'utf8').trim();
+	const list = text.startsWith('[') ? JSON.parse(text) : text.split('\n').filter(Boolean).map((line) => JSON.parse(line));
+	return [...new Map(list.map((request) => [JSON.stringify(request), request])).values()];
+}
+
+const requests = requestsOf(values.requests);
+if (requests.length === 0) {
+	fail(`${values.requests} holds no request`);
+}
+/** What is wrong with a call, and how often. */
+const faults = new Map();
 for (const version of VERSIONS) {
 	const exported = await validatorsOf(version);
 	let looked = 0;
@@ -36,11 +49,19 @@ for (const version of VERSIONS) {
 		looked += 1;
 		const fault = wrong(exported, version, request);
 		if (fault) {
-			fail(`${version}  ${request.method} ${request.path}  ${fault}`);
+			// Ids in a path say nothing about what is wrong.
+			const told = `${version}  ${request.method} ${request.path.split('/')[0]}  ${fault}`;
+			const before = faults.get(told);
+			faults.set(told, { times: (before?.times ?? 0) + 1, request: before?.request ?? request });
 		}
 	}
 	console.log(`${version}  ${looked} requests held against rest-typings`);
 }
+for (const [told, { times, request }] of faults) {
+	fail(`${told}\n        ${times} times, such as ${JSON.stringify(request)}`);
+}
+const calls = new Set(requests.map((request) => `${request.method} ${request.path.split('/')[0]}`));
+console.log(`They are of ${calls.size} calls: ${[...calls].sort().join(', ')}`);
 
 if (values.standin) {
 	for (const version of VERSIONS) {

@@ -42,6 +42,7 @@ mod limits;
 mod moment;
 mod permissions;
 mod person;
+mod recorder;
 mod refusal;
 mod rest;
 mod rules;
@@ -71,12 +72,16 @@ pub use crate::person::{Control, Person, PersonError, Seen};
 pub use crate::server::Recorded;
 pub use crate::version::{UnknownVersion, Version};
 
+use crate::recorder::Recorder;
 use crate::server::{Manner, Server};
 
 /// The silence after which a real server asks whether somebody is there; after twice as much it closes.
 const SILENCE: Duration = Duration::from_secs(15);
 /// How long an end waits for answers that are under way. One that a test lets hang is not waited for.
 const LAST_ANSWERS: Duration = Duration::from_secs(1);
+
+/// The variable that names the file to which what programs ask is appended.
+pub const RECORD_VARIABLE: &str = "ROCKETMESH_RECORD_REQUESTS";
 
 /// How a stand-in is started.
 #[derive(Clone, Debug)]
@@ -94,6 +99,9 @@ pub struct Options {
     pub silence: Duration,
     /// Whether wishes are granted over HTTP, at `/_standin`.
     pub control: bool,
+    /// The file to which what programs ask is appended, one request a line, for `make contract`. By default the one that the
+    /// variable [`RECORD_VARIABLE`] names, so that tests can be recorded as they are.
+    pub record: Option<PathBuf>,
 }
 
 impl Default for Options {
@@ -105,6 +113,7 @@ impl Default for Options {
             limited: false,
             silence: SILENCE,
             control: false,
+            record: std::env::var_os(RECORD_VARIABLE).map(PathBuf::from),
         }
     }
 }
@@ -118,6 +127,9 @@ pub enum StartError {
     /// The address cannot be listened on.
     #[error("the stand-in cannot listen on {0}: {1}")]
     Listen(SocketAddr, #[source] io::Error),
+    /// The file for what programs ask cannot be written.
+    #[error("what is asked of the stand-in cannot be written to {path}: {1}", path = .0.display())]
+    Record(PathBuf, #[source] io::Error),
 }
 
 /// A running stand-in. It ends with this value.
@@ -136,7 +148,12 @@ impl Standin {
     /// If its directory or its address cannot be used.
     pub async fn start(options: Options) -> Result<Self, StartError> {
         let manner = Manner { version: options.version, silence: options.silence, control: options.control };
-        let server = Server::open(manner, options.data.as_deref(), options.limited).map_err(StartError::Data)?;
+        let recorder = match options.record {
+            Some(path) => Some(Recorder::open(&path).map_err(|error| StartError::Record(path, error))?),
+            None => None,
+        };
+        let server = Server::open(manner, options.data.as_deref(), options.limited, recorder);
+        let server = server.map_err(StartError::Data)?;
         let server = Arc::new(server);
         let listen = |error| StartError::Listen(options.listen, error);
         let listener = TcpListener::bind(options.listen).await.map_err(listen)?;

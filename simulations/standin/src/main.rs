@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
-use rocketmesh_standin::{Options, Standin, Version, Wish};
+use rocketmesh_standin::{Options, RECORD_VARIABLE, Standin, Version, Wish};
 use tracing_subscriber::EnvFilter;
 
 /// Runs a small server that speaks as Rocket.Chat does, for tests and the demo. It is not Rocket.Chat, and nothing to keep
@@ -39,6 +39,9 @@ struct Args {
     /// Make this account at the first start, with the role user, and print its token; several are possible
     #[arg(long, value_name = "USERNAME")]
     person: Vec<String>,
+    /// Append what programs ask to this file, one request a line, for `make contract`
+    #[arg(long, value_name = "FILE", env = RECORD_VARIABLE)]
+    record: Option<PathBuf>,
     /// Log as RUST_LOG does, such as `debug`
     #[arg(long, default_value = "warn")]
     log: String,
@@ -68,6 +71,7 @@ fn run(args: Args) -> Result<(), Box<dyn std::error::Error>> {
             limited: args.limited,
             silence,
             control: args.control,
+            record: args.record,
         };
         let standin = Standin::start(options).await?;
         for (names, roles) in [(&args.service, &["admin", "bot"][..]), (&args.person, &["user"][..])] {

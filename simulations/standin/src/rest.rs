@@ -114,12 +114,9 @@ async fn call(
         Ok(ask) => ask,
         Err(refusal) => return refusal.response(server.manner.version),
     };
-    server.record(Recorded {
-        method: method.to_string(),
-        path: name.clone(),
-        query: ask.query_value(),
-        body: ask.body.clone(),
-    });
+    let asked =
+        Recorded { method: method.to_string(), path: name.clone(), query: ask.query_value(), body: ask.body.clone() };
+    server.record(asked, server.read(|state| is_program(state, &headers, &ask)));
     let fault = server.fault(&name).map(|fault| fault.wrong);
     match fault {
         Some(Wrong::FailBefore) => return gone(),
@@ -214,6 +211,15 @@ fn dispatch(
             answered.unwrap_or(Err(Refusal::Unknown))
         })
         .map(success)
+}
+
+/// Whether a program asks, and not a person: the account that calls, or wants to log in, is a bot's.
+fn is_program(state: &State, headers: &HeaderMap, ask: &Ask) -> bool {
+    let user = match caller(state, headers) {
+        Some(caller) => state.users.get(&caller.uid),
+        None => ask.body["user"].as_str().and_then(|name| state.user_named(name)),
+    };
+    user.is_some_and(|user| user.roles.iter().any(|role| role == "bot"))
 }
 
 /// Every answer says that it is one.

@@ -12,6 +12,7 @@ use crate::ddp::connections::Connections;
 use crate::faults::{Fault, Faults};
 use crate::limits::{Count, Limits, Rate};
 use crate::moment::Moment;
+use crate::recorder::Recorder;
 use crate::refusal::Refusal;
 use crate::state::State;
 use crate::version::Version;
@@ -51,6 +52,7 @@ pub(crate) struct Server {
     limits: Mutex<Option<Limits>>,
     faults: Mutex<Faults>,
     recorded: Mutex<VecDeque<Recorded>>,
+    recorder: Option<Recorder>,
     away: Mutex<Option<Instant>>,
 }
 
@@ -59,7 +61,12 @@ fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Server {
-    pub(crate) fn open(manner: Manner, data: Option<&Path>, limited: bool) -> io::Result<Self> {
+    pub(crate) fn open(
+        manner: Manner,
+        data: Option<&Path>,
+        limited: bool,
+        recorder: Option<Recorder>,
+    ) -> io::Result<Self> {
         let state = State::open(manner.version, data)?;
         Ok(Server {
             manner,
@@ -68,6 +75,7 @@ impl Server {
             limits: Mutex::new(limited.then(Limits::default)),
             faults: Mutex::new(Faults::default()),
             recorded: Mutex::new(VecDeque::new()),
+            recorder,
             away: Mutex::new(None),
         })
     }
@@ -111,7 +119,11 @@ impl Server {
         held(&self.faults).add(fault);
     }
 
-    pub(crate) fn record(&self, request: Recorded) {
+    /// Remembers a request. Those of programs are written down too, where a file was named for them.
+    pub(crate) fn record(&self, request: Recorded, of_program: bool) {
+        if let Some(recorder) = self.recorder.as_ref().filter(|_| of_program) {
+            recorder.write(&request);
+        }
         let mut recorded = held(&self.recorded);
         if recorded.len() == MAX_RECORDED {
             recorded.pop_front();

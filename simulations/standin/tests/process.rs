@@ -115,3 +115,20 @@ async fn wishes_are_not_granted_over_http_unless_it_was_asked_for() {
     let standin = Standin::start(Options::default()).await.unwrap();
     assert!(Control::new(&standin.url()).wish::<Value>(&Wish::Dump).await.is_err());
 }
+
+#[tokio::test]
+async fn what_programs_ask_is_written_down_and_what_people_ask_is_not() {
+    let directory = TempDir::new().unwrap();
+    let record = directory.path().join("requests.jsonl");
+    let standin = Standin::start(Options { record: Some(record.clone()), ..Options::default() }).await.unwrap();
+    let bridge = standin.person(&standin.add_account("bridge", &["admin", "bot"]).unwrap());
+    let alice = standin.add_person("alice").unwrap();
+    let room = alice.create_channel("lunch", &["bridge"]).await.unwrap();
+    alice.say(&room, "Who is hungry?").await.unwrap();
+    bridge.say(&room, "I have no stomach").await.unwrap();
+    let text = std::fs::read_to_string(&record).unwrap();
+    let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.len(), 1, "{text}");
+    assert_eq!((lines[0]["method"].as_str(), lines[0]["path"].as_str()), (Some("POST"), Some("chat.sendMessage")));
+    assert_eq!(lines[0]["body"]["message"]["msg"], "I have no stomach");
+}
