@@ -265,7 +265,7 @@ async fn an_edit_of_anothers_words_is_undone_and_a_deletion_stays_on_the_server_
 #[tokio::test(flavor = "multi_thread")]
 async fn a_room_stays_as_private_as_it_was_when_it_was_opened() {
     let lunch = Lunch::open().await;
-    let Lunch { a, b, alice, bob, at_a, at_b, room } = &lunch;
+    let Lunch { a, b, alice, bob, at_a, at_b: _, room } = &lunch;
     alice.set_room(at_a, json!({"roomType": "p"})).await.unwrap();
     a.told(alice, "#lunch is public again").await;
     assert_eq!(a.held(at_a).kind, "c");

@@ -9,6 +9,7 @@ use rocketmesh_protocol::codec::Map;
 use rocketmesh_protocol::event::FileRef;
 use rocketmesh_protocol::file::{FileRange, SliceError, open_slice};
 use rocketmesh_protocol::id::FileId;
+use rocketmesh_protocol::limits::FILE_RANGE_BYTES;
 use rocketmesh_storage::check::{FindingKind, Mode, check, check_content};
 use rocketmesh_storage::{
     Batch, EventStore, FileError, FileLimits, MemoryDisk, Participation, StoreError, StoredEvent, UNNAMED_FOR_MS,

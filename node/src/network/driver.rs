@@ -18,7 +18,7 @@ use rocketmesh_protocol::wire::{self, Hello};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
-use crate::clock::{Clock, Entropy};
+use crate::clock::{Clock, Entropy, random_16};
 use crate::network::address::{carrier_of, is_relayed, peer_of, scope};
 use crate::network::behaviour::Behaviour;
 use crate::network::bootstrap::Bootstrap;
@@ -107,7 +107,7 @@ pub(super) struct Driver {
     pub(super) connects: HashMap<ConnectionId, oneshot::Sender<Result<PeerId, String>>>,
     pub(super) to_provide: VecDeque<RoomId>,
     pub(super) providing: Vec<QueryId>,
-    pub(super) searches: HashMap<QueryId, mpsc::Sender<PeerId>>,
+    pub(super) searches: HashMap<QueryId, discovery::Search>,
     /// Look-ups of a provider's addresses.
     pub(super) lookups: HashMap<QueryId, PeerId>,
     /// Who wants to know once a peer is ready.
@@ -280,7 +280,7 @@ impl Driver {
             }
             Command::Providers { room, found } => {
                 let query = self.swarm.behaviour_mut().kad.get_providers(provider_key(&room));
-                self.searches.insert(query, found);
+                self.searches.insert(query, discovery::Search::new(found, random_16(&*self.entropy)));
             }
             Command::Ready { answer } => {
                 let ready = self.peers.iter().filter(|(_, peer)| peer.ready());

@@ -17,7 +17,7 @@ use rocketmesh_protocol::wire::{
 };
 
 /// The check of each target, by the target's name.
-pub const CHECKS: [(&str, fn(&[u8])); 10] = [
+pub const CHECKS: [(&str, fn(&[u8])); 11] = [
     ("codec", codec),
     ("event", event),
     ("body", body),

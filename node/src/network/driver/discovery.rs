@@ -1,5 +1,6 @@
 //! Finding peers and keeping connections in order: bootstrap, mDNS, the DHT, duplicates.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use libp2p::identity::PeerId;
@@ -30,6 +31,34 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 const DUPLICATE_AGE: Duration = Duration::from_secs(5);
 /// The same for a second one through a relay, over which both sides may be punching a hole.
 const PUNCHING_AGE: Duration = Duration::from_secs(45);
+
+/// How many servers of a room one search dials. The DHT names those whose ids are nearest to the room's, to everybody the same
+/// ones; whoever wants more company searches again.
+const SOUGHT: usize = 16;
+
+/// A search for servers of a room in the DHT.
+pub(in crate::network) struct Search {
+    found: mpsc::Sender<PeerId>,
+    /// Decides who is dialled, so that not everybody dials the same.
+    salt: [u8; 16],
+    chosen: BTreeSet<PeerId>,
+}
+
+impl Search {
+    pub(super) fn new(found: mpsc::Sender<PeerId>, salt: [u8; 16]) -> Self {
+        Search { found, salt, chosen: BTreeSet::new() }
+    }
+
+    /// Of those that an answer names, the ones to be dialled.
+    fn choose(&mut self, named: impl IntoIterator<Item = PeerId>) -> Vec<PeerId> {
+        let lot = |peer: &PeerId| *blake3::hash(&[&self.salt[..], &peer.to_bytes()].concat()).as_bytes();
+        let mut named: Vec<PeerId> = named.into_iter().filter(|peer| !self.chosen.contains(peer)).collect();
+        named.sort_by_cached_key(lot);
+        named.truncate(SOUGHT.saturating_sub(self.chosen.len()));
+        self.chosen.extend(&named);
+        named
+    }
+}
 
 /// A server that mDNS has found.
 pub(in crate::network) struct Nearby {
@@ -257,8 +286,9 @@ impl Driver {
     fn on_query(&mut self, id: QueryId, result: QueryResult) {
         match result {
             QueryResult::GetProviders(Ok(GetProvidersOk::FoundProviders { providers, .. })) => {
-                let Some(found) = self.searches.get(&id).cloned() else { return };
-                for peer in providers {
+                let Some(search) = self.searches.get_mut(&id) else { return };
+                let (found, chosen) = (search.found.clone(), search.choose(providers));
+                for peer in chosen {
                     self.await_provider(peer, found.clone());
                 }
             }
@@ -287,7 +317,9 @@ impl Driver {
         self.awaited.push((peer, found));
         if !connected {
             let dial = DialOpts::peer_id(peer).addresses(addresses).extend_addresses_through_behaviour().build();
-            if self.swarm.dial(dial).is_err() {
+            // A dial that is under way already is no reason to look for addresses: each look-up asks dozens of servers.
+            let unknown = matches!(self.swarm.dial(dial), Err(DialError::NoAddresses));
+            if unknown && !self.lookups.values().any(|sought| *sought == peer) {
                 let query = self.swarm.behaviour_mut().kad.get_closest_peers(peer);
                 self.lookups.insert(query, peer);
             }
@@ -332,4 +364,23 @@ fn surplus(known: &Peer, lower: bool, careful: bool, now: Instant) -> Vec<Connec
         }
     }
     surplus
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_search_dials_a_bounded_number_of_servers_and_not_everybody_the_same() {
+        let named: Vec<PeerId> = (0..40).map(|_| PeerId::random()).collect();
+        let (found, _kept) = mpsc::channel(1);
+        let mut one = Search::new(found.clone(), [1; 16]);
+        let first = one.choose(named[..10].iter().copied());
+        assert_eq!(first.len(), 10);
+        assert_eq!(one.choose(named.iter().copied()).len(), SOUGHT - 10);
+        assert_eq!(one.choose(named.iter().copied()), []);
+        let chosen = |salt| Search::new(found.clone(), [salt; 16]).choose(named.iter().copied());
+        assert_ne!(chosen(1), chosen(2));
+        assert_eq!(chosen(1), chosen(1));
+    }
 }

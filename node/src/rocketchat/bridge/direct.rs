@@ -10,7 +10,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use rocketmesh_protocol::event::{Membership, RoomType};
+use rocketmesh_protocol::event::{History, Membership, RoomType};
 use rocketmesh_protocol::id::RoomId;
 use rocketmesh_protocol::identity::{Localpart, UserId};
 use tokio::time::Instant;
@@ -144,7 +144,8 @@ impl Bridge {
         if self.records.room(&room.id)?.is_some() {
             return Ok(());
         }
-        let written = self.engine.create_room(user, RoomType::Direct, vec![with.clone()], "", None).await?;
+        let written =
+            self.engine.create_room(user, RoomType::Direct, vec![with.clone()], History::Start, "", None).await?;
         let since_ms = self.remembered_ms().max(closed_ms.saturating_add(1));
         let federated = Federated {
             room: written.event.room().to_string(),

@@ -256,7 +256,10 @@ impl Bridge {
         if let Some(federated) = self.records.room(&room.id)? {
             return Ok(self.status_of(&room.id, federated));
         }
-        let written = self.engine.create_room(user.clone(), RoomType::Direct, vec![with.clone()], History::Start, "", None).await?;
+        let written = self
+            .engine
+            .create_room(user.clone(), RoomType::Direct, vec![with.clone()], History::Start, "", None)
+            .await?;
         let now_ms = self.remembered_ms();
         let federated = Federated {
             room: written.event.room().to_string(),
