@@ -56,6 +56,8 @@ pub struct Summary {
 /// # Errors
 /// [`BackupError::Store`] or [`BackupError::Io`]; what was written until then does not restore.
 pub fn write(store: &EventStore, identity: &[u8; 32], out: &mut dyn Write) -> Result<Summary, BackupError> {
+    // Before the log's end: what they know of events is in the backup too, and what they do not know is found out again.
+    let records = store.records("")?;
     let end = store.log_end();
     let mut out = Hashing { inner: out, hasher: blake3::Hasher::new() };
     let mut summary = Summary::default();
@@ -69,8 +71,7 @@ pub fn write(store: &EventStore, identity: &[u8; 32], out: &mut dyn Write) -> Re
     for (name, value) in store.settings("")? {
         out.record(Map::new().with("setting", name).with("value", value))?;
     }
-    // As they are now, which is later than the log's end above: they may speak of what is not in the backup, and sync brings it.
-    for (name, value) in store.records("")? {
+    for (name, value) in records {
         // One that is too long is left out: whoever keeps it can do without.
         if name != RESTORED && name.len() + value.len() + AROUND <= MAX_RECORD {
             out.record(Map::new().with("record", name).with("value", value))?;

@@ -10,15 +10,20 @@
 //! room can change under its hands. A queue that is full is no loss: the room is marked as behind, takes nothing more, and catches
 //! up over REST as after a new connection. What stands in the way of one room delays no other.
 
+mod catching_up;
 mod explain;
 mod federate;
 mod files;
+mod health;
 mod inward;
 mod outward;
 mod people;
+mod queue;
+mod restored;
 mod room;
 mod run;
 mod view;
+mod webhook;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -26,17 +31,19 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rocketmesh_storage::StoreError;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 
 use super::client::{Client, Message, Release, RestError, User};
 use super::realtime::{Change, RealtimeEvent, RealtimeHandle};
 use super::records::{Changes, Federated, Records};
-use super::status::{BridgedRoom, DeadLetter, MAX_SHOWN, QueueView};
+use super::status::{BridgedRoom, Counted, Notices, ProblemKind, QueueView};
 use crate::engine::{Engine, JoinError, PostError};
 use crate::network::shut_down;
 
 pub(crate) use federate::FederateError;
+pub(crate) use queue::{LetterError, dismiss as dismiss_letter, queue_view, retry as retry_letters};
 pub(crate) use run::{Current, spawn};
+pub(crate) use webhook::WebhookError;
 
 /// What may wait for a room before it is behind and catches up instead.
 const QUEUE: usize = 256;
@@ -54,16 +61,31 @@ pub(crate) trait Host: Send + Sync + 'static {
     /// # Errors
     /// Why not, in words.
     fn keep_token(&self, user_id: &str, token: Option<&str>) -> Result<(), String>;
+    /// The address of the incoming webhook of a room, if an administrator has given one.
+    fn webhook(&self, rid: &str) -> Option<String>;
+    /// Keeps such an address where secrets are kept; none to forget it.
+    ///
+    /// # Errors
+    /// Why not, in words.
+    fn keep_webhook(&self, rid: &str, address: Option<&str>) -> Result<(), String>;
     /// Something stands in the way of a room, or of all with none.
     fn trouble(&self, rid: Option<&str>, error: &RestError);
-    /// Nothing stands in the way of a room any more.
-    fn calm(&self, rid: &str);
+    /// Something is wrong.
+    fn raise(&self, kind: ProblemKind, subject: Option<&str>, words: &str);
+    /// Something is well again.
+    fn clear(&self, kind: ProblemKind, subject: Option<&str>);
+    /// Nothing stands in the way of a room any more, but for what is named.
+    fn calm(&self, rid: &str, but: Option<ProblemKind>);
+    /// What happens is heard as it happens, or it is not.
+    fn hears(&self, hears: bool);
+    /// Counts something.
+    fn count(&self, what: Counted);
     /// How a room does.
     fn room(&self, room: BridgedRoom);
     /// A room is federated no longer.
     fn forget_room(&self, rid: &str);
-    /// What waits, and what could not be delivered.
-    fn queue(&self, queue: QueueView);
+    /// What waits, what could not be delivered, and what is wrong by that.
+    fn queue(&self, queue: QueueView, notices: &Notices);
 }
 
 /// Why something waits.
@@ -84,6 +106,24 @@ pub(crate) enum Stall {
     /// Something else, in words: a secret that could not be kept, an address.
     #[error("{0}")]
     Words(String),
+    /// The room is not there any more, or the service account is not in it.
+    #[error("the room is gone in Rocket.Chat, or the service account is no longer in it")]
+    Gone,
+    /// The token of an account that stands for somebody is not accepted any more; it logs in once again.
+    #[error("the token of {0} is not accepted any more; it logs in again")]
+    Token(String),
+    /// An account that stands for somebody cannot log in.
+    #[error("{username} cannot log in: the account was deactivated, deleted, or has another password")]
+    Shadow {
+        /// The account.
+        username: String,
+    },
+    /// There is no room for more of what could not be delivered.
+    #[error("more could not be delivered than is kept, so that the room waits")]
+    Full,
+    /// The workspace is restricted, and the room's webhook does not help.
+    #[error("the workspace is restricted, and the room's webhook does not take it either: {0}")]
+    Hook(RestError),
 }
 
 impl From<StoreError> for Stall {
@@ -99,8 +139,10 @@ impl Stall {
             Stall::Rest(RestError::RateLimited { until_ms }) => {
                 Duration::from_millis(until_ms.saturating_sub(now_ms)).clamp(Duration::from_millis(200), LONG_REST * 4)
             }
-            Stall::Rest(RestError::Restricted | RestError::Unauthorized) => LONG_REST,
-            Stall::Post(PostError::CatchingUp) => Duration::from_secs(1),
+            Stall::Rest(RestError::Restricted | RestError::Unauthorized) | Stall::Hook(_) | Stall::Gone | Stall::Full => {
+                LONG_REST
+            }
+            Stall::Post(PostError::CatchingUp) | Stall::Token(_) => Duration::from_secs(1),
             _ => REST,
         }
     }
@@ -120,6 +162,8 @@ pub(crate) struct BridgeParts {
     pub(crate) realtime: (RealtimeHandle, mpsc::Receiver<RealtimeEvent>),
     /// The connector.
     pub(crate) host: Arc<dyn Host>,
+    /// When the store was first opened after a restore, in milliseconds since 1970; 0 if it was not restored.
+    pub(crate) restored_ms: u64,
 }
 
 /// The bridge. Cheap to clone.
@@ -141,6 +185,10 @@ pub(crate) struct Shared {
     meeting: tokio::sync::Mutex<()>,
     /// One room is federated at a time.
     federating: tokio::sync::Mutex<()>,
+    /// When the token of an account that stands for somebody was last refused, in milliseconds since 1970.
+    refusals: Mutex<BTreeMap<String, u64>>,
+    /// When the store was first opened after a restore, in milliseconds since 1970; 0 if it was not restored.
+    restored_ms: u64,
     stopped: watch::Sender<bool>,
 }
 
@@ -168,8 +216,12 @@ enum Heard {
 pub(crate) struct RoomReport {
     /// What stands in the way, in words.
     pub(crate) problem: Option<String>,
-    /// What waits to be taken from Rocket.Chat.
+    /// What waits to be taken from Rocket.Chat, and to be told there.
     pub(crate) waiting: usize,
+    /// What of it waits to be told there.
+    pub(crate) undelivered: usize,
+    /// When the oldest of that was made, in milliseconds since 1970.
+    pub(crate) oldest_ms: Option<u64>,
 }
 
 #[derive(Clone)]
@@ -177,6 +229,10 @@ struct RoomHandle {
     sender: mpsc::Sender<Heard>,
     /// Whether something did not fit, so that nothing more is taken before the room has caught up.
     behind: Arc<AtomicBool>,
+    /// Whether the room is gone in Rocket.Chat, or the service account is not in it.
+    gone: Arc<AtomicBool>,
+    /// Something may have been mended: what waits is tried again at once.
+    again: Arc<Notify>,
     report: Arc<Mutex<RoomReport>>,
     /// Ends the task.
     end: watch::Sender<bool>,
@@ -212,7 +268,7 @@ impl Bridge {
     /// # Errors
     /// [`StoreError`].
     pub(crate) fn start(parts: BridgeParts) -> Result<Self, StoreError> {
-        let BridgeParts { engine, client, service, release, realtime: (realtime, events), host } = parts;
+        let BridgeParts { engine, client, service, release, realtime: (realtime, events), host, restored_ms } = parts;
         let url = client.address().as_str().trim_end_matches('/').to_owned();
         let bridge = Bridge(Arc::new(Shared {
             records: Records::new(engine.store.clone()),
@@ -226,6 +282,8 @@ impl Bridge {
             rooms: Mutex::default(),
             meeting: tokio::sync::Mutex::default(),
             federating: tokio::sync::Mutex::default(),
+            refusals: Mutex::default(),
+            restored_ms,
             stopped: watch::channel(false).0,
         }));
         for (rid, federated) in bridge.records.rooms()? {
@@ -270,7 +328,14 @@ impl Bridge {
         }
         let (sender, receiver) = mpsc::channel(QUEUE);
         let handle =
-            RoomHandle { sender, behind: Arc::default(), report: Arc::default(), end: watch::channel(false).0 };
+            RoomHandle {
+                sender,
+                behind: Arc::default(),
+                gone: Arc::default(),
+                again: Arc::default(),
+                report: Arc::default(),
+                end: watch::channel(false).0,
+            };
         let Some(task) = room::RoomTask::new(self.clone(), rid.clone(), federated, &handle) else {
             tracing::error!(%rid, "the record of a federated room cannot be read; federate it again");
             return;
@@ -303,7 +368,11 @@ impl Bridge {
                 () = shut_down(&mut stopped) => None,
             };
             let Some(event) = event else { return };
+            let heard = matches!(event, RealtimeEvent::Message { .. });
             self.take(event).await;
+            if heard && events.is_empty() {
+                self.kept_up();
+            }
         }
     }
 
@@ -315,6 +384,9 @@ impl Bridge {
         };
         match event {
             RealtimeEvent::Connected => {
+                self.host.count(Counted::Connection);
+                self.host.hears(true);
+                self.look_for_rooms().await;
                 let rooms: Vec<RoomHandle> = lock(&self.rooms).values().cloned().collect();
                 rooms.iter().for_each(|handle| handle.offer(Heard::CatchUp));
             }
@@ -336,43 +408,20 @@ impl Bridge {
                 }
             }
             RealtimeEvent::RoomsChanged { change: Change::Removed, room } => {
-                let text = "the room is gone, or the service account is no longer in it".to_owned();
-                if lock(&self.rooms).contains_key(&room.id) {
-                    self.host.trouble(Some(&room.id), &RestError::NotFound { action: "rooms.get", text });
-                }
+                self.set_gone(&room.id, true);
             }
-            RealtimeEvent::Closed { reason } => tracing::info!(%reason, "nothing is heard from Rocket.Chat for now"),
+            RealtimeEvent::SubscriptionsChanged { change, subscription } => {
+                self.set_gone(&subscription.rid, change == Change::Removed);
+            }
+            RealtimeEvent::Closed { reason } => self.closed(&reason),
             RealtimeEvent::NameChanged { .. }
             | RealtimeEvent::RoomsChanged { .. }
-            | RealtimeEvent::SubscriptionsChanged { .. }
             | RealtimeEvent::UserActivity { .. }
             | RealtimeEvent::UserStatus { .. }
             | RealtimeEvent::UserDeleted { .. }
             | RealtimeEvent::AvatarChanged { .. }
             | RealtimeEvent::WatchRefused { .. } => {}
         }
-    }
-
-    /// Shows what waits in all rooms, and what could not be delivered.
-    fn tell_queue(&self) {
-        let waiting: usize = lock(&self.rooms).values().map(|handle| lock(&handle.report).waiting).sum();
-        let letters = match self.records.letters() {
-            Ok(letters) => letters,
-            Err(error) => return tracing::warn!(%error, "what could not be delivered cannot be read"),
-        };
-        let shown = letters.iter().rev().take(MAX_SHOWN).map(|(_, letter)| DeadLetter {
-            event: letter.of.clone(),
-            room: letter.rid.clone(),
-            what: "change".to_owned(),
-            reason: letter.reason.clone(),
-            since_ms: letter.at_ms,
-        });
-        self.host.queue(QueueView {
-            waiting: waiting as u64,
-            oldest_ms: None,
-            undeliverable: letters.len() as u64,
-            latest_undeliverable: shown.collect(),
-        });
     }
 
     /// Makes changes of records durable.

@@ -22,6 +22,7 @@ use crate::rocketchat::mapping::outgoing::{News, Said, What};
 use crate::rocketchat::mapping::seen::{Seen, hash};
 use crate::rocketchat::mapping::text::{self, Text};
 use crate::rocketchat::records::{Changes, Shown, event_key, inside_key, message_key};
+use crate::rocketchat::status::Counted;
 
 /// Where a header says what an event was made from.
 const SOURCE: &str = "rc";
@@ -51,7 +52,10 @@ impl RoomTask {
         for said in said {
             match self.say(id, &said).await? {
                 // Each by itself: what comes after it may have to wait.
-                Outcome::Written(event) => self.note(id, &said, &event, after.as_ref()).await?,
+                Outcome::Written(event) => {
+                    self.note(id, &said, &event, after.as_ref()).await?;
+                    self.bridge.host.count(Counted::Taken);
+                }
                 Outcome::Already => {}
                 Outcome::Refused(reason) => {
                     refused |= matches!(said.what, What::Message { .. } | What::Redact { .. });

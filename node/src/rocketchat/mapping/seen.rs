@@ -31,6 +31,8 @@ pub(crate) struct Seen {
     pub(crate) gone: bool,
     /// Whether the room's rules refused it.
     pub(crate) refused: bool,
+    /// Whether an incoming webhook said it, so that it is nobody's who stands for its author.
+    pub(crate) hooked: bool,
 }
 
 impl Seen {
