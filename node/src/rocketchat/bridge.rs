@@ -316,11 +316,6 @@ impl Bridge {
         Ok(self.records.rooms()?.into_iter().map(status).collect())
     }
 
-    /// What could not be delivered.
-    pub(crate) fn records(&self) -> &Records {
-        &self.records
-    }
-
     /// Begins to keep one room the same.
     fn open(&self, rid: String, federated: Federated) {
         if self.realtime.watch_room(&rid).is_err() {

@@ -316,11 +316,6 @@ impl Board {
         });
     }
 
-    /// How it does.
-    pub(crate) fn state(&self) -> ConnectorState {
-        self.held().status.state
-    }
-
     /// Says which server and which account it is.
     pub(crate) fn set_server(&self, url: Option<String>, version: Option<String>, account: Option<String>) {
         let mut held = self.held();
@@ -539,7 +534,7 @@ mod tests {
             assert!(text.lines().any(|told| told == line), "{line} is not in {text}");
         }
         board.reset();
-        assert_eq!(board.state(), ConnectorState::Unconfigured);
+        assert_eq!(board.status().state, ConnectorState::Unconfigured);
         assert!(board.status().rooms.is_empty());
     }
 }
