@@ -139,9 +139,10 @@ impl Stall {
             Stall::Rest(RestError::RateLimited { until_ms }) => {
                 Duration::from_millis(until_ms.saturating_sub(now_ms)).clamp(Duration::from_millis(200), LONG_REST * 4)
             }
-            Stall::Rest(RestError::Restricted | RestError::Unauthorized) | Stall::Hook(_) | Stall::Gone | Stall::Full => {
-                LONG_REST
-            }
+            Stall::Rest(RestError::Restricted | RestError::Unauthorized)
+            | Stall::Hook(_)
+            | Stall::Gone
+            | Stall::Full => LONG_REST,
             Stall::Post(PostError::CatchingUp) | Stall::Token(_) => Duration::from_secs(1),
             _ => REST,
         }
@@ -322,15 +323,14 @@ impl Bridge {
             tracing::warn!(%rid, "more rooms are federated than can be listened to; deletions here come late");
         }
         let (sender, receiver) = mpsc::channel(QUEUE);
-        let handle =
-            RoomHandle {
-                sender,
-                behind: Arc::default(),
-                gone: Arc::default(),
-                again: Arc::default(),
-                report: Arc::default(),
-                end: watch::channel(false).0,
-            };
+        let handle = RoomHandle {
+            sender,
+            behind: Arc::default(),
+            gone: Arc::default(),
+            again: Arc::default(),
+            report: Arc::default(),
+            end: watch::channel(false).0,
+        };
         let Some(task) = room::RoomTask::new(self.clone(), rid.clone(), federated, &handle) else {
             tracing::error!(%rid, "the record of a federated room cannot be read; federate it again");
             return;
@@ -384,6 +384,7 @@ impl Bridge {
                 self.look_for_rooms().await;
                 let rooms: Vec<RoomHandle> = lock(&self.rooms).values().cloned().collect();
                 rooms.iter().for_each(|handle| handle.offer(Heard::CatchUp));
+                self.nudge();
             }
             RealtimeEvent::Message { message, room } => {
                 let federated = lock(&self.rooms).contains_key(&message.rid);
