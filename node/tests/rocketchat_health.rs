@@ -126,8 +126,9 @@ async fn a_missing_permission_is_named_and_what_it_kept_from_happening_happens_o
 async fn a_server_that_limits_calls_is_waited_for_and_gets_each_message_once() {
     let lunch = Lunch::open().await;
     let Lunch { a, bob, at_a, at_b, .. } = &lunch;
-    // So many calls in two seconds, for accounts that are no longer exempt.
-    set(a, "API_Enable_Rate_Limiter_Limit_Time_Default", json!(2000));
+    // Few calls in a short time, for accounts that are no longer exempt.
+    set(a, "API_Enable_Rate_Limiter_Limit_Calls_Default", json!(5));
+    set(a, "API_Enable_Rate_Limiter_Limit_Time_Default", json!(1500));
     permit(a, "api-bypass-rate-limit", Some(&[]));
     a.standin.wish(Wish::Limit { on: true }).unwrap();
     let texts: Vec<String> = (0..14).map(|number| format!("number {number:02}")).collect();
@@ -163,12 +164,8 @@ async fn a_restricted_workspace_gets_what_waited_once_it_takes_messages_again() 
     })
     .await;
     // The other direction goes on.
-    let message = alice.post::<Value>(
-        "chat.react",
-        json!({"messageId": a.hears(at_a, "hello from b").await,
-        "emoji": ":soup:", "shouldReact": true}),
-    );
-    message.await.unwrap();
+    let hello = a.hears(at_a, "hello from b").await;
+    alice.react(&hello, ":soup:").await.unwrap();
     b.holds(at_b, "a reaction", |room| room.messages.iter().any(|message| !message.reactions.is_empty())).await;
     a.standin.wish(Wish::Restrict { restricted: false }).unwrap();
     a.check().await;

@@ -88,6 +88,16 @@ impl Side {
         assert_eq!((code, report["passed"].as_bool()), (StatusCode::OK, Some(true)), "{report}");
     }
 
+    /// Waits until a room holds what fulfils a condition, and has what waits tried again all the time.
+    pub async fn holds_when_asked(&self, rid: &str, what: &str, condition: impl Fn(&HeldRoom) -> bool) {
+        let begun = Instant::now();
+        while !condition(&self.held(rid)) {
+            assert!(begun.elapsed() < PATIENCE, "{}: {what} does not come: {:?}", self.name, self.held(rid));
+            self.check().await;
+            tokio::time::sleep(GLANCE).await;
+        }
+    }
+
     pub async fn problem(&self, kind: ProblemKind) -> Option<ConnectorProblem> {
         self.status().await.problems.into_iter().find(|problem| problem.code == kind)
     }
@@ -207,6 +217,11 @@ impl Lunch {
 
     /// Each of these was said once on both sides, and nothing else was but what both said first and say now.
     pub async fn once(&self, texts: &[&str]) {
+        self.once_beside(texts, 0).await;
+    }
+
+    /// The same, beside so many messages that have no text.
+    pub async fn once_beside(&self, texts: &[&str], files: usize) {
         self.alice.say(&self.at_a, "last of a").await.unwrap();
         self.b.hears(&self.at_b, "last of a").await;
         self.bob.say(&self.at_b, "last of b").await.unwrap();
@@ -215,7 +230,7 @@ impl Lunch {
             for text in texts {
                 assert_eq!(side.times(rid, text), 1, "{}: {text}: {:?}", side.name, side.said(rid));
             }
-            assert_eq!(side.said(rid).len(), texts.len() + 4, "{}: {:?}", side.name, side.said(rid));
+            assert_eq!(side.said(rid).len(), texts.len() + files + 4, "{}: {:?}", side.name, side.said(rid));
         }
     }
 
