@@ -46,8 +46,8 @@ struct Known {
 
 const EMOJI: [&str; 3] = [":soup:", ":pizza:", ":tea:"];
 
-/// What tells a text from all others: its last word. Of a file its name.
-fn mark(text: &str) -> Option<&str> {
+/// What tells a text from all others: its last word, also when it was edited.
+pub fn mark(text: &str) -> Option<&str> {
     text.rsplit([' ', '\n']).next().filter(|mark| mark.starts_with('#'))
 }
 
@@ -137,7 +137,7 @@ impl Conversation {
     async fn send_file(&mut self, people: &[Person], who: usize, rid: &str) {
         let mark = self.next();
         // A file has no text of its own: its name tells it from others.
-        let name = format!("{mark}.txt");
+        let name = format!("file-{}.txt", mark.trim_start_matches('#'));
         let id = people[who].upload(rid, &name, "text/plain", mark.as_bytes(), "").await.unwrap();
         let known = Known { who: String::new(), text: name, under: None, author: who, id, file: true };
         self.keep(people, who, mark, known);
@@ -185,10 +185,11 @@ impl Conversation {
         wanted
     }
 
-    /// `name@server` of somebody with this username on a server whose people these are, or else of the other server's.
+    /// `name@server` of somebody with this username on the server whose people these are. Only accounts that stand for people of the
+    /// other one have a full stop in their name.
     fn person(&self, other: &Conversation, username: &str) -> String {
-        match username.strip_suffix(other.server).and_then(|name| name.strip_suffix('.')) {
-            Some(name) => format!("{name}@{}", other.server),
+        match username.split_once('.') {
+            Some((name, _)) => format!("{name}@{}", other.server),
             None => format!("{username}@{}", self.server),
         }
     }

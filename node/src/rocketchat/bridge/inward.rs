@@ -120,7 +120,7 @@ impl RoomTask {
                 let mut seen = seen.unwrap_or_default();
                 let client = self.hand(&author, seen.inserted && !seen.hooked).await?;
                 let edited = client.update_message(&self.rid, &message, &text).await;
-                let edited = self.bridge.heed(&client, edited)?;
+                let edited = self.unless_gone(&message, self.bridge.heed(&client, edited)?).await?;
                 if !self.done(&message, edited).await? {
                     // What stands there is what stood there: another try changes it.
                     return Ok(());
@@ -139,7 +139,7 @@ impl RoomTask {
                 for one in all {
                     let client = self.hand(&author, seen.inserted && !seen.hooked).await?;
                     let deleted = client.delete_message(&self.rid, &one).await;
-                    let deleted = self.bridge.heed(&client, deleted)?;
+                    let deleted = self.unless_gone(&one, self.bridge.heed(&client, deleted)?).await?;
                     if !self.done(&one, deleted).await? {
                         return Ok(());
                     }

@@ -258,6 +258,20 @@ impl RoomTask {
         }
     }
 
+    /// What became of a change of a message. One that is not there any more needs none, however its absence is told: it was deleted by
+    /// a call whose outcome a crash kept from being recorded, or by somebody here.
+    pub(super) async fn unless_gone(
+        &self,
+        message: &str,
+        outcome: Result<(), RestError>,
+    ) -> Result<Result<(), RestError>, Stall> {
+        if !matches!(outcome, Err(RestError::Refused { .. })) {
+            return Ok(outcome);
+        }
+        let there = self.bridge.client.get_message(message).await?;
+        Ok(if there.is_none_or(|there| there.hidden) { Ok(()) } else { outcome })
+    }
+
     /// Notes what cannot be delivered, and why.
     pub(super) async fn bury(&self, of: &str, reason: &str) -> Result<(), Stall> {
         self.put_letter(of, reason.to_owned(), REFUSED, None).await
