@@ -16,6 +16,8 @@ use two_servers::{Lunch, QUEUE, ROOMS, Side};
 
 /// What `Message_MaxAllowedSize` is on a new server.
 const USUAL_SIZE: u64 = 5000;
+/// The roles of a permission that nobody has.
+const NOBODY: &[&str] = &[];
 
 fn set(side: &Side, setting: &str, value: Value) {
     side.standin.wish(Wish::Set { setting: setting.to_owned(), value }).unwrap();
@@ -102,7 +104,7 @@ async fn a_missing_permission_is_named_and_what_it_kept_from_happening_happens_o
     let lunch = Lunch::open().await;
     let Lunch { a, b, at_a, at_b, .. } = &lunch;
     for permission in ["add-user-to-any-c-room", "add-user-to-joined-room"] {
-        permit(a, permission, Some(&[]));
+        permit(a, permission, Some(NOBODY));
     }
     let carol = b.standin.add_person("carol").unwrap();
     carol.join(at_b).await.unwrap();
@@ -129,7 +131,7 @@ async fn a_server_that_limits_calls_is_waited_for_and_gets_each_message_once() {
     // Few calls in a short time, for accounts that are no longer exempt.
     set(a, "API_Enable_Rate_Limiter_Limit_Calls_Default", json!(5));
     set(a, "API_Enable_Rate_Limiter_Limit_Time_Default", json!(1500));
-    permit(a, "api-bypass-rate-limit", Some(&[]));
+    permit(a, "api-bypass-rate-limit", Some(NOBODY));
     a.standin.wish(Wish::Limit { on: true }).unwrap();
     let texts: Vec<String> = (0..14).map(|number| format!("number {number:02}")).collect();
     for text in &texts {

@@ -211,10 +211,9 @@ pub fn held(rooms: &[HeldRoom], rid: &str, (own, other): (&Conversation, &Conver
             None => plain(&message.text).to_owned(),
         };
         let parent = message.thread.as_deref().and_then(|thread| there.get(thread));
-        let reactions = message
-            .reactions
-            .iter()
-            .flat_map(|(emoji, people)| people.iter().map(|username| (emoji.clone(), own.person(other, username))));
+        let reactions = message.reactions.iter().flat_map(|(emoji, people)| {
+            people.iter().map(move |username| (emoji.clone(), own.person(other, username)))
+        });
         let line = Line {
             who: own.person(other, &message.who),
             text,
