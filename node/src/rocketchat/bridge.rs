@@ -407,7 +407,8 @@ impl Bridge {
                 self.set_gone(&room.id, true);
             }
             RealtimeEvent::SubscriptionsChanged { change, subscription } => {
-                self.set_gone(&subscription.rid, change == Change::Removed);
+                // A ban keeps the subscription, and says so in it.
+                self.set_gone(&subscription.rid, change == Change::Removed || subscription.status.is_some());
             }
             RealtimeEvent::Closed { reason } => self.closed(&reason),
             RealtimeEvent::NameChanged { .. }

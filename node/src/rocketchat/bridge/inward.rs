@@ -285,7 +285,10 @@ impl RoomTask {
             match self.bridge.heed(&speaker.client, uploaded)? {
                 Ok(uploaded) => shown.parts[at].upload = uploaded.id,
                 Err(error) if error.is_passing() => return Err(error.into()),
-                Err(error) => return self.bury(&event.to_string(), &format!("{}: {error}", file.name)).await,
+                Err(error) => {
+                    self.still_here().await?;
+                    return self.bury(&event.to_string(), &format!("{}: {error}", file.name)).await;
+                }
             }
             let mut changes = Changes::default();
             changes.set(event_key(&event), &*shown);
@@ -301,7 +304,10 @@ impl RoomTask {
                 match self.bridge.heed(&speaker.client, confirmed)? {
                     Ok(message) => message.id,
                     Err(error) if error.is_passing() => return Err(error.into()),
-                    Err(error) => return self.bury(&event.to_string(), &format!("{}: {error}", file.name)).await,
+                    Err(error) => {
+                        self.still_here().await?;
+                        return self.bury(&event.to_string(), &format!("{}: {error}", file.name)).await;
+                    }
                 }
             }
         };
