@@ -250,6 +250,37 @@ mod tests {
     }
 
     #[test]
+    fn every_problem_has_a_name_and_an_advice_in_the_status() {
+        for code in [
+            ProblemKind::Unreachable,
+            ProblemKind::UnsupportedVersion,
+            ProblemKind::TokenRefused,
+            ProblemKind::ShadowTokenRefused,
+            ProblemKind::PermissionMissing,
+            ProblemKind::RateLimited,
+            ProblemKind::RestrictedWorkspace,
+            ProblemKind::RoomGone,
+            ProblemKind::Undeliverable,
+            ProblemKind::QueueFull,
+            ProblemKind::Overrun,
+            ProblemKind::SecretsUnreadable,
+        ] {
+            let problem = ConnectorProblem {
+                code,
+                subject: Some("lunch".to_owned()),
+                message: "what happened".to_owned(),
+                advice: code.advice().to_owned(),
+                since_ms: 0,
+                times: 1,
+            };
+            let url = Some("https://chat.example.org/".to_owned());
+            let text = status(RocketChatStatus { url, problems: vec![problem], ..RocketChatStatus::default() });
+            let line = format!("{} (lunch): what happened; {}", code.code(), code.advice());
+            assert!(text.contains(&line), "{line} is not in {text}");
+        }
+    }
+
+    #[test]
     fn a_token_is_read_from_its_file_without_the_line_end() {
         let directory = tempfile::tempdir().expect("a directory");
         let file = directory.path().join("token");
