@@ -16,7 +16,7 @@ use crate::rocketchat::client::{Client, Outgoing, RestError, RoomKind, RoomRole,
 use crate::rocketchat::mapping::Known;
 use crate::rocketchat::mapping::id::message_id;
 use crate::rocketchat::mapping::incoming::{self, Deed, ToDo, Wanted};
-use crate::rocketchat::mapping::seen::{Seen, hash};
+use crate::rocketchat::mapping::seen::Seen;
 use crate::rocketchat::mapping::text::Text;
 use crate::rocketchat::records::{Changes, Shown, ShownFile, event_key, inside_key, message_key};
 use crate::rocketchat::status::Counted;
@@ -125,7 +125,7 @@ impl RoomTask {
                     // What stands there is what stood there: another try changes it.
                     return Ok(());
                 }
-                seen.text = hash(&text);
+                seen.note_text(&text);
                 let mut changes = Changes::default();
                 changes.set(message_key(&message), &seen);
                 self.record(changes).await

@@ -102,6 +102,7 @@ impl RoomTask {
             What::Edit { .. } => {
                 if let Some(after) = after {
                     (seen.text, seen.edited_ms) = (after.text.clone(), after.edited_ms);
+                    seen.former.clone_from(&after.former);
                 }
             }
             What::React { emoji, remove, .. } => {
