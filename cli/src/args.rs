@@ -4,6 +4,7 @@ pub(crate) mod bridged;
 pub(crate) mod events;
 pub(crate) mod files;
 pub(crate) mod mesh;
+pub(crate) mod queue;
 pub(crate) mod rocketchat;
 pub(crate) mod rooms;
 

@@ -13,6 +13,7 @@ mod net;
 mod peers;
 mod policy;
 mod proof;
+mod queue;
 mod rocketchat;
 mod rooms;
 mod send;

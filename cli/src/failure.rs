@@ -88,7 +88,7 @@ impl Failure {
         let ErrorDetail { code, message } = detail;
         if matches!(
             code.as_str(),
-            "unknown_room" | "unknown_event" | "unknown_peer" | "unknown_server" | "unknown_file"
+            "unknown_room" | "unknown_event" | "unknown_peer" | "unknown_server" | "unknown_file" | "unknown_letter"
         ) {
             return Failure::NotFound { code, message };
         }

@@ -13,6 +13,7 @@ mod history;
 mod invitations;
 mod peers;
 mod proof;
+mod queue;
 mod rocketchat;
 mod rooms;
 mod status;
@@ -46,6 +47,7 @@ use crate::rocketchat::bridge::Current;
 use crate::rocketchat::connector::Connector;
 
 pub use crate::api::bridged::{FederateRoom, FederatedRoom, FederatedRooms};
+pub use crate::api::queue::{RetriedLetters, RoomWebhook};
 
 /// The largest body of a request: the text of the largest event, written as JSON with every character escaped.
 pub(crate) const MAX_BODY_BYTES: usize = 512 * 1024;
@@ -95,7 +97,8 @@ struct Api {
         stream::room, stream::all, proof::verify_room, proof::retention, proof::set_retention, history::fetch,
         car::export, car::import, invitations::list, invitations::decline, files::list, files::upload, files::download,
         rocketchat::show, rocketchat::connect, rocketchat::check, rocketchat::disconnect, bridged::list,
-        bridged::federate, bridged::unfederate, ephemeral::post,
+        bridged::federate, bridged::unfederate, ephemeral::post, queue::list, queue::retry_all, queue::retry, queue::dismiss,
+        queue::set_webhook, queue::forget_webhook,
     ),
     security(("token" = []))
 )]
@@ -164,6 +167,11 @@ fn router(api: Api) -> Router {
         .route("/v1/rocketchat/check", post(rocketchat::check))
         .route("/v1/rocketchat/rooms", get(bridged::list).post(bridged::federate))
         .route("/v1/rocketchat/rooms/{rid}", axum::routing::delete(bridged::unfederate))
+        .route("/v1/rocketchat/rooms/{rid}/webhook", put(queue::set_webhook).delete(queue::forget_webhook))
+        .route("/v1/rocketchat/queue", get(queue::list))
+        .route("/v1/rocketchat/queue/retry", post(queue::retry_all))
+        .route("/v1/rocketchat/queue/{id}/retry", post(queue::retry))
+        .route("/v1/rocketchat/queue/{id}", axum::routing::delete(queue::dismiss))
         .route_layer(middleware::from_fn_with_state(api.clone(), authorize));
     Router::new()
         .route("/v1/health", get(status::health))

@@ -15,17 +15,14 @@
 //! configured, and lets the API change it while the node runs. Everything that can go wrong for more than a moment has a name
 //! and says what to do: [`status::ProblemKind`].
 
-#![allow(
-    dead_code,
-    reason = "the client is the whole of Rocket.Chat's contract, also where the bridge has no use for it yet"
-)]
-
 pub(crate) mod bridge;
 pub mod check;
+#[allow(dead_code, reason = "the whole of Rocket.Chat's contract, also where the bridge has no use for it")]
 pub(crate) mod client;
 pub(crate) mod commands;
 pub(crate) mod connector;
 pub(crate) mod mapping;
+#[allow(dead_code, reason = "the whole of what Rocket.Chat tells, also where the bridge has no use for it")]
 pub(crate) mod realtime;
 pub(crate) mod records;
 pub mod status;

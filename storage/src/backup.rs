@@ -16,8 +16,12 @@ use crate::error::StoreError;
 use crate::store::{Batch, EventStore, LogKind, Marks, Participation, StoredEvent, Verdict};
 
 const MAGIC: &[u8] = b"rocketmesh backup 1\n";
-/// No record is longer: an event is the largest.
-const MAX_RECORD: usize = 128 * 1024;
+/// No record is longer: an event has at most 128 KiB, and what stands beside the engine may keep more of one thing.
+const MAX_RECORD: usize = 1024 * 1024;
+/// What is around the value of a record of whoever stands beside the engine.
+const AROUND: usize = 4 * 1024;
+/// A record that a restored store holds: how many entries its log had then. Positions that were remembered before mean other entries.
+pub const RESTORED: &str = "restored";
 const PAGE: usize = 1024;
 
 /// Why a backup cannot be written or restored.
@@ -52,6 +56,8 @@ pub struct Summary {
 /// # Errors
 /// [`BackupError::Store`] or [`BackupError::Io`]; what was written until then does not restore.
 pub fn write(store: &EventStore, identity: &[u8; 32], out: &mut dyn Write) -> Result<Summary, BackupError> {
+    // Before the log's end: what they know of events is in the backup too, and what they do not know is found out again.
+    let records = store.records("")?;
     let end = store.log_end();
     let mut out = Hashing { inner: out, hasher: blake3::Hasher::new() };
     let mut summary = Summary::default();
@@ -64,6 +70,12 @@ pub fn write(store: &EventStore, identity: &[u8; 32], out: &mut dyn Write) -> Re
     }
     for (name, value) in store.settings("")? {
         out.record(Map::new().with("setting", name).with("value", value))?;
+    }
+    for (name, value) in records {
+        // One that is too long is left out: whoever keeps it can do without.
+        if name != RESTORED && name.len() + value.len() + AROUND <= MAX_RECORD {
+            out.record(Map::new().with("record", name).with("value", value))?;
+        }
     }
     // Verdicts as they were at the end: later ones may rest on what is not in the backup.
     let mut verdicts: BTreeMap<EventId, Verdict> = BTreeMap::new();
@@ -152,6 +164,11 @@ pub fn restore(
                 return Err(BackupError::Malformed("a malformed setting"));
             };
             store.put_setting(name, Some(value))?;
+        } else if let (Some(name), Some(value)) = (map.get("record"), map.get("value")) {
+            let (Some(name), Some(value)) = (name.as_text(), value.as_bytes()) else {
+                return Err(BackupError::Malformed("a malformed record"));
+            };
+            store.put_records(&[(name.to_owned(), Some(value.to_vec()))])?;
         } else {
             let stored = read_stored(&map)?;
             let room = stored.event.room();
@@ -178,6 +195,7 @@ pub fn restore(
     for part in pending.values_mut() {
         flush(store, part, &participation)?;
     }
+    store.put_records(&[(RESTORED.to_owned(), Some(store.log_end().to_be_bytes().to_vec()))])?;
     store.sync()?;
     progress(summary.events);
     Ok((identity.ok_or(BackupError::Malformed("it holds no identity"))?, summary))

@@ -268,12 +268,14 @@ fn records_are_changed_together_and_survive_a_new_start() {
 }
 
 #[test]
-fn a_backup_restores_the_same_rooms_log_and_settings() {
+fn a_backup_restores_the_same_rooms_log_settings_and_records() {
     for medium in Medium::both() {
         let store = medium.open();
         let (room, _) = filled(&store, 1, 40);
         let (other, _) = filled(&store, 2, 3);
         store.put_setting("policy", Some(b"open")).unwrap();
+        let records = [("rc/a".to_owned(), Some(b"1".to_vec())), ("rc/b".to_owned(), Some(vec![0; 100_000]))];
+        store.put_records(&records).unwrap();
         let mut stream = Vec::new();
         let written = backup::write(&store, &[9; 32], &mut stream).unwrap();
         assert_eq!((written.rooms, written.events), (2, 45));
@@ -285,6 +287,10 @@ fn a_backup_restores_the_same_rooms_log_and_settings() {
             assert_eq!(entry.outline, room.outline);
         }
         assert_eq!(fresh.setting("policy").unwrap().unwrap(), b"open");
+        for (name, value) in &records {
+            assert_eq!(fresh.record_of(name).unwrap(), *value, "{name}");
+        }
+        assert!(fresh.record_of(backup::RESTORED).unwrap().is_some(), "positions are others now, and that is said");
         assert!(matches!(backup::restore(&fresh, &mut stream.as_slice(), |_| {}), Err(backup::BackupError::NotEmpty)));
         for cut in [stream.len() - 1, stream.len() / 2, 30, 3] {
             let fresh = EventStore::in_memory(&MemoryDisk::new()).unwrap();

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueHint};
 
 use crate::args::bridged::{FederateArgs, UnfederateArgs};
+use crate::args::queue::{QueueArgs, WebhookArgs};
 
 /// `rocketmesh rocketchat`
 #[derive(Debug, Args)]
@@ -12,6 +13,7 @@ use crate::args::bridged::{FederateArgs, UnfederateArgs};
 Examples:
   rocketmesh rocketchat connect https://chat.example.org
   rocketmesh rocketchat status
+  rocketmesh rocketchat queue
   rocketmesh rocketchat check")]
 pub(crate) struct RocketChatArgs {
     /// What to do.
@@ -34,6 +36,10 @@ pub(crate) enum RocketChatCommand {
     Federate(FederateArgs),
     /// Close a channel to other servers again
     Unfederate(UnfederateArgs),
+    /// Show what waits and what was not taken; try it again or dismiss it
+    Queue(QueueArgs),
+    /// Give a room a way round a restricted workspace
+    Webhook(WebhookArgs),
     /// Have nothing more to do with the connected server
     Disconnect,
 }

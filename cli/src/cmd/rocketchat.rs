@@ -14,7 +14,7 @@ use rocketmesh_node::rocketchat::status::{BridgedRoom, ConnectorProblem, RocketC
 
 use crate::args::rocketchat::{RocketChatArgs, RocketChatCommand, RocketChatConnectArgs};
 use crate::client::Answer;
-use crate::cmd::{Context, bridged};
+use crate::cmd::{Context, bridged, queue};
 use crate::failure::Failure;
 use crate::output::{Fields, table};
 use crate::text::{clock, count, short_id};
@@ -34,6 +34,8 @@ pub(super) async fn run(context: &Context, args: RocketChatArgs) -> Result<(), F
         RocketChatCommand::Rooms => bridged::rooms(context).await,
         RocketChatCommand::Federate(args) => bridged::federate(context, args).await,
         RocketChatCommand::Unfederate(args) => bridged::unfederate(context, args).await,
+        RocketChatCommand::Queue(args) => queue::run(context, args).await,
+        RocketChatCommand::Webhook(args) => queue::webhook(context, args).await,
         RocketChatCommand::Disconnect => {
             context.client()?.delete(&["rocketchat"]).await?;
             context
@@ -81,11 +83,7 @@ fn show(context: &Context, answer: &Answer, report: &CheckReport) -> Result<(), 
 /// The token, from where it was said to be, or from somebody who types it.
 fn token(file: Option<&Path>) -> Result<String, Failure> {
     let text = match file {
-        Some(path) if path == Path::new("-") => read(io::stdin().lock(), path)?,
-        Some(path) => {
-            let open = fs::File::open(path).map_err(|error| Failure::file("read", path, &error))?;
-            read(open, path)?
-        }
+        Some(path) => secret(path)?,
         None => match env::var(TOKEN_VARIABLE) {
             Ok(text) => text,
             Err(_) => ask()?,
@@ -99,6 +97,14 @@ fn token(file: Option<&Path>) -> Result<String, Failure> {
         });
     }
     Ok(token.to_owned())
+}
+
+/// A secret that stands in a file, or comes from standard input.
+pub(super) fn secret(path: &Path) -> Result<String, Failure> {
+    if path == Path::new("-") {
+        return read(io::stdin().lock(), path);
+    }
+    read(fs::File::open(path).map_err(|error| Failure::file("read", path, &error))?, path)
 }
 
 fn read(from: impl Read, path: &Path) -> Result<String, Failure> {
@@ -162,7 +168,8 @@ fn status(status: RocketChatStatus) -> String {
             "",
             queue.latest_undeliverable.iter().map(|letter| {
                 format!(
-                    "{} of {} in {}: {}",
+                    "{}: {} of {} in {}: {}",
+                    letter.id,
                     letter.what,
                     short_id(&letter.event),
                     short_id(&letter.room),
@@ -240,6 +247,37 @@ mod tests {
         assert!(text.contains("restricted_workspace: refused") && text.contains("cloud.rocket.chat"), "{text}");
         assert!(!text.contains('\u{1b}'));
         assert!(status(RocketChatStatus::default()).contains("rocketchat connect URL"));
+    }
+
+    #[test]
+    fn every_problem_has_a_name_and_an_advice_in_the_status() {
+        for code in [
+            ProblemKind::Unreachable,
+            ProblemKind::UnsupportedVersion,
+            ProblemKind::TokenRefused,
+            ProblemKind::ShadowTokenRefused,
+            ProblemKind::PermissionMissing,
+            ProblemKind::RateLimited,
+            ProblemKind::RestrictedWorkspace,
+            ProblemKind::RoomGone,
+            ProblemKind::Undeliverable,
+            ProblemKind::QueueFull,
+            ProblemKind::Overrun,
+            ProblemKind::SecretsUnreadable,
+        ] {
+            let problem = ConnectorProblem {
+                code,
+                subject: Some("lunch".to_owned()),
+                message: "what happened".to_owned(),
+                advice: code.advice().to_owned(),
+                since_ms: 0,
+                times: 1,
+            };
+            let url = Some("https://chat.example.org/".to_owned());
+            let text = status(RocketChatStatus { url, problems: vec![problem], ..RocketChatStatus::default() });
+            let line = format!("{} (lunch): what happened; {}", code.code(), code.advice());
+            assert!(text.contains(&line), "{line} is not in {text}");
+        }
     }
 
     #[test]

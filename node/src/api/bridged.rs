@@ -91,7 +91,7 @@ pub(super) async fn unfederate(State(api): State<Api>, Path(rid): Path<String>) 
     Ok(StatusCode::NO_CONTENT)
 }
 
-fn bridge(api: &Api) -> Result<Bridge, ApiError> {
+pub(super) fn bridge(api: &Api) -> Result<Bridge, ApiError> {
     let current = api.bridge.borrow().clone();
     current.ok_or_else(|| {
         let message = "no Rocket.Chat server is connected and reached; `rocketmesh rocketchat status` says why";

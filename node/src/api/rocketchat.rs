@@ -30,11 +30,18 @@ pub(super) async fn connect(
     Ok(Json(RocketChatConnection { connected: report.passed, report }))
 }
 
-/// Looks whether everything is as it must be at the server that is connected. Changes nothing.
+/// Looks whether everything is as it must be at the server that is connected. Changes nothing there. If it is, what waits for something
+/// to be mended is tried again at once.
 #[utoipa::path(post, path = "/v1/rocketchat/check", tag = "rocketchat",
     responses((status = 200, body = CheckReport), (status = "4XX", body = ErrorBody)))]
 pub(super) async fn check(State(api): State<Api>) -> Result<Json<CheckReport>, ApiError> {
-    Ok(Json(api.connector.check().await?))
+    let report = api.connector.check().await?;
+    if report.passed
+        && let Some(bridge) = api.bridge.borrow().as_ref()
+    {
+        bridge.nudge();
+    }
+    Ok(Json(report))
 }
 
 /// Has nothing more to do with the server that is connected, and forgets the service account's token.

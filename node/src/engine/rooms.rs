@@ -154,7 +154,7 @@ impl Engine {
 
     /// Before the first word in a room since the start: asks other servers for what this one has said there. A node that was
     /// restored from a backup cannot know that it is one, and would fork its own chain.
-    pub(super) async fn find_own_chain(&self, room: RoomId) -> Result<(), PostError> {
+    pub(crate) async fn find_own_chain(&self, room: RoomId) -> Result<(), PostError> {
         if super::lock(&self.found_own).contains(&room) {
             return Ok(());
         }

@@ -10,6 +10,7 @@
 //! room can change under its hands. A queue that is full is no loss: the room is marked as behind, takes nothing more, and catches
 //! up over REST as after a new connection. What stands in the way of one room delays no other.
 
+mod catching_up;
 mod compare;
 mod direct;
 mod ears;
@@ -17,15 +18,19 @@ mod ephemeral;
 mod explain;
 mod federate;
 mod files;
+mod health;
 mod inward;
 mod outward;
 mod people;
 mod places;
 mod privacy;
 mod profiles;
+mod queue;
+mod restored;
 mod room;
 mod run;
 mod view;
+mod webhook;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -34,12 +39,12 @@ use std::time::Duration;
 
 use rocketmesh_protocol::id::RoomId;
 use rocketmesh_storage::StoreError;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 
 use super::client::{Client, Message, Release, RestError, User};
 use super::realtime::{Change, RealtimeEvent, RealtimeHandle};
 use super::records::{Changes, Federated, Records};
-use super::status::{BridgedRoom, DeadLetter, MAX_SHOWN, QueueView};
+use super::status::{BridgedRoom, Counted, Notices, ProblemKind, QueueView};
 use crate::engine::{Engine, JoinError, PostError};
 use crate::network::shut_down;
 
@@ -47,7 +52,9 @@ use ephemeral::Sign;
 use profiles::{Look, Looks};
 
 pub(crate) use federate::FederateError;
+pub(crate) use queue::{LetterError, dismiss as dismiss_letter, queue_view, retry as retry_letters};
 pub(crate) use run::{Current, spawn};
+pub(crate) use webhook::WebhookError;
 
 /// What may wait for a room before it is behind and catches up instead.
 const QUEUE: usize = 256;
@@ -65,16 +72,31 @@ pub(crate) trait Host: Send + Sync + 'static {
     /// # Errors
     /// Why not, in words.
     fn keep_token(&self, user_id: &str, token: Option<&str>) -> Result<(), String>;
+    /// The address of the incoming webhook of a room, if an administrator has given one.
+    fn webhook(&self, rid: &str) -> Option<String>;
+    /// Keeps such an address where secrets are kept; none to forget it.
+    ///
+    /// # Errors
+    /// Why not, in words.
+    fn keep_webhook(&self, rid: &str, address: Option<&str>) -> Result<(), String>;
     /// Something stands in the way of a room, or of all with none.
     fn trouble(&self, rid: Option<&str>, error: &RestError);
-    /// Nothing stands in the way of a room any more.
-    fn calm(&self, rid: &str);
+    /// Something is wrong.
+    fn raise(&self, kind: ProblemKind, subject: Option<&str>, words: &str);
+    /// Something is well again.
+    fn clear(&self, kind: ProblemKind, subject: Option<&str>);
+    /// Nothing stands in the way of a room any more, but for what is named.
+    fn calm(&self, rid: &str, but: Option<ProblemKind>);
+    /// What happens is heard as it happens, or it is not.
+    fn hears(&self, hears: bool);
+    /// Counts something.
+    fn count(&self, what: Counted);
     /// How a room does.
     fn room(&self, room: BridgedRoom);
     /// A room is federated no longer.
     fn forget_room(&self, rid: &str);
-    /// What waits, and what could not be delivered.
-    fn queue(&self, queue: QueueView);
+    /// What waits, what could not be delivered, and what is wrong by that.
+    fn queue(&self, queue: QueueView, notices: &Notices);
 }
 
 /// Why something waits.
@@ -95,6 +117,24 @@ pub(crate) enum Stall {
     /// Something else, in words: a secret that could not be kept, an address.
     #[error("{0}")]
     Words(String),
+    /// The room is not there any more, or the service account is not in it.
+    #[error("the room is gone in Rocket.Chat, or the service account is no longer in it")]
+    Gone,
+    /// The token of an account that stands for somebody is not accepted any more; it logs in once again.
+    #[error("the token of {0} is not accepted any more; it logs in again")]
+    Token(String),
+    /// An account that stands for somebody cannot log in.
+    #[error("{username} cannot log in: the account was deactivated, deleted, or has another password")]
+    Shadow {
+        /// The account.
+        username: String,
+    },
+    /// There is no room for more of what could not be delivered.
+    #[error("more could not be delivered than is kept, so that the room waits")]
+    Full,
+    /// The workspace is restricted, and the room's webhook does not help.
+    #[error("the workspace is restricted, and the room's webhook does not take it either: {0}")]
+    Hook(RestError),
 }
 
 impl From<StoreError> for Stall {
@@ -110,8 +150,11 @@ impl Stall {
             Stall::Rest(RestError::RateLimited { until_ms }) => {
                 Duration::from_millis(until_ms.saturating_sub(now_ms)).clamp(Duration::from_millis(200), LONG_REST * 4)
             }
-            Stall::Rest(RestError::Restricted | RestError::Unauthorized) => LONG_REST,
-            Stall::Post(PostError::CatchingUp) => Duration::from_secs(1),
+            Stall::Rest(RestError::Restricted | RestError::Unauthorized)
+            | Stall::Hook(_)
+            | Stall::Gone
+            | Stall::Full => LONG_REST,
+            Stall::Post(PostError::CatchingUp) | Stall::Token(_) => Duration::from_secs(1),
             _ => REST,
         }
     }
@@ -133,6 +176,8 @@ pub(crate) struct BridgeParts {
     pub(crate) realtime: (RealtimeHandle, mpsc::Receiver<RealtimeEvent>),
     /// The connector.
     pub(crate) host: Arc<dyn Host>,
+    /// When the store was first opened after a restore, in milliseconds since 1970; 0 if it was not restored.
+    pub(crate) restored_ms: u64,
 }
 
 /// The bridge. Cheap to clone.
@@ -158,6 +203,10 @@ pub(crate) struct Shared {
     looking: tokio::sync::Mutex<()>,
     /// Connections as accounts that stand for somebody, for direct rooms of two.
     ears: ears::Ears,
+    /// When the token of an account that stands for somebody was last refused, in milliseconds since 1970.
+    refusals: Mutex<BTreeMap<String, u64>>,
+    /// When the store was first opened after a restore, in milliseconds since 1970; 0 if it was not restored.
+    restored_ms: u64,
     stopped: watch::Sender<bool>,
     /// What is over in a moment, and whose name or picture may have changed: both have a task beside those of the rooms.
     signs: mpsc::Sender<Sign>,
@@ -190,8 +239,12 @@ enum Heard {
 pub(crate) struct RoomReport {
     /// What stands in the way, in words.
     pub(crate) problem: Option<String>,
-    /// What waits to be taken from Rocket.Chat.
+    /// What waits to be taken from Rocket.Chat, and to be told there.
     pub(crate) waiting: usize,
+    /// What of it waits to be told there.
+    pub(crate) undelivered: usize,
+    /// When the oldest of that was made, in milliseconds since 1970.
+    pub(crate) oldest_ms: Option<u64>,
 }
 
 #[derive(Clone)]
@@ -199,6 +252,10 @@ struct RoomHandle {
     sender: mpsc::Sender<Heard>,
     /// Whether something did not fit, so that nothing more is taken before the room has caught up.
     behind: Arc<AtomicBool>,
+    /// Whether the room is gone in Rocket.Chat, or the service account is not in it.
+    gone: Arc<AtomicBool>,
+    /// Something may have been mended: what waits is tried again at once.
+    again: Arc<Notify>,
     report: Arc<Mutex<RoomReport>>,
     /// Ends the task.
     end: watch::Sender<bool>,
@@ -236,7 +293,8 @@ impl Bridge {
     /// # Errors
     /// [`StoreError`].
     pub(crate) fn start(parts: BridgeParts) -> Result<Self, StoreError> {
-        let BridgeParts { engine, client, service, release, site_url, realtime: (realtime, events), host } = parts;
+        let BridgeParts { engine, client, service, release, site_url, realtime: (realtime, events), host, restored_ms } =
+            parts;
         let url = site_url.unwrap_or_else(|| client.address().as_str().trim_end_matches('/').to_owned());
         let (signs, heard_signs) = mpsc::channel(ephemeral::WAITING);
         let (looks, heard_looks) = Looks::channel();
@@ -256,6 +314,8 @@ impl Bridge {
             federating: tokio::sync::Mutex::default(),
             looking: tokio::sync::Mutex::default(),
             ears: ears::Ears::default(),
+            refusals: Mutex::default(),
+            restored_ms,
             stopped: watch::channel(false).0,
         }));
         for (rid, federated) in bridge.records.rooms()? {
@@ -293,11 +353,6 @@ impl Bridge {
         Ok(self.records.rooms()?.into_iter().map(status).collect())
     }
 
-    /// What could not be delivered.
-    pub(crate) fn records(&self) -> &Records {
-        &self.records
-    }
-
     /// Begins to keep one room the same.
     fn open(&self, rid: String, federated: Federated) {
         if let Some(reader) = &federated.reader {
@@ -309,6 +364,8 @@ impl Bridge {
         let handle = RoomHandle {
             sender,
             behind: Arc::default(),
+            gone: Arc::default(),
+            again: Arc::default(),
             report: Arc::default(),
             end: watch::channel(false).0,
             read_as_another: federated.reader.is_some(),
@@ -347,7 +404,11 @@ impl Bridge {
                 () = shut_down(&mut stopped) => None,
             };
             let Some(event) = event else { return };
+            let heard = matches!(event, RealtimeEvent::Message { .. });
             self.take(event).await;
+            if heard && events.is_empty() {
+                self.kept_up();
+            }
         }
     }
 
@@ -359,10 +420,14 @@ impl Bridge {
         };
         match event {
             RealtimeEvent::Connected => {
+                self.host.count(Counted::Connection);
+                self.host.hears(true);
+                self.look_for_rooms().await;
                 let rooms: Vec<RoomHandle> =
                     lock(&self.rooms).values().filter(|handle| !handle.read_as_another).cloned().collect();
                 rooms.iter().for_each(|handle| handle.offer(Heard::CatchUp));
                 self.looks.at(Look::Everybody);
+                self.nudge();
             }
             RealtimeEvent::Message { message, room } => {
                 let federated = lock(&self.rooms).contains_key(&message.rid);
@@ -393,39 +458,17 @@ impl Bridge {
                 let _ = self.signs.try_send(Sign::Status { user_id, status });
             }
             RealtimeEvent::RoomsChanged { change: Change::Removed, room } => {
-                let text = "the room is gone, or the service account is no longer in it".to_owned();
-                if lock(&self.rooms).contains_key(&room.id) {
-                    self.host.trouble(Some(&room.id), &RestError::NotFound { action: "rooms.get", text });
-                }
+                self.set_gone(&room.id, true);
             }
-            RealtimeEvent::Closed { reason } => tracing::info!(%reason, "nothing is heard from Rocket.Chat for now"),
+            RealtimeEvent::SubscriptionsChanged { change, subscription } => {
+                // A ban keeps the subscription, and says so in it.
+                self.set_gone(&subscription.rid, change == Change::Removed || subscription.status.is_some());
+            }
+            RealtimeEvent::Closed { reason } => self.closed(&reason),
             RealtimeEvent::RoomsChanged { .. }
-            | RealtimeEvent::SubscriptionsChanged { .. }
             | RealtimeEvent::UserDeleted { .. }
             | RealtimeEvent::WatchRefused { .. } => {}
         }
-    }
-
-    /// Shows what waits in all rooms, and what could not be delivered.
-    fn tell_queue(&self) {
-        let waiting: usize = lock(&self.rooms).values().map(|handle| lock(&handle.report).waiting).sum();
-        let letters = match self.records.letters() {
-            Ok(letters) => letters,
-            Err(error) => return tracing::warn!(%error, "what could not be delivered cannot be read"),
-        };
-        let shown = letters.iter().rev().take(MAX_SHOWN).map(|(_, letter)| DeadLetter {
-            event: letter.of.clone(),
-            room: letter.rid.clone(),
-            what: "change".to_owned(),
-            reason: letter.reason.clone(),
-            since_ms: letter.at_ms,
-        });
-        self.host.queue(QueueView {
-            waiting: waiting as u64,
-            oldest_ms: None,
-            undeliverable: letters.len() as u64,
-            latest_undeliverable: shown.collect(),
-        });
     }
 
     /// Makes changes of records durable.

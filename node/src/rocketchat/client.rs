@@ -12,6 +12,7 @@
 mod chat;
 mod error;
 mod files;
+mod hooks;
 mod moment;
 mod people;
 mod rooms;
@@ -33,6 +34,7 @@ pub(crate) use self::chat::{Outgoing, Spoken};
 pub(crate) use self::error::RestError;
 #[allow(unused_imports, reason = "the whole interface")]
 pub(crate) use self::files::{Download, UploadBody};
+pub(crate) use self::hooks::Hook;
 pub(crate) use self::moment::Moment;
 #[allow(unused_imports, reason = "the whole interface")]
 pub(crate) use self::people::{NewUser, ProfileChange};

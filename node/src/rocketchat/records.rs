@@ -11,17 +11,19 @@
 //! | `rc/shadow/USER`, `rc/local/NAME` | somebody elsewhere, or of this server | the account's id |
 //! | `rc/stood/USER` | what the account that stands for somebody shows of their profile | [`Stood`] |
 //! | `rc/picture/ID` | the picture of a local person that was taken in | [`Taken`] |
-//! | `rc/in/RID/ID` | that an account which stands for somebody is in a room | nothing |
+//! | `rc/in/RID/ID` | that an account which stands for somebody is in a room | true; false if it was not let in |
 //! | `rc/told/ROOM/NAME` | an invitation of which somebody was told | nothing |
 //! | `rc/agreed/RID` | a federated room | [`Agreed`]: what both sides had when they were last found the same |
 //! | `rc/closed/RID` | a direct room that was closed on purpose | up to when it was followed |
-//! | `rc/letter/TIME-ID` | what could not be delivered | [`DeadLetter`] |
+//! | `rc/letter/ID` | what could not be delivered | [`DeadLetter`] |
+//! | `rc/anchor/RID` | a federated room | the last event of it that was handled: positions in the log change when a backup is restored |
+//! | `rc/hook/ID` | what is said by an incoming webhook | [`Hooked`]: which event that is, and as which message it stands there |
+//! | `rc/restored` | the whole store | when it was first opened after a restore, in milliseconds since 1970 |
 //!
 //! Records that belong together change together: what was handled, and that it was. A record is never the only witness of an event:
 //! events of this server name the message that they came from, so that records can be made again from the room.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use rocketmesh_protocol::id::{EventId, RoomId};
 use rocketmesh_protocol::identity::{Localpart, UserId};
@@ -33,9 +35,14 @@ use super::client::{RoomKind, User};
 use super::mapping::Who;
 use super::mapping::profile::{Stood, Taken};
 use super::mapping::seen::Seen;
+use super::status::ProblemKind;
 
-/// The most dead letters that are kept; the oldest go first.
+/// The most dead letters that are kept. Beyond, rooms wait until somebody has dealt with some: nothing is forgotten unseen.
 pub(crate) const MOST_LETTERS: usize = 1000;
+/// How many bytes of a hash name a letter. People type it.
+const LETTER_ID: usize = 6;
+/// Where letters stand.
+const LETTERS: &str = "rc/letter/";
 
 /// A room that is federated.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -90,6 +97,31 @@ pub(crate) struct Shown {
     pub(crate) old: bool,
     /// Its files, which are messages of their own there.
     pub(crate) parts: Vec<ShownFile>,
+    /// How far it was said by an incoming webhook.
+    pub(crate) hook: Hooking,
+}
+
+/// How far something was said by an incoming webhook, which does not say as which message.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Hooking {
+    /// Not at all.
+    #[default]
+    No,
+    /// It may have been said, or not: look before it is said.
+    Begun,
+    /// It was said, and is not said again.
+    Said,
+}
+
+/// What is known of something that a webhook said, by the mark that it carries.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Hooked {
+    /// The event; none of what stands there and is not known: from before a backup was restored.
+    pub(crate) event: Option<String>,
+    /// The message, once it was seen.
+    pub(crate) message: Option<String>,
 }
 
 /// A file of an event, as it stands in Rocket.Chat.
@@ -122,8 +154,9 @@ pub(crate) enum Standing {
     Service,
 }
 
-/// Something that could not be delivered and will not be tried again by itself.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// Something that could not be delivered, while what came after it went on.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub(crate) struct DeadLetter {
     /// The room in Rocket.Chat.
     pub(crate) rid: String,
@@ -133,6 +166,38 @@ pub(crate) struct DeadLetter {
     pub(crate) reason: String,
     /// When, in milliseconds since 1970.
     pub(crate) at_ms: u64,
+    /// The event of the room that is looked at again when it is tried again; none where that is not possible.
+    pub(crate) event: Option<String>,
+    /// What it was to do, such as `message`.
+    pub(crate) what: String,
+    /// The word of what stands in the way: that of a problem, or `refused`.
+    pub(crate) code: String,
+    /// What stands in the way, if it has a name: an account.
+    pub(crate) about: Option<String>,
+    /// Where in the local log it stood.
+    pub(crate) log: LogPosition,
+    /// Whether it is to be tried again.
+    pub(crate) again: bool,
+    /// How often it was tried again.
+    pub(crate) tries: u32,
+}
+
+impl DeadLetter {
+    /// What names it: the same for the same thing, however often it fails.
+    pub(crate) fn id(&self) -> String {
+        let named = format!("{} {} {}", self.rid, self.of, self.what);
+        hex::encode(&blake3::hash(named.as_bytes()).as_bytes()[..LETTER_ID])
+    }
+
+    /// Whether it waits for something that may pass, and was not refused for good.
+    pub(crate) fn is_waiting(&self) -> bool {
+        [ProblemKind::ShadowTokenRefused, ProblemKind::RestrictedWorkspace].iter().any(|kind| self.code == kind.code())
+    }
+
+    /// Whether it is worth trying again whenever something may have been mended.
+    pub(crate) fn may_pass(&self) -> bool {
+        self.is_waiting() || self.code == ProblemKind::PermissionMissing.code()
+    }
 }
 
 /// Changes of records that are made together.
@@ -222,6 +287,22 @@ pub(crate) fn closed_key(rid: &str) -> String {
     format!("rc/closed/{rid}")
 }
 
+pub(crate) fn letter_key(id: &str) -> String {
+    format!("{LETTERS}{id}")
+}
+
+pub(crate) fn anchor_key(rid: &str) -> String {
+    format!("rc/anchor/{rid}")
+}
+
+pub(crate) fn hook_key(mark: &str) -> String {
+    format!("rc/hook/{mark}")
+}
+
+pub(crate) fn restored_key() -> String {
+    "rc/restored".to_owned()
+}
+
 pub(crate) fn inside_key(rid: &str, id: &str) -> String {
     format!("rc/in/{rid}/{id}")
 }
@@ -305,7 +386,12 @@ impl Records {
 
     /// Whether an account that stands for somebody is in a room.
     pub(crate) fn is_inside(&self, rid: &str, id: &str) -> Result<bool, StoreError> {
-        Ok(self.get::<bool>(&inside_key(rid, id))?.unwrap_or(false))
+        Ok(self.inside_as(rid, id)?.unwrap_or(false))
+    }
+
+    /// The same; false where it was to be let in and was not, and none where it was never to be.
+    pub(crate) fn inside_as(&self, rid: &str, id: &str) -> Result<Option<bool>, StoreError> {
+        self.get(&inside_key(rid, id))
     }
 
     /// The accounts that stand for somebody and are in a room.
@@ -330,21 +416,53 @@ impl Records {
         Ok(self.store.records("rc/shadow/")?.into_iter().filter_map(read).collect())
     }
 
-    /// What could not be delivered, oldest first.
+    /// What could not be delivered, by what names it, oldest first.
     pub(crate) fn letters(&self) -> Result<Vec<(String, DeadLetter)>, StoreError> {
-        let read = |(name, json): (String, Vec<u8>)| Some((name, serde_json::from_slice(&json).ok()?));
-        Ok(self.store.records("rc/letter/")?.into_iter().filter_map(read).collect())
+        let read = |(name, json): (String, Vec<u8>)| {
+            Some((name[LETTERS.len()..].to_owned(), serde_json::from_slice(&json).ok()?))
+        };
+        let mut letters: Vec<(String, DeadLetter)> =
+            self.store.records(LETTERS)?.into_iter().filter_map(read).collect();
+        letters.sort_by_key(|(_, letter)| letter.at_ms);
+        Ok(letters)
     }
 
-    /// Adds to what could not be delivered, and lets the oldest go where there are too many.
-    pub(crate) fn add_letter(&self, letter: &DeadLetter, changes: &mut Changes) -> Result<(), StoreError> {
-        let letters = self.store.records("rc/letter/")?;
-        let too_many = (letters.len() + 1).saturating_sub(MOST_LETTERS);
-        for (name, _) in letters.iter().take(too_many) {
-            changes.remove(name.clone());
+    /// One of them.
+    pub(crate) fn letter(&self, id: &str) -> Result<Option<DeadLetter>, StoreError> {
+        self.get(&letter_key(id))
+    }
+
+    /// Adds to what could not be delivered. False if there are too many already: then nothing is added, and what it is about has to
+    /// wait. One that failed before stays as old as it was.
+    pub(crate) fn add_letter(&self, letter: &DeadLetter, changes: &mut Changes) -> Result<bool, StoreError> {
+        let id = letter.id();
+        let before = self.letter(&id)?;
+        if before.is_none() && self.store.records(LETTERS)?.len() >= MOST_LETTERS {
+            return Ok(false);
         }
-        changes.set(format!("rc/letter/{:013}-{}", letter.at_ms, letter.of), letter);
-        Ok(())
+        let mut letter = letter.clone();
+        if let Some(before) = before {
+            letter.at_ms = before.at_ms;
+            letter.tries = before.tries;
+            letter.log = before.log;
+        }
+        changes.set(letter_key(&id), &letter);
+        Ok(true)
+    }
+
+    /// The last event of a room that was handled; none if none was since this is noted.
+    pub(crate) fn anchor(&self, rid: &str) -> Result<Option<EventId>, StoreError> {
+        Ok(self.get::<String>(&anchor_key(rid))?.and_then(|event| event.parse().ok()))
+    }
+
+    /// What is known of something that a webhook said.
+    pub(crate) fn hooked(&self, mark: &str) -> Result<Option<Hooked>, StoreError> {
+        self.get(&hook_key(mark))
+    }
+
+    /// When the store was first opened after a restore, in milliseconds since 1970.
+    pub(crate) fn restored_ms(&self) -> Result<Option<u64>, StoreError> {
+        self.get(&restored_key())
     }
 
     /// A name in the mesh for a person of this server that nobody else of it has.
@@ -370,11 +488,6 @@ impl Account {
             Standing::Service => Who::Service,
         }
     }
-}
-
-/// The store's error, shared.
-pub(crate) fn shared(error: StoreError) -> Arc<StoreError> {
-    Arc::new(error)
 }
 
 #[cfg(test)]
@@ -409,15 +522,31 @@ mod tests {
     }
 
     #[test]
-    fn what_could_not_be_delivered_is_kept_up_to_a_bound() {
+    fn beyond_a_bound_nothing_is_added_to_what_could_not_be_delivered_and_nothing_is_forgotten() {
         let (store, records) = records();
-        for number in 0..MOST_LETTERS as u64 + 5 {
+        let letter = |number: u64| DeadLetter { of: format!("m{number}"), at_ms: number, ..DeadLetter::default() };
+        let add = |letter: &DeadLetter| {
             let mut changes = Changes::default();
-            let letter = DeadLetter { rid: "r".to_owned(), of: "m".to_owned(), reason: "no".to_owned(), at_ms: number };
-            records.add_letter(&letter, &mut changes).unwrap();
+            let added = records.add_letter(letter, &mut changes).unwrap();
             store.put_records(changes.list()).unwrap();
+            added
+        };
+        for number in 0..MOST_LETTERS as u64 {
+            assert!(add(&letter(number)));
         }
+        assert!(!add(&letter(MOST_LETTERS as u64)));
+        let again = DeadLetter { at_ms: 9_000_000, reason: "another".to_owned(), ..letter(0) };
+        assert!(add(&again), "what is there already may fail again");
         let letters = records.letters().unwrap();
-        assert_eq!((letters.len(), letters[0].1.at_ms), (MOST_LETTERS, 5));
+        assert_eq!((letters.len(), letters[0].1.at_ms, letters[0].1.reason.as_str()), (MOST_LETTERS, 0, "another"));
+    }
+
+    #[test]
+    fn letters_of_an_earlier_release_are_read_and_found_by_their_old_names() {
+        let (store, records) = records();
+        let old = br#"{"rid":"r","of":"m","reason":"no","at_ms":7}"#.to_vec();
+        store.put_records(&[("rc/letter/0000000000007-m".to_owned(), Some(old))]).unwrap();
+        let letter = records.letter("0000000000007-m").unwrap().unwrap();
+        assert_eq!((letter.reason.as_str(), letter.event.is_none(), letter.may_pass()), ("no", true, false));
     }
 }

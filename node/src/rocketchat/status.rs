@@ -9,17 +9,22 @@
 //! A problem stays until whoever raised it clears it. What cannot be delivered is shown, with the reason: nothing is dropped
 //! without a word.
 
+mod counters;
+mod queue;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use prometheus_client::encoding::EncodeLabelSet;
-use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+pub(crate) use self::counters::{Counted, Counters};
+pub use self::queue::{DeadLetter, QueueView, RocketChatQueue, WaitingRoom};
+pub(crate) use self::queue::{Notices, is_noticed};
 use crate::clock::{Clock, SystemClock};
 
 /// The most problems that are told at once. Further ones are counted in the last one's kind.
@@ -120,11 +125,12 @@ impl ProblemKind {
                  two-factor) and run `rocketmesh rocketchat connect` again"
             }
             ProblemKind::ShadowTokenRefused => {
-                "see in Administration, Users whether the account is deactivated or deleted; what it is to say waits"
+                "see in Administration, Users whether the account is deactivated or deleted, or has another password; what it is \
+                 to say waits in `rocketmesh rocketchat queue` and is said once the account works again"
             }
             ProblemKind::PermissionMissing => {
                 "give the service account the roles admin and bot, or the permission itself in Administration, Permissions; \
-                 `rocketmesh rocketchat check` goes through all of them"
+                 `rocketmesh rocketchat check` goes through all of them, and tries again what waits once they are there"
             }
             ProblemKind::RateLimited => {
                 "nothing, if it passes; otherwise give the role bot the permission api-bypass-rate-limit in Administration, \
@@ -132,14 +138,18 @@ impl ProblemKind {
             }
             ProblemKind::RestrictedWorkspace => {
                 "connect the workspace to the internet so that it reaches cloud.rocket.chat once, or apply an air-gapped \
-                 licence; what is to be delivered waits"
+                 licence; what is to be delivered waits, or goes through an incoming webhook where a room has one \
+                 (`rocketmesh rocketchat webhook ROOM`)"
             }
             ProblemKind::RoomGone => {
-                "add the service account to the room again, or leave the room with `rocketmesh rooms leave`"
+                "add the service account to the room again; if the room was deleted, let go of it with \
+                 `rocketmesh rocketchat unfederate ROOM`"
             }
-            ProblemKind::Undeliverable => "read the reason; what was refused stays in the list until it is dealt with",
+            ProblemKind::Undeliverable => {
+                "see `rocketmesh rocketchat queue`; try it again there once the reason is gone, or dismiss it"
+            }
             ProblemKind::QueueFull => {
-                "mend what keeps the queue from being delivered; the other problems say what it is"
+                "the room waits and nothing is lost; try again or dismiss what is in `rocketmesh rocketchat queue`"
             }
             ProblemKind::Overrun => {
                 "nothing is lost; if it stays, this machine is too slow for what happens in Rocket.Chat"
@@ -166,34 +176,6 @@ pub struct ConnectorProblem {
     pub since_ms: u64,
     /// How often it was met since then.
     pub times: u64,
-}
-
-/// What waits for Rocket.Chat.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct QueueView {
-    /// Changes that wait to be delivered.
-    pub waiting: u64,
-    /// When the oldest of them was made, in milliseconds since 1970.
-    pub oldest_ms: Option<u64>,
-    /// Changes that were refused for good.
-    pub undeliverable: u64,
-    /// The latest of these.
-    pub latest_undeliverable: Vec<DeadLetter>,
-}
-
-/// A change that Rocket.Chat refused for good.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct DeadLetter {
-    /// The event.
-    pub event: String,
-    /// The room.
-    pub room: String,
-    /// What it was to do, such as `message` or `react`.
-    pub what: String,
-    /// Why it was refused.
-    pub reason: String,
-    /// When, in milliseconds since 1970.
-    pub since_ms: u64,
 }
 
 /// How a bridged room does.
@@ -260,23 +242,6 @@ pub struct RocketChatStatus {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct KindLabel {
     kind: &'static str,
-}
-
-/// What is counted. Cheap to clone.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Counters {
-    /// Changes from Rocket.Chat into the mesh.
-    pub(crate) taken: Counter,
-    /// Changes from the mesh into Rocket.Chat.
-    pub(crate) delivered: Counter,
-    /// Changes that Rocket.Chat refused for good.
-    pub(crate) refused: Counter,
-    /// What was seen again and was one's own.
-    pub(crate) echoes: Counter,
-    /// Calls that were made again.
-    pub(crate) retries: Counter,
-    /// Connections for what happens.
-    pub(crate) connections: Counter,
 }
 
 #[derive(Debug, Default)]
@@ -351,11 +316,6 @@ impl Board {
         });
     }
 
-    /// How it does.
-    pub(crate) fn state(&self) -> ConnectorState {
-        self.held().status.state
-    }
-
     /// Says which server and which account it is.
     pub(crate) fn set_server(&self, url: Option<String>, version: Option<String>, account: Option<String>) {
         let mut held = self.held();
@@ -402,11 +362,22 @@ impl Board {
         }
     }
 
-    /// Says that nothing of a kind is wrong any more.
-    pub(crate) fn clear_kind(&self, kind: ProblemKind) {
-        let mut held = self.held();
-        held.problems.retain(|(of, _), _| *of != kind);
-        self.count(&held, kind);
+    /// Says what is wrong by what could not be delivered, and that what was wrong so and is not among it is over.
+    pub(crate) fn notice(&self, notices: &Notices) {
+        let known: Vec<_> = {
+            let held = self.held();
+            let told = held.problems.iter().filter(|((kind, subject), _)| is_noticed(*kind, subject.as_deref()));
+            told.map(|(key, problem)| (key.clone(), problem.message.clone())).collect()
+        };
+        for ((kind, subject), _) in known.iter().filter(|(key, _)| !notices.contains_key(key)) {
+            self.clear(*kind, subject.as_deref());
+        }
+        for ((kind, subject), message) in notices {
+            let told = known.iter().any(|(key, text)| key.0 == *kind && key.1 == *subject && text == message);
+            if !told {
+                self.raise(*kind, subject.as_deref(), message.clone());
+            }
+        }
     }
 
     /// Whether something of a kind is wrong.
@@ -432,13 +403,6 @@ impl Board {
         let mut held = self.held();
         held.rooms.insert(room.rid.clone(), room);
         self.rooms.set(i64::try_from(held.rooms.len()).unwrap_or(i64::MAX));
-    }
-
-    /// Changes what is said of a room that is known.
-    pub(crate) fn update_room(&self, rid: &str, change: impl FnOnce(&mut BridgedRoom)) {
-        if let Some(room) = self.held().rooms.get_mut(rid) {
-            change(room);
-        }
     }
 
     /// Says that a room stands in Rocket.Chat no longer.
@@ -479,7 +443,7 @@ mod tests {
     use prometheus_client::encoding::text::encode;
     use prometheus_client::registry::Registry;
 
-    use super::{Board, BridgedRoom, ConnectorState, MAX_PROBLEMS, ProblemKind, QueueView};
+    use super::{Board, BridgedRoom, ConnectorState, Counted, MAX_PROBLEMS, Notices, ProblemKind, QueueView};
 
     #[test]
     fn a_problem_is_told_once_until_it_is_over() {
@@ -490,11 +454,52 @@ mod tests {
         let problems = board.status().problems;
         assert_eq!(problems.len(), 2);
         assert_eq!((problems[0].times, problems[0].message.as_str()), (2, "still gone"));
-        assert!(problems[0].advice.contains("rooms leave"));
+        assert!(problems[0].advice.contains("unfederate"));
         board.clear(ProblemKind::RoomGone, Some("r1"));
         assert!(board.has(ProblemKind::RoomGone));
-        board.clear_kind(ProblemKind::RoomGone);
+        board.clear(ProblemKind::RoomGone, Some("r2"));
         assert!(board.status().problems.is_empty());
+    }
+
+    #[test]
+    fn a_problem_of_what_was_not_delivered_is_over_when_nothing_is_left_of_it() {
+        let board = Board::default();
+        board.raise(ProblemKind::RateLimited, Some("r1"), "slow down");
+        let account = (ProblemKind::ShadowTokenRefused, Some("bob.there".to_owned()));
+        let refused = (ProblemKind::Undeliverable, None);
+        let both = Notices::from([(account.clone(), "no".to_owned()), (refused, "too long".to_owned())]);
+        board.notice(&both);
+        board.notice(&both);
+        assert_eq!(board.status().problems.len(), 3);
+        assert!(board.status().problems.iter().all(|problem| problem.times == 1), "the same is told once");
+        board.notice(&Notices::from([(account, "no".to_owned())]));
+        assert!(!board.has(ProblemKind::Undeliverable) && board.has(ProblemKind::ShadowTokenRefused));
+        board.notice(&Notices::new());
+        assert!(board.has(ProblemKind::RateLimited), "what is none of it stays");
+        assert_eq!(board.status().problems.len(), 1);
+    }
+
+    #[test]
+    fn everything_that_is_counted_is_in_the_metrics() {
+        let mut registry = Registry::default();
+        let board = Board::new(&mut registry);
+        let all = [
+            (Counted::Taken, "taken"),
+            (Counted::Delivered, "delivered"),
+            (Counted::Refused, "refused"),
+            (Counted::Echo, "echoes"),
+            (Counted::Retry, "retries"),
+            (Counted::Connection, "connections"),
+        ];
+        for (what, _) in all {
+            board.counters().count(what);
+        }
+        let mut text = String::new();
+        encode(&mut text, &registry).expect("a text");
+        for (_, name) in all {
+            let line = format!("rocketmesh_rocketchat_{name}_total 1");
+            assert!(text.lines().any(|told| told == line), "{line} is not in {text}");
+        }
     }
 
     #[test]
@@ -529,7 +534,7 @@ mod tests {
             assert!(text.lines().any(|told| told == line), "{line} is not in {text}");
         }
         board.reset();
-        assert_eq!(board.state(), ConnectorState::Unconfigured);
+        assert_eq!(board.status().state, ConnectorState::Unconfigured);
         assert!(board.status().rooms.is_empty());
     }
 }

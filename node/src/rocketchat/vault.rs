@@ -1,7 +1,7 @@
 //! The connector's secrets on disk, in files that only their owner may read.
 //!
 //! `rocketchat.json` holds the server's address and the service account; `rocketchat-shadows.json` the tokens of the accounts
-//! that stand for people elsewhere. A file that others may read is not read: by then its tokens may be known, and going on as
+//! that stand for people elsewhere; `rocketchat-webhooks.json` the addresses of incoming webhooks. A file that others may read is not read: by then its tokens may be known, and going on as
 //! if nothing were would hide that.
 
 use std::collections::BTreeMap;
@@ -18,8 +18,11 @@ use super::client::Account;
 
 const CONNECTION_FILE: &str = "rocketchat.json";
 const SHADOWS_FILE: &str = "rocketchat-shadows.json";
+const WEBHOOKS_FILE: &str = "rocketchat-webhooks.json";
 /// The most shadows whose tokens are kept: a mesh with more people in shared rooms needs another store than one file.
 pub(crate) const MAX_SHADOWS: usize = 50_000;
+/// The most rooms with a webhook: more than anybody makes by hand.
+const MAX_WEBHOOKS: usize = 10_000;
 /// The largest file that is read: that many tokens, with room to spare.
 const MAX_FILE_BYTES: u64 = 16 * 1024 * 1024;
 
@@ -45,10 +48,12 @@ pub(crate) enum VaultError {
         reason: String,
     },
     /// There is no place for more.
-    #[error("{path} holds {MAX_SHADOWS} tokens already, the most that are kept")]
+    #[error("{path} holds {most} secrets already, the most that are kept")]
     Full {
         /// The file.
         path: PathBuf,
+        /// How many.
+        most: usize,
     },
     /// The file cannot be read or written.
     #[error("{path} cannot be read or written: {source}")]
@@ -80,10 +85,19 @@ struct Shadows {
     tokens: BTreeMap<String, String>,
 }
 
+#[derive(Clone, Default, Serialize, Deserialize)]
+struct Webhooks {
+    /// The server whose webhooks these are.
+    url: String,
+    /// Addresses by the room's id in Rocket.Chat.
+    addresses: BTreeMap<String, String>,
+}
+
 /// The secrets.
 pub(crate) struct Vault {
     directory: PathBuf,
     shadows: Mutex<Shadows>,
+    webhooks: Mutex<Webhooks>,
 }
 
 impl Vault {
@@ -93,7 +107,8 @@ impl Vault {
     /// [`VaultError`].
     pub(crate) fn open(directory: &Path) -> Result<Self, VaultError> {
         let shadows = read(&directory.join(SHADOWS_FILE))?.unwrap_or_default();
-        Ok(Vault { directory: directory.to_owned(), shadows: Mutex::new(shadows) })
+        let webhooks = read(&directory.join(WEBHOOKS_FILE))?.unwrap_or_default();
+        Ok(Vault { directory: directory.to_owned(), shadows: Mutex::new(shadows), webhooks: Mutex::new(webhooks) })
     }
 
     fn held(&self) -> MutexGuard<'_, Shadows> {
@@ -108,7 +123,11 @@ impl Vault {
         read(&self.directory.join(CONNECTION_FILE))
     }
 
-    /// Keeps which server is connected. The shadows of another one are forgotten. When this returns it is on disk.
+    fn held_webhooks(&self) -> MutexGuard<'_, Webhooks> {
+        self.webhooks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps which server is connected. The shadows and the webhooks of another one are forgotten. When this returns it is on disk.
     ///
     /// # Errors
     /// [`VaultError`].
@@ -119,6 +138,12 @@ impl Vault {
                 let fresh = Shadows { url: connection.url.clone(), tokens: BTreeMap::new() };
                 write(&self.directory.join(SHADOWS_FILE), &fresh)?;
                 *shadows = fresh;
+            }
+            let mut webhooks = self.held_webhooks();
+            if webhooks.url != connection.url {
+                let fresh = Webhooks { url: connection.url.clone(), addresses: BTreeMap::new() };
+                write(&self.directory.join(WEBHOOKS_FILE), &fresh)?;
+                *webhooks = fresh;
             }
         }
         write(&self.directory.join(CONNECTION_FILE), connection)
@@ -156,7 +181,7 @@ impl Vault {
         let path = self.directory.join(SHADOWS_FILE);
         let mut shadows = self.held();
         if shadows.tokens.len() >= MAX_SHADOWS && !shadows.tokens.contains_key(&account.user_id) {
-            return Err(VaultError::Full { path });
+            return Err(VaultError::Full { path, most: MAX_SHADOWS });
         }
         let former = shadows.tokens.insert(account.user_id.clone(), account.token.clone());
         write(&path, &*shadows).inspect_err(|_| match former {
@@ -164,6 +189,31 @@ impl Vault {
             Some(former) => drop(shadows.tokens.insert(account.user_id.clone(), former)),
             None => drop(shadows.tokens.remove(&account.user_id)),
         })
+    }
+
+    /// The address of a room's incoming webhook, if one is kept.
+    pub(crate) fn webhook(&self, rid: &str) -> Option<String> {
+        self.held_webhooks().addresses.get(rid).cloned()
+    }
+
+    /// Keeps the address of a room's incoming webhook; none to forget it. When this returns it is on disk.
+    ///
+    /// # Errors
+    /// [`VaultError`]; then it is as it was.
+    pub(crate) fn set_webhook(&self, rid: &str, address: Option<&str>) -> Result<(), VaultError> {
+        let path = self.directory.join(WEBHOOKS_FILE);
+        let mut webhooks = self.held_webhooks();
+        let mut fresh = webhooks.clone();
+        match address {
+            Some(address) => drop(fresh.addresses.insert(rid.to_owned(), address.to_owned())),
+            None => drop(fresh.addresses.remove(rid)),
+        }
+        if fresh.addresses.len() > MAX_WEBHOOKS {
+            return Err(VaultError::Full { path, most: MAX_WEBHOOKS });
+        }
+        write(&path, &fresh)?;
+        *webhooks = fresh;
+        Ok(())
     }
 
     /// Forgets a shadow's token, which is not accepted any more.
@@ -229,7 +279,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
     use std::path::Path;
 
-    use super::{Account, CONNECTION_FILE, Connection, SHADOWS_FILE, Vault, VaultError};
+    use super::{Account, CONNECTION_FILE, Connection, SHADOWS_FILE, Vault, VaultError, WEBHOOKS_FILE};
 
     fn account(user_id: &str) -> Account {
         Account { user_id: user_id.to_owned(), token: format!("token of {user_id}") }
@@ -296,6 +346,22 @@ mod tests {
         let vault = Vault::open(directory.path()).expect("an empty vault");
         let error = vault.connection().expect_err("it is damaged").to_string();
         assert!(error.contains(CONNECTION_FILE) && !error.contains("secret"), "{error}");
+    }
+
+    #[test]
+    fn a_webhook_is_kept_as_secret_as_a_token_and_forgotten_with_its_server() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let vault = Vault::open(directory.path()).expect("an empty vault");
+        vault.set_connection(&connection("https://a/")).expect("written");
+        vault.set_webhook("r1", Some("https://a/hooks/1/2")).expect("written");
+        assert_eq!(mode(&directory.path().join(WEBHOOKS_FILE)), 0o600);
+        let again = Vault::open(directory.path()).expect("a vault");
+        assert_eq!(again.webhook("r1").as_deref(), Some("https://a/hooks/1/2"));
+        again.set_webhook("r1", None).expect("written");
+        assert_eq!(again.webhook("r1"), None);
+        again.set_webhook("r2", Some("https://a/hooks/3/4")).expect("written");
+        again.set_connection(&connection("https://b/")).expect("written");
+        assert_eq!(again.webhook("r2"), None);
     }
 
     #[test]

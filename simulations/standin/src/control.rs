@@ -15,6 +15,7 @@ use crate::documents::Webhook;
 use crate::dump::dump;
 use crate::faults::Fault;
 use crate::id;
+use crate::permissions::Permission;
 use crate::refusal::Refusal;
 use crate::rules::users::NewUser;
 use crate::server::Server;
@@ -77,6 +78,14 @@ pub enum Wish {
         setting: String,
         /// To what.
         value: Value,
+    },
+    /// Changes which roles have a permission, as an administrator does.
+    Permit {
+        /// Which, such as `create-user`.
+        permission: String,
+        /// The roles that have it from now on; without them, those of a new server.
+        #[serde(default)]
+        roles: Option<Vec<String>>,
     },
     /// Makes an incoming webhook. Answers its `path`.
     AddWebhook {
@@ -159,6 +168,15 @@ pub(crate) fn grant(server: &Server, wish: Wish) -> Result<Value, WishError> {
             }
         }
         Wish::Set { setting, value } => act(server, |state| state.set(&setting, value))?,
+        Wish::Permit { permission, roles } => {
+            if !Permission::NAMED.iter().any(|(name, _)| *name == permission) {
+                return Err(WishError(format!("there is no permission called {permission} here")));
+            }
+            act(server, |state| match roles {
+                Some(roles) => drop(state.permitted.insert(permission, roles)),
+                None => drop(state.permitted.remove(&permission)),
+            })?;
+        }
         Wish::AddWebhook { username, channel } => {
             let hook = Webhook { id: id::id(), token: id::token(), username, channel };
             let path = format!("/hooks/{}/{}", hook.id, hook.token);

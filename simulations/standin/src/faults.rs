@@ -24,7 +24,7 @@ pub enum Wrong {
 /// Calls that shall go wrong.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Fault {
-    /// The call, such as `chat.sendMessage`; every call without it.
+    /// The call, such as `chat.sendMessage` or `rooms.mediaConfirm`, without the ids behind it; every call without it.
     #[serde(default)]
     pub call: Option<String>,
     /// So many of the next ones.
@@ -45,7 +45,8 @@ impl Faults {
     }
 
     pub(crate) fn take(&mut self, call: &str) -> Option<Fault> {
-        let meant = |fault: &Fault| fault.call.as_deref().is_none_or(|of| of == call);
+        let route = call.split('/').next().unwrap_or_default();
+        let meant = |fault: &Fault| fault.call.as_deref().is_none_or(|of| of == call || of == route);
         let at = self.due.iter().position(meant)?;
         let fault = self.due.get_mut(at)?;
         let taken = fault.clone();

@@ -25,7 +25,6 @@ use serde_json::{Value, json};
 use crate::control;
 use crate::ddp;
 use crate::faults::{FOREVER, Wrong};
-use crate::limits::REST;
 use crate::moment::rest as with_rest_dates;
 use crate::permissions::Permission;
 use crate::refusal::Refusal;
@@ -155,7 +154,8 @@ fn answer(
         .as_ref()
         .is_some_and(|caller| server.read(|state| state.may(&caller.uid, Permission::BypassRateLimit, None)));
     let key = address.ip().to_string();
-    let count = if exempt { None } else { server.count(&format!("{BASE}{route}{method}"), REST, &key) };
+    let rate = server.read(State::rest_rate);
+    let count = if exempt { None } else { server.count(&format!("{BASE}{route}{method}"), rate, &key) };
     let outcome = match count {
         Some(count) if !count.allowed => Err(Refusal::TooMany { ms: count.reset_ms }),
         _ => dispatch(server, method, name, caller.as_ref(), headers, ask),
@@ -167,7 +167,7 @@ fn answer(
     if let Some(count) = count {
         let reset = crate::moment::Moment::now().0 + count.reset_ms;
         let told = [
-            ("x-ratelimit-limit", REST.calls.to_string()),
+            ("x-ratelimit-limit", rate.calls.to_string()),
             ("x-ratelimit-remaining", count.left.to_string()),
             ("x-ratelimit-reset", reset.to_string()),
         ];

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use crate::documents::{Author, Deleted, Message, Room, Subscription, Upload, User, Webhook};
 use crate::id;
 use crate::journal::{Change, Journal};
+use crate::limits::{REST, Rate};
 use crate::moment::Moment;
 use crate::permissions::Permission;
 use crate::version::Version;
@@ -60,6 +61,8 @@ pub(crate) struct State {
     pub(crate) frozen: Option<Moment>,
     /// Whether the workspace may not send, as one that has not reached its vendor for ten days.
     pub(crate) restricted: bool,
+    /// The roles of permissions that an administrator has changed, by the permission's name.
+    pub(crate) permitted: BTreeMap<String, Vec<String>>,
     /// Emojis that this server does not have.
     pub(crate) refused_emojis: BTreeSet<String>,
     outbox: Vec<Event>,
@@ -86,6 +89,7 @@ impl State {
             webhooks: BTreeMap::new(),
             frozen: None,
             restricted: false,
+            permitted: BTreeMap::new(),
             refused_emojis: BTreeSet::new(),
             outbox: Vec::new(),
             journal: None,
@@ -132,7 +136,28 @@ impl State {
         let Some(user) = self.users.get(uid).filter(|user| user.active) else { return false };
         let own = user.roles.iter();
         let local = rid.and_then(|rid| self.member(rid, uid)).into_iter().flat_map(|member| member.roles.iter());
-        own.chain(local).any(|role| permission.roles().contains(&role.as_str()))
+        let roles = self.roles_of(permission);
+        own.chain(local).any(|role| roles.contains(&role.as_str()))
+    }
+
+    /// The roles that have a permission: those of a new server, or those that an administrator has given it.
+    pub(crate) fn roles_of(&self, permission: Permission) -> Vec<&str> {
+        let name = Permission::NAMED.iter().find(|(_, of)| *of == permission).map(|(name, _)| *name);
+        match name.and_then(|name| self.permitted.get(name)) {
+            Some(roles) => roles.iter().map(String::as_str).collect(),
+            None => permission.roles().to_vec(),
+        }
+    }
+
+    /// How often somebody may call over REST: an administrator can change both numbers.
+    pub(crate) fn rest_rate(&self) -> Rate {
+        let number = |id: &str| self.setting(id).as_i64();
+        Rate {
+            calls: number("API_Enable_Rate_Limiter_Limit_Calls_Default")
+                .and_then(|calls| u64::try_from(calls).ok())
+                .unwrap_or(REST.calls),
+            ms: number("API_Enable_Rate_Limiter_Limit_Time_Default").unwrap_or(REST.ms),
+        }
     }
 
     /// Whether somebody may read a room: members may, and everybody a public channel unless they were banned from it.
@@ -438,6 +463,8 @@ impl State {
 fn default_settings() -> BTreeMap<String, Value> {
     let settings = [
         ("API_Allow_Infinite_Count", json!(true)),
+        ("API_Enable_Rate_Limiter_Limit_Calls_Default", json!(REST.calls)),
+        ("API_Enable_Rate_Limiter_Limit_Time_Default", json!(REST.ms)),
         ("API_Default_Count", json!(50)),
         ("API_Upper_Count_Limit", json!(100)),
         ("DirectMesssage_maxUsers", json!(8)),

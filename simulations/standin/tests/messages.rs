@@ -295,6 +295,21 @@ async fn a_restricted_workspace_refuses_sends_and_edits_and_a_webhook_goes_round
 }
 
 #[tokio::test]
+async fn a_permission_that_an_administrator_takes_away_is_missing_until_it_is_given_back() {
+    let standin = start().await;
+    let alice = standin.add_person("alice").unwrap();
+    let permit = |roles: Option<Vec<String>>| standin.wish(Wish::Permit { permission: "create-c".to_owned(), roles });
+    permit(Some(vec!["admin".to_owned()])).unwrap();
+    assert_eq!(alice.create_channel("lunch", &[]).await.unwrap_err().status(), Some(403));
+    let told: Value = alice.get("permissions.listAll", &[]).await.unwrap();
+    let told = told["update"].as_array().unwrap().iter().find(|one| one["_id"] == "create-c").unwrap().clone();
+    assert_eq!(told["roles"], json!(["admin"]));
+    permit(None).unwrap();
+    alice.create_channel("lunch", &[]).await.unwrap();
+    assert!(standin.wish(Wish::Permit { permission: "dance".to_owned(), roles: None }).is_err());
+}
+
+#[tokio::test]
 async fn version_7_0_refuses_a_thread_together_with_a_room_id_and_later_ones_do_not() {
     for (version, accepted) in [(Version::V7_0, false), (Version::V8_8, true)] {
         let standin = start_like(version).await;

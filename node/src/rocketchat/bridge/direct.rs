@@ -19,7 +19,7 @@ use super::room::RoomTask;
 use super::view::View;
 use super::{Bridge, FederateError, Heard, RoomStatus, Stall, lock};
 use crate::network::shut_down;
-use crate::rocketchat::client::{Client, Moment, RestError, Room, RoomKind};
+use crate::rocketchat::client::{Client, Moment, Room, RoomKind};
 use crate::rocketchat::mapping::Who;
 use crate::rocketchat::records::{Changes, Federated, Standing, closed_key, of_key};
 
@@ -88,14 +88,8 @@ impl Bridge {
     /// Looks which direct rooms of an account changed since a moment. The moment of the last change.
     pub(super) async fn look_as(&self, id: &str, since: Option<Moment>) -> Result<Option<Moment>, Stall> {
         let client = self.as_shadow(id).await?;
-        let changed = match client.rooms_get(since.map(|since| since.before(1))).await {
-            Ok(changed) => changed.updated,
-            Err(RestError::Unauthorized) => {
-                self.forget_token(&client);
-                return Err(Stall::Words("a token is not accepted any more; a new one is made".to_owned()));
-            }
-            Err(error) => return Err(error.into()),
-        };
+        let changed = client.rooms_get(since.map(|since| since.before(1))).await;
+        let changed = self.heed(&client, changed)??.updated;
         let mut latest = since;
         for room in changed {
             latest = latest.max(Some(room.updated_at));
@@ -186,7 +180,7 @@ impl Bridge {
         let Some(account) = account else { return Err(refused()) };
         let Standing::Shadow(user) = &account.who else { return Err(refused()) };
         let user: UserId = user.parse().map_err(|_| refused())?;
-        self.log_in(&user, id, &account.username).await?.ok_or_else(refused)
+        self.log_in(&user, id, &account.username).await
     }
 
     /// Makes the direct room of somebody of this server with people elsewhere, or finds it. As the account of the first of them, which
@@ -195,7 +189,7 @@ impl Bridge {
         let none = || FederateError::Kind("a direct room, for which accounts of people elsewhere have to be made here");
         let (first, rest) = others.split_first().ok_or_else(none)?;
         let (id, own) = self.shadow(first).await?.ok_or_else(none)?;
-        let client = self.log_in(first, &id, &own).await?.ok_or_else(none)?;
+        let client = self.log_in(first, &id, &own).await?;
         let mut names = vec![username.to_owned()];
         for other in rest {
             names.extend(self.shadow(other).await?.map(|(_, username)| username));

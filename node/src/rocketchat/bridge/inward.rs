@@ -17,9 +17,10 @@ use crate::rocketchat::client::{Client, Outgoing, RestError, RoomKind, RoomRole,
 use crate::rocketchat::mapping::Known;
 use crate::rocketchat::mapping::id::message_id;
 use crate::rocketchat::mapping::incoming::{self, Deed, ToDo, Wanted};
-use crate::rocketchat::mapping::seen::{Seen, hash};
+use crate::rocketchat::mapping::seen::Seen;
 use crate::rocketchat::mapping::text::Text;
 use crate::rocketchat::records::{Changes, Shown, ShownFile, event_key, inside_key, message_key};
+use crate::rocketchat::status::Counted;
 
 /// Messages that are looked through for a file whose confirmation was not answered.
 const LOOKED_THROUGH: usize = 50;
@@ -127,16 +128,20 @@ impl RoomTask {
             ToDo::Insert { .. } => Ok(()),
             ToDo::Edit { text } => {
                 let mut seen = seen.unwrap_or_default();
-                let client = self.hand(&author, seen.inserted).await?;
+                let client = self.hand(&author, seen.inserted && !seen.hooked).await?;
                 let edited = match client.update_message(&self.rid, &message, &text).await {
                     // Whoever may not speak here any more may not edit either; the node's own account may.
                     Err(error) if seen.inserted && error.is_of_the_account() => {
                         self.bridge.client.update_message(&self.rid, &message, &text).await
                     }
-                    edited => edited,
+                    edited => self.bridge.heed(&client, edited)?,
                 };
-                self.done(&message, edited).await?;
-                seen.text = hash(&text);
+                let edited = self.unless_gone(&message, edited).await?;
+                if !self.done(&message, edited).await? {
+                    // What stands there is what stood there: another try changes it.
+                    return Ok(());
+                }
+                seen.note_text(&text);
                 let mut changes = Changes::default();
                 changes.set(message_key(&message), &seen);
                 self.record(changes).await
@@ -149,7 +154,9 @@ impl RoomTask {
                 let parts = shown.parts.iter().filter_map(|part| part.message.clone()).filter(|part| *part != message);
                 let all: Vec<String> = std::iter::once(message.clone()).chain(parts).collect();
                 for one in all {
-                    self.take_away(&author, seen.inserted, &one).await?;
+                    if !self.take_away(&author, seen.inserted && !seen.hooked, &one).await? {
+                        return Ok(());
+                    }
                     let part = self.bridge.records.seen(&one)?.unwrap_or_default();
                     changes.set(message_key(&one), &Seen { gone: true, ..part });
                 }
@@ -164,8 +171,11 @@ impl RoomTask {
     }
 
     /// Deletes a message as whoever said it, or else as the service account. What is not there any more is deleted.
-    async fn take_away(&self, author: &UserId, inserted: bool, id: &str) -> Result<(), Stall> {
-        let mut deleted = self.hand(author, inserted).await?.delete_message(&self.rid, id).await;
+    /// False if that cannot be, which is a dead letter.
+    async fn take_away(&self, author: &UserId, inserted: bool, id: &str) -> Result<bool, Stall> {
+        let client = self.hand(author, inserted).await?;
+        let deleted = client.delete_message(&self.rid, id).await;
+        let mut deleted = self.bridge.heed(&client, deleted)?;
         let refused = |deleted: &Result<(), RestError>| deleted.as_ref().is_err_and(RestError::is_of_the_account);
         if inserted && refused(&deleted) {
             deleted = self.bridge.client.delete_message(&self.rid, id).await;
@@ -173,15 +183,24 @@ impl RoomTask {
         if refused(&deleted) {
             let there = self.reader().await?.get_message(id).await?;
             if there.is_none_or(|there| there.hidden || there.system() == Some(SystemKind::Deleted)) {
-                return Ok(());
+                return Ok(true);
             }
         }
-        self.done(id, deleted).await.map(drop)
+        let deleted = self.unless_gone(id, deleted).await?;
+        self.done(id, deleted).await
     }
 
     /// Whose hand changes a message: the account's that said it, or the service account's.
     async fn hand(&self, author: &UserId, inserted: bool) -> Result<Client, Stall> {
-        if inserted { Ok(self.bridge.speaker(author).await?.client) } else { Ok(self.bridge.client.clone()) }
+        if !inserted {
+            return Ok(self.bridge.client.clone());
+        }
+        match self.bridge.speaker(author).await {
+            Ok(speaker) => Ok(speaker.client),
+            // An account that cannot log in says nothing any more; what it said can be changed all the same.
+            Err(Stall::Shadow { .. }) => Ok(self.bridge.client.clone()),
+            Err(stall) => Err(stall),
+        }
     }
 
     async fn insert(
@@ -203,7 +222,20 @@ impl RoomTask {
                 alias: speaker.alias.clone(),
                 ..Outgoing::default()
             };
-            if self.send(&speaker, &message).await? {
+            if self.was_hooked(event, shown, &text).await? {
+                return self.insert_files(event, author, shown, (files.as_slice(), thread.as_deref())).await;
+            }
+            let sent = match self.send(&speaker, &message).await {
+                Err(Stall::Rest(RestError::Restricted)) => {
+                    let name = self.shown_name(author);
+                    self.hook(event, shown, (&text, &name, &speaker.username)).await?;
+                    return self.insert_files(event, author, shown, (files.as_slice(), thread.as_deref())).await;
+                }
+                sent => sent?,
+            };
+            if sent {
+                self.bridge.host.count(Counted::Delivered);
+                self.is_open_again();
                 let mut changes = Changes::default();
                 shown.message = id;
                 changes.set(message_key(&shown.message), &Seen::inserted(&event, &text));
@@ -235,12 +267,9 @@ impl RoomTask {
 
     /// Inserts a message. False if that cannot be; then it is a dead letter.
     async fn send(&self, speaker: &Speaker, message: &Outgoing) -> Result<bool, Stall> {
-        let error = match speaker.client.send_message(message).await {
+        let sent = speaker.client.send_message(message).await;
+        let error = match self.bridge.heed(&speaker.client, sent)? {
             Ok(_) => return Ok(true),
-            Err(RestError::Unauthorized) => {
-                self.bridge.forget_token(&speaker.client);
-                return Err(RestError::Unauthorized.into());
-            }
             Err(error) if error.is_passing() && !error.is_outcome_unknown() => return Err(error.into()),
             Err(error) => error,
         };
@@ -260,7 +289,8 @@ impl RoomTask {
                 Err(_) => {}
             }
         }
-        self.bury(&message.id, &error.to_string()).await?;
+        self.still_here().await?;
+        self.bury_error(&message.id, &error).await?;
         Ok(false)
     }
 
@@ -279,6 +309,12 @@ impl RoomTask {
             return Ok(());
         }
         let mut again = true;
+        if shown.parts[at].upload.is_empty()
+            && let Some((upload, message)) = self.stood_before_restore(event, speaker, file).await?
+        {
+            shown.parts[at].upload = upload;
+            return self.note_file(event, shown, (at, message)).await;
+        }
         if shown.parts[at].upload.is_empty() {
             again = false;
             let content = match self.bridge.content(self.room, file).await {
@@ -288,10 +324,14 @@ impl RoomTask {
                     return self.bury(&event.to_string(), &format!("{}: {reason}", file.name)).await;
                 }
             };
-            match speaker.client.upload(&self.rid, &file.name, &file.media_type, content).await {
+            let uploaded = speaker.client.upload(&self.rid, &file.name, &file.media_type, content).await;
+            match self.bridge.heed(&speaker.client, uploaded)? {
                 Ok(uploaded) => shown.parts[at].upload = uploaded.id,
                 Err(error) if error.is_passing() => return Err(error.into()),
-                Err(error) => return self.bury(&event.to_string(), &format!("{}: {error}", file.name)).await,
+                Err(error) => {
+                    self.still_here().await?;
+                    return self.bury(&event.to_string(), &format!("{}: {error}", file.name)).await;
+                }
             }
             let mut changes = Changes::default();
             changes.set(event_key(&event), &*shown);
@@ -302,12 +342,29 @@ impl RoomTask {
         let there = if again { self.confirmed(&upload).await? } else { None };
         let message = match there {
             Some(message) => message,
-            None => match speaker.client.confirm_upload(&self.rid, &upload, None, thread).await {
-                Ok(message) => message.id,
-                Err(error) if error.is_passing() => return Err(error.into()),
-                Err(error) => return self.bury(&event.to_string(), &format!("{}: {error}", file.name)).await,
-            },
+            None => {
+                let confirmed = speaker.client.confirm_upload(&self.rid, &upload, None, thread).await;
+                match self.bridge.heed(&speaker.client, confirmed)? {
+                    Ok(message) => message.id,
+                    Err(error) if error.is_passing() => return Err(error.into()),
+                    Err(error) => {
+                        self.still_here().await?;
+                        return self.bury(&event.to_string(), &format!("{}: {error}", file.name)).await;
+                    }
+                }
+            }
         };
+        self.note_file(event, shown, (at, message)).await
+    }
+
+    /// Records as which message a file stands there.
+    async fn note_file(
+        &mut self,
+        event: EventId,
+        shown: &mut Shown,
+        (at, message): (usize, String),
+    ) -> Result<(), Stall> {
+        self.bridge.host.count(Counted::Delivered);
         let mut changes = Changes::default();
         shown.parts[at].message = Some(message.clone());
         if shown.message.is_empty() {
@@ -339,6 +396,7 @@ impl RoomTask {
         }
         self.let_in(&user).await?;
         let reacted = speaker.client.react(&message, &emoji, on).await;
+        let reacted = self.bridge.heed(&speaker.client, reacted)?;
         if self.done(&event.id().to_string(), reacted).await? {
             seen.note_reaction(&emoji, &speaker.username, on);
             let mut changes = Changes::default();
@@ -365,22 +423,39 @@ impl RoomTask {
             return Ok(());
         }
         let Some(id) = self.account_of(user, true).await? else { return Ok(()) };
-        if self.bridge.records.is_inside(&self.rid, &id)? {
-            return Ok(());
+        match self.bridge.records.inside_as(&self.rid, &id)? {
+            Some(true) => return Ok(()),
+            // It was not let in, which is in the queue; only there it is tried again.
+            Some(false) if !self.trying => return Ok(()),
+            _ => {}
         }
-        if self.bring_in(user, &id).await? {
-            self.note_inside(&id, true).await?;
-            self.settle_standing(user).await?;
+        match self.bring_in(user, &id).await? {
+            Some(true) => {
+                self.note_inside(&id, true).await?;
+                self.settle_standing(user).await
+            }
+            // Nobody comes into an archived room; it is tried again when the room is compared.
+            None => Ok(()),
+            Some(false) => {
+                let mut changes = Changes::default();
+                changes.set(inside_key(&self.rid, &id), &false);
+                self.record(changes).await
+            }
         }
-        Ok(())
     }
 
     pub(super) async fn note_inside(&mut self, id: &str, inside: bool) -> Result<(), Stall> {
-        let mut changes = Changes::default();
-        match inside {
-            true => changes.set(inside_key(&self.rid, id), &true),
-            false => changes.remove(inside_key(&self.rid, id)),
+        if !inside {
+            return self.note_outside(id).await;
         }
+        let mut changes = Changes::default();
+        changes.set(inside_key(&self.rid, id), &true);
+        self.record(changes).await
+    }
+
+    async fn note_outside(&mut self, id: &str) -> Result<(), Stall> {
+        let mut changes = Changes::default();
+        changes.remove(inside_key(&self.rid, id));
         self.record(changes).await
     }
 
@@ -419,7 +494,7 @@ impl RoomTask {
                 match speaker.alias {
                     None => match speaker.client.leave(kind, &self.rid).await {
                         Err(error) if error.is_of_the_account() => return self.put_out(user, &id).await,
-                        left => left,
+                        left => self.bridge.heed(&speaker.client, left)?,
                     },
                     Some(_) => return self.put_out(user, &id).await,
                 }
@@ -427,7 +502,7 @@ impl RoomTask {
             _ => return Ok(()),
         };
         self.done(&user.to_string(), done).await?;
-        self.note_inside(&id, false).await
+        self.note_outside(&id).await
     }
 
     pub(super) async fn is_in_rocket_chat(&self, id: &str) -> Result<bool, Stall> {
@@ -444,7 +519,7 @@ impl RoomTask {
         if self.is_in_rocket_chat(&id).await? {
             return Ok(());
         }
-        if self.bring_in(user, &id).await? {
+        if self.bring_in(user, &id).await? == Some(true) {
             self.settle_standing(user).await?;
         }
         Ok(())
@@ -588,13 +663,16 @@ impl RoomTask {
     /// What became of a call: true if it is done, and an error where it is to be tried again. What cannot be done is a dead letter.
     pub(super) async fn done(&self, of: &str, result: Result<(), RestError>) -> Result<bool, Stall> {
         match result {
-            Ok(()) => Ok(true),
+            Ok(()) => {
+                self.bridge.host.count(Counted::Delivered);
+                Ok(true)
+            }
             // What is not there any more needs no taking away.
             Err(RestError::NotFound { .. }) => Ok(true),
             Err(error) if error.is_passing() => Err(error.into()),
             Err(error) if error.is_so_already() => Ok(true),
             Err(error) => {
-                self.bury(of, &error.to_string()).await?;
+                self.bury_error(of, &error).await?;
                 Ok(false)
             }
         }

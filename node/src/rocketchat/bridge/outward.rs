@@ -22,6 +22,7 @@ use crate::rocketchat::mapping::outgoing::{News, Said, What};
 use crate::rocketchat::mapping::seen::{Seen, hash};
 use crate::rocketchat::mapping::text::{self, Text};
 use crate::rocketchat::records::{Changes, Shown, event_key, inside_key, message_key};
+use crate::rocketchat::status::Counted;
 
 /// Where a header says what an event was made from.
 const SOURCE: &str = "rc";
@@ -55,7 +56,10 @@ impl RoomTask {
             let refused_invitation = uninvited.take();
             match self.say(id, &said, refused_invitation.is_none()).await? {
                 // Each by itself: what comes after it may have to wait.
-                Outcome::Written(event) => self.note(id, &said, &event, after.as_ref()).await?,
+                Outcome::Written(event) => {
+                    self.note(id, &said, &event, after.as_ref()).await?;
+                    self.bridge.host.count(Counted::Taken);
+                }
                 Outcome::Already => self.note_place(&said.what).await?,
                 Outcome::Refused(reason) if invites_own(&said, self.bridge.engine.origin) => {
                     uninvited = Some((said, reason));
@@ -115,6 +119,7 @@ impl RoomTask {
             What::Edit { .. } => {
                 if let Some(after) = after {
                     (seen.text, seen.edited_ms) = (after.text.clone(), after.edited_ms);
+                    seen.former.clone_from(&after.former);
                 }
             }
             What::React { emoji, remove, .. } => {

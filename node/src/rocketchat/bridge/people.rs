@@ -11,9 +11,12 @@ use crate::clock::random_16;
 use crate::rocketchat::client::{Account as Login, Client, NewUser, RestError, User};
 use crate::rocketchat::mapping::shadow;
 use crate::rocketchat::records::{Account, Changes, Standing};
+use crate::rocketchat::status::ProblemKind;
 
 /// Keeps passwords apart from every other use of the key.
 const PASSWORD: &str = "rocketmesh 2026 password of an account that stands for somebody";
+/// The permission to make accounts. Without it people elsewhere speak through the service account.
+const CREATE_USER: &str = "create-user";
 /// How many usernames are tried for one user.
 const ATTEMPTS: u32 = 20;
 /// The length of texts that may be a username.
@@ -94,8 +97,8 @@ impl Bridge {
     pub(super) async fn speaker(&self, user: &UserId) -> Result<Speaker, Stall> {
         if user.origin != self.engine.origin
             && let Some((id, username)) = self.shadow(user).await?
-            && let Some(client) = self.log_in(user, &id, &username).await?
         {
+            let client = self.log_in(user, &id, &username).await?;
             let substitute = Some(shadow::display(user, self.server_name(user).as_deref()));
             return Ok(Speaker { client, username, alias: None, substitute });
         }
@@ -143,8 +146,8 @@ impl Bridge {
             };
             let id = match self.client.users_create(&new).await {
                 Ok(made) => made.id,
-                Err(RestError::Forbidden { action, text }) => {
-                    self.host.trouble(None, &RestError::Forbidden { action, text });
+                Err(error @ RestError::Forbidden { .. }) => {
+                    self.host.raise(ProblemKind::PermissionMissing, Some(CREATE_USER), &error.to_string());
                     return Ok(None);
                 }
                 Err(error) if error.is_passing() && !error.is_outcome_unknown() => return Err(error.into()),
@@ -156,6 +159,7 @@ impl Bridge {
                     Err(_) => continue,
                 },
             };
+            self.host.clear(ProblemKind::PermissionMissing, Some(CREATE_USER));
             let mut changes = Changes::default();
             let account = Account { username: username.clone(), who: Standing::Shadow(user.to_string()) };
             changes.account(&id, None, &account);
@@ -166,16 +170,18 @@ impl Bridge {
         Ok(None)
     }
 
-    /// The server, as the account that stands for a user. None if it cannot log in: somebody changed its password.
-    pub(super) async fn log_in(&self, user: &UserId, id: &str, username: &str) -> Result<Option<Client>, Stall> {
+    /// The server, as the account that stands for a user. [`Stall::Shadow`] if it cannot log in.
+    pub(super) async fn log_in(&self, user: &UserId, id: &str, username: &str) -> Result<Client, Stall> {
         if let Some(token) = self.host.token(id) {
-            return Ok(Some(self.client.as_account(&Login { user_id: id.to_owned(), token })));
+            return Ok(self.client.as_account(&Login { user_id: id.to_owned(), token }));
         }
         let _one = self.meeting.lock().await;
         let password = self.password(user);
         let login = match self.client.login(username, &password).await {
             Ok(login) => login,
-            Err(RestError::Unauthorized | RestError::Forbidden { .. }) => return Ok(None),
+            Err(RestError::Unauthorized | RestError::Forbidden { .. } | RestError::Refused { .. }) => {
+                return Err(Stall::Shadow { username: username.to_owned() });
+            }
             Err(error) => return Err(error.into()),
         };
         let own = self.client.as_account(&login);
@@ -187,7 +193,7 @@ impl Bridge {
             Err(error) => return Err(error.into()),
         };
         self.host.keep_token(id, Some(&account.token)).map_err(Stall::Words)?;
-        Ok(Some(self.client.as_account(&account)))
+        Ok(self.client.as_account(&account))
     }
 
     /// A token that is no longer accepted is forgotten: the next use logs in again.

@@ -17,8 +17,9 @@ const LAST_OWNER: &str = "error-you-are-last-owner";
 const ARCHIVED: &str = "error-room-archived";
 
 impl RoomTask {
-    /// Brings an account into the room. False if that cannot be: now, or for good, which is a dead letter.
-    pub(super) async fn bring_in(&self, user: &UserId, id: &str) -> Result<bool, Stall> {
+    /// Brings an account into the room. False if that cannot be for good, which is a dead letter; none if it cannot be now, since
+    /// the room is archived.
+    pub(super) async fn bring_in(&self, user: &UserId, id: &str) -> Result<Option<bool>, Stall> {
         let client = &self.bridge.client;
         let mut invited = client.invite(self.federated.kind, &self.rid, id).await;
         if invited.as_ref().is_err_and(RestError::is_of_the_account) && self.bridge.release.has_bans() {
@@ -28,6 +29,9 @@ impl RoomTask {
                 Err(error) if error.is_passing() => return Err(error.into()),
                 Err(_) => {}
             }
+        }
+        if matches!(invited, Err(RestError::NotFound { .. })) {
+            self.still_here().await?;
         }
         self.unless_archived(user, invited).await
     }
@@ -41,7 +45,7 @@ impl RoomTask {
             self.take_ownership().await?;
             out = self.out(id, ban).await;
         }
-        if self.unless_archived(user, out).await? {
+        if self.unless_archived(user, out).await? == Some(true) {
             self.note_inside(id, false).await?;
         }
         Ok(())
@@ -54,10 +58,10 @@ impl RoomTask {
         }
     }
 
-    async fn unless_archived(&self, user: &UserId, done: Result<(), RestError>) -> Result<bool, Stall> {
+    async fn unless_archived(&self, user: &UserId, done: Result<(), RestError>) -> Result<Option<bool>, Stall> {
         match done {
-            Err(error) if error.says(ARCHIVED) => Ok(false),
-            done => self.done(&user.to_string(), done).await,
+            Err(error) if error.says(ARCHIVED) => Ok(None),
+            done => self.done(&user.to_string(), done).await.map(Some),
         }
     }
 

@@ -12,25 +12,26 @@
 //! A thing is handled, then recorded together with the position behind it. What fails for a while stays at the head and is tried
 //! again; what cannot succeed becomes a dead letter, with its reason, and the next one follows.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use rocketmesh_protocol::event::{Content, Event, Label, Switch};
-use rocketmesh_protocol::id::RoomId;
+use rocketmesh_protocol::id::{EventId, RoomId};
 use rocketmesh_protocol::identity::UserId;
-use rocketmesh_storage::{LogKind, LogPosition};
-use tokio::sync::mpsc;
+use rocketmesh_storage::{LogEntry, LogKind, LogPosition};
+use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
 
 use super::compare::Looking;
+use super::queue::tells;
 use super::view::View;
 use super::{Bridge, Heard, RoomHandle, RoomReport, Stall, lock};
 use crate::network::shut_down;
-use crate::rocketchat::client::{Message, Moment, RestError, RoomKind, SystemKind};
+use crate::rocketchat::client::{Message, RoomKind, SystemKind};
 use crate::rocketchat::mapping::outgoing;
-use crate::rocketchat::records::{Changes, DeadLetter, Federated, message_key, room_key};
-use crate::rocketchat::status::{BridgedRoom, BridgedRoomState};
+use crate::rocketchat::records::{Changes, Federated, anchor_key, message_key, room_key};
+use crate::rocketchat::status::{BridgedRoom, BridgedRoomState, Counted};
 
 /// Entries of the log that are read at a time.
 const PAGE: usize = 512;
@@ -42,8 +43,6 @@ const PENDING: usize = 1024;
 /// be shown as said now. Further people get an account when they say something.
 const LAST_MESSAGES: usize = 50;
 const MOST_PEOPLE: usize = 100;
-/// Messages of a step where an absence was too long for one answer.
-const HISTORY: usize = 100;
 
 pub(super) struct RoomTask {
     pub(super) bridge: Bridge,
@@ -57,7 +56,27 @@ pub(super) struct RoomTask {
     recorded: LogPosition,
     pending: VecDeque<Heard>,
     behind: Arc<AtomicBool>,
+    /// Whether the room is gone in Rocket.Chat, or the service account is not in it.
+    pub(super) is_gone: Arc<AtomicBool>,
+    again: Arc<Notify>,
     report: Arc<Mutex<RoomReport>>,
+    /// The event of the log that is being looked at.
+    pub(super) handling: Option<EventId>,
+    /// Letters of this room that failed since they were last looked through.
+    pub(super) failed: Mutex<BTreeSet<String>>,
+    /// Whether something may have been mended, so that letters are worth another try.
+    pub(super) mended: bool,
+    /// Whether letters are tried again now.
+    pub(super) trying: bool,
+    /// Whether the room's webhook speaks, because the workspace is restricted.
+    pub(super) hooking: bool,
+    /// When letters are tried again by themselves.
+    pub(super) try_at: Option<Instant>,
+    /// Whether it is known what this server has said in the room, after a restore.
+    pub(super) found_own: bool,
+    /// The last event that was handled, and whether that is recorded.
+    anchor: Option<EventId>,
+    anchored: bool,
 }
 
 impl RoomTask {
@@ -75,13 +94,25 @@ impl RoomTask {
             federated,
             pending: VecDeque::from([Heard::CatchUp]),
             behind: Arc::clone(&handle.behind),
+            is_gone: Arc::clone(&handle.gone),
+            again: Arc::clone(&handle.again),
             report: Arc::clone(&handle.report),
+            handling: None,
+            failed: Mutex::default(),
+            mended: true,
+            trying: false,
+            hooking: false,
+            try_at: None,
+            found_own: false,
+            anchor: None,
+            anchored: true,
         })
     }
 
     pub(super) async fn run(mut self, mut heard: mpsc::Receiver<Heard>) {
         let mut durable = self.bridge.engine.durable();
         let mut shutdown = self.bridge.engine.shutdown();
+        let again = Arc::clone(&self.again);
         let mut recovered = false;
         let mut rest_until: Option<Instant> = None;
         loop {
@@ -109,6 +140,13 @@ impl RoomTask {
                     None => std::future::pending().await,
                 }
             };
+            let try_at = self.try_at;
+            let trying = async move {
+                match try_at {
+                    Some(at) => tokio::time::sleep_until(at).await,
+                    None => std::future::pending().await,
+                }
+            };
             tokio::select! {
                 next = heard.recv(), if self.pending.len() < PENDING => match next {
                     Some(next) => self.pending.push_back(next),
@@ -117,6 +155,11 @@ impl RoomTask {
                 changed = durable.changed(), if rest_until.is_none() => if changed.is_err() { return },
                 () = resting => rest_until = None,
                 () = tokio::time::sleep_until(look_at), if rest_until.is_none() => {}
+                () = trying, if rest_until.is_none() => self.mended = true,
+                () = again.notified() => {
+                    self.mended = true;
+                    rest_until = None;
+                }
                 () = shut_down(&mut shutdown) => return,
             }
         }
@@ -124,6 +167,10 @@ impl RoomTask {
 
     /// Both directions as far as they go. What stops one does not stop the other.
     async fn step(&mut self) -> Result<(), Stall> {
+        if self.is_gone.load(Ordering::SeqCst) {
+            return Err(Stall::Gone);
+        }
+        self.find_own().await?;
         if self.federated.fresh {
             self.backfill().await?;
         }
@@ -131,23 +178,26 @@ impl RoomTask {
         let outward = self.listen().await;
         // What was just said is in the log by now.
         let after = if inward.is_ok() { self.follow().await } else { Ok(()) };
-        inward.and(outward).and(after)
+        inward.and(outward).and(after)?;
+        self.try_letters().await
     }
 
     /// Says how the room does, and until when it rests.
     fn judge(&self, outcome: Result<(), Stall>) -> Option<Instant> {
         let stall = outcome.err();
-        let undelivered = if stall.is_some() { self.undelivered() } else { 0 };
+        let (undelivered, oldest_ms) = if stall.is_some() { self.undelivered() } else { (0, None) };
         let words = stall.as_ref().map(ToString::to_string);
         let changed = {
             let mut report = lock(&self.report);
             let changed = report.problem != words;
             report.problem = words;
             report.waiting = self.pending.len() + undelivered;
+            (report.undelivered, report.oldest_ms) = (undelivered, oldest_ms);
             changed
         };
         let state = match &stall {
             None => BridgedRoomState::Live,
+            Some(Stall::Gone) => BridgedRoomState::Gone,
             Some(_) => BridgedRoomState::Blocked,
         };
         self.bridge.host.room(BridgedRoom {
@@ -161,29 +211,33 @@ impl RoomTask {
         if changed || stall.is_some() {
             self.bridge.tell_queue();
         }
-        let Some(stall) = stall else {
-            if changed {
-                self.bridge.host.calm(&self.rid);
-            }
-            return None;
-        };
+        let kind = stall.as_ref().and_then(Stall::kind);
+        if changed {
+            self.bridge.host.calm(&self.rid, kind);
+        }
+        let stall = stall?;
+        self.bridge.host.count(Counted::Retry);
         if changed {
             tracing::warn!(rid = %self.rid, problem = %stall, "a federated room waits");
         }
-        if let Stall::Rest(error) = &stall {
-            self.bridge.host.trouble(Some(&self.rid), error);
+        if let Some(kind) = kind {
+            self.bridge.host.raise(kind, Some(&self.rid), &stall.to_string());
         }
         Some(Instant::now() + stall.rest(self.bridge.engine.clock.now_ms()))
     }
 
-    /// How much of this room waits to be delivered to Rocket.Chat, as far as one page of the log tells.
-    fn undelivered(&self) -> usize {
-        let entries = self.bridge.engine.store.log_after(self.federated.log, PAGE).unwrap_or_default();
-        entries.iter().filter(|entry| self.reads(&entry.room)).count()
+    /// How much of this room waits to be delivered to Rocket.Chat, as far as one page of the log tells, and when the oldest of it was
+    /// made.
+    fn undelivered(&self) -> (usize, Option<u64>) {
+        let store = &self.bridge.engine.store;
+        let entries = store.log_after(self.federated.log, PAGE).unwrap_or_default();
+        let mut waiting = entries.iter().filter(|entry| self.reads(&entry.room) && tells(entry.kind)).peekable();
+        let oldest = waiting.peek().and_then(|entry| store.event(&entry.event).ok().flatten());
+        (waiting.count(), oldest.map(|stored| stored.event.header().time_ms))
     }
 
     /// Takes what the log says of this room, in order.
-    async fn follow(&mut self) -> Result<(), Stall> {
+    pub(super) async fn follow(&mut self) -> Result<(), Stall> {
         loop {
             let durable = *self.bridge.engine.durable().borrow();
             let entries = self.bridge.engine.store.log_after(self.federated.log, PAGE)?;
@@ -191,8 +245,14 @@ impl RoomTask {
             let Some(last) = known.last().map(|entry| entry.position) else { return Ok(()) };
             let rooms = self.rooms();
             for entry in known.into_iter().filter(|entry| rooms.contains(&entry.room)) {
-                if !matches!(entry.kind, LogKind::Rejected | LogKind::ArrivedWithheld | LogKind::Ahead) {
-                    self.take(entry.kind, entry.event).await?;
+                if entry.kind.is_arrival() {
+                    self.remember_own(entry.event).await?;
+                }
+                if tells(entry.kind) {
+                    self.take_or_keep(entry.kind, entry.event).await?;
+                }
+                if entry.kind.is_arrival() {
+                    (self.anchor, self.anchored) = (Some(entry.event), false);
                 }
                 self.federated.log = entry.position;
                 self.record(Changes::default()).await?;
@@ -219,6 +279,8 @@ impl RoomTask {
                 Some(Heard::CatchUp) => {
                     self.catch_up().await?;
                     self.look_now();
+                    // The server may be another one than before: what it refused it may take now.
+                    self.mended = true;
                 }
                 Some(Heard::Also(room)) => {
                     let room = *room;
@@ -238,52 +300,8 @@ impl RoomTask {
         }
     }
 
-    /// Takes what changed since the last change that was handled.
-    pub(super) async fn catch_up(&mut self) -> Result<(), Stall> {
-        let last = Moment(i64::try_from(self.federated.heard_ms).unwrap_or(i64::MAX));
-        let client = self.reader().await?;
-        let (mut updated, removed) = match client.sync_messages(&self.rid, last.before(1)).await {
-            Ok(changes) => (changes.updated, changes.removed),
-            Err(RestError::Unauthorized) => {
-                // Of an account that stands for somebody; the next attempt logs in again.
-                self.bridge.forget_token(&client);
-                return Err(RestError::Unauthorized.into());
-            }
-            Err(RestError::TooLarge { .. }) => {
-                (self.long_absence(last).await?, client.deleted_messages(&self.rid, last).await?)
-            }
-            Err(error) => return Err(error.into()),
-        };
-        updated.sort_by_key(|message| message.updated_at);
-        for message in updated {
-            self.hear(&message).await?;
-        }
-        for id in removed {
-            self.gone(&id).await?;
-        }
-        self.reread().await
-    }
-
-    /// Everything since a moment, where that is more than one answer holds.
-    async fn long_absence(&self, since: Moment) -> Result<Vec<Message>, Stall> {
-        let mut all: Vec<Message> = Vec::new();
-        let mut latest = None;
-        loop {
-            let bounds = (Some(since.before(1)), latest);
-            let page = self.reader().await?.history(self.federated.kind, &self.rid, bounds, HISTORY).await?;
-            let (full, oldest) = (page.len() >= HISTORY, page.iter().map(|message| message.ts).min());
-            all.extend(page);
-            // Bounds are exclusive, and several messages may share a millisecond: one more is asked for, and known ones say nothing.
-            let next = oldest.map(|oldest| Moment(oldest.0 + 1));
-            if !full || next == latest {
-                return Ok(all);
-            }
-            latest = next;
-        }
-    }
-
     /// Looks at the last messages that the node knows: a server that keeps history lists no deletion.
-    async fn reread(&mut self) -> Result<(), Stall> {
+    pub(super) async fn reread(&mut self) -> Result<(), Stall> {
         const LOOKED_AT: usize = 20;
         let reader = self.reader().await?;
         let events = self.bridge.engine.store.order_before(&self.room, None, LOOKED_AT * 4)?;
@@ -307,13 +325,26 @@ impl RoomTask {
         Ok(())
     }
 
-    /// Takes a message as it is now.
-    async fn hear(&mut self, message: &Message) -> Result<(), Stall> {
+    /// Takes a message as it is now, and notes how far the room was followed.
+    pub(super) async fn hear(&mut self, message: &Message) -> Result<(), Stall> {
         let heard_ms = self.federated.heard_ms.max(message.updated_at.ms());
+        if message.rid == self.rid {
+            self.hear_parent(message).await?;
+        }
+        self.learn(message).await?;
+        if heard_ms > self.federated.heard_ms {
+            self.federated.heard_ms = heard_ms;
+            self.record(Changes::default()).await?;
+        }
+        Ok(())
+    }
+
+    /// Takes a message as it is now.
+    pub(super) async fn learn(&mut self, message: &Message) -> Result<(), Stall> {
         let before = self.bridge.records.seen(&message.id)?;
         // What was said before the room was federated stays where it is.
         let old = before.is_none() && message.ts.ms() < self.federated.since_ms;
-        if message.rid == self.rid && !message.imported && !old {
+        if message.rid == self.rid && !message.imported && !old && !self.is_hooked(message).await? {
             self.meet_all(message).await?;
             if message.system() == Some(SystemKind::Privacy) {
                 self.settle_kind(Some(&message.u)).await?;
@@ -322,21 +353,20 @@ impl RoomTask {
             for _ in 0..2 {
                 let before = self.bridge.records.seen(&message.id)?;
                 let news = outgoing::message(message, before.as_ref(), &self.view);
+                if news.said.is_empty() && before.as_ref().is_some_and(|before| before.inserted) {
+                    self.bridge.host.count(Counted::Echo);
+                }
                 if news.said.is_empty() && news.seen == before {
                     break;
                 }
                 self.tell(&message.id, news).await?;
             }
         }
-        if heard_ms > self.federated.heard_ms {
-            self.federated.heard_ms = heard_ms;
-            self.record(Changes::default()).await?;
-        }
         Ok(())
     }
 
     /// Takes that a message is no longer there.
-    async fn gone(&mut self, id: &str) -> Result<(), Stall> {
+    pub(super) async fn gone(&mut self, id: &str) -> Result<(), Stall> {
         let Some(before) = self.bridge.records.seen(id)? else { return Ok(()) };
         let now_ms = self.bridge.engine.clock.now_ms();
         let news = outgoing::deleted(&before, &self.view, now_ms);
@@ -364,7 +394,11 @@ impl RoomTask {
     /// Makes changes durable, with how far this room was followed.
     pub(super) async fn record(&mut self, mut changes: Changes) -> Result<(), Stall> {
         changes.set(room_key(&self.rid), &self.federated);
+        if let Some(anchor) = self.anchor.filter(|_| !self.anchored) {
+            changes.set(anchor_key(&self.rid), &anchor.to_string());
+        }
         self.bridge.save(&changes).await?;
+        self.anchored = true;
         self.recorded = self.federated.log;
         Ok(())
     }
@@ -401,27 +435,16 @@ impl RoomTask {
         for key in last {
             let stored = self.bridge.engine.store.event(&key.id)?;
             if stored.is_some_and(|stored| matches!(stored.event.content(), Ok(Content::Message { .. }))) {
-                self.settle_message(key.id, Some(late)).await?;
+                self.take_or_keep(late, key.id).await?;
             }
         }
         self.federated.fresh = false;
         self.record(Changes::default()).await
     }
 
-    /// Notes what cannot be delivered, and why.
-    pub(super) async fn bury(&self, of: &str, reason: &str) -> Result<(), Stall> {
-        tracing::warn!(rid = %self.rid, %of, %reason, "something cannot be delivered");
-        let at_ms = self.bridge.engine.clock.now_ms();
-        let letter = DeadLetter { rid: self.rid.clone(), of: of.to_owned(), reason: reason.to_owned(), at_ms };
-        let mut changes = Changes::default();
-        self.bridge.records.add_letter(&letter, &mut changes)?;
-        self.bridge.save(&changes).await?;
-        self.bridge.tell_queue();
-        Ok(())
-    }
-
     /// Records of what this server said and a crash kept from being recorded: events name the message that they came from.
     async fn recover(&mut self) -> Result<(), Stall> {
+        self.find_anchor()?;
         let store = self.bridge.engine.store.clone();
         let mut after = self.federated.log;
         loop {
@@ -438,7 +461,27 @@ impl RoomTask {
         }
     }
 
-    async fn recover_one(&mut self, event: &Event) -> Result<(), Stall> {
+    /// The last event that was handled, where that was not recorded: the room was just federated, or by an earlier release.
+    fn find_anchor(&mut self) -> Result<(), Stall> {
+        if self.anchor.is_some() || self.bridge.records.anchor(&self.rid)?.is_some() {
+            return Ok(());
+        }
+        let store = self.bridge.engine.store.clone();
+        let mut after = 0;
+        while after < self.federated.log {
+            let entries = store.log_after(after, PAGE)?;
+            let Some(last) = entries.last().map(|entry| entry.position) else { break };
+            after = last;
+            let (room, until) = (self.room, self.federated.log);
+            let own = |entry: &&LogEntry| entry.room == room && entry.position <= until && entry.kind.is_arrival();
+            if let Some(entry) = entries.iter().rfind(own) {
+                (self.anchor, self.anchored) = (Some(entry.event), false);
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) async fn recover_one(&mut self, event: &Event) -> Result<(), Stall> {
         let Some((id, at_ms)) = super::outward::source(event) else { return Ok(()) };
         let Ok(content) = event.content() else { return Ok(()) };
         let before = self.bridge.records.seen(&id)?;

@@ -1,29 +1,35 @@
 //! The bridge of the server that is connected, for as long as it is.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::{Bridge, BridgeParts, Host, Stall};
+use super::health::kind_of;
+use super::{Bridge, BridgeParts, Host, Stall, queue, restored};
 use crate::engine::Engine;
 use crate::rocketchat::client::{Account, Client, RestError};
 use crate::rocketchat::connector::{Connector, Link};
 use crate::rocketchat::realtime::{Realtime, RealtimeTuning};
-use crate::rocketchat::status::{Board, BridgedRoom, ConnectorState, ProblemKind, QueueView};
+use crate::rocketchat::status::{Board, BridgedRoom, ConnectorState, Counted, Notices, ProblemKind, QueueView};
 use crate::rocketchat::vault::Vault;
 
 /// How long after a server did not answer it is asked again.
 const AGAIN: Duration = Duration::from_secs(10);
 /// What a room can suffer from, and gets over.
-const PASSING: [ProblemKind; 6] = [
+const PASSING: [ProblemKind; 8] = [
     ProblemKind::RateLimited,
     ProblemKind::TokenRefused,
     ProblemKind::PermissionMissing,
     ProblemKind::RestrictedWorkspace,
     ProblemKind::RoomGone,
     ProblemKind::Unreachable,
+    ProblemKind::QueueFull,
+    ProblemKind::Undeliverable,
 ];
+/// What the connection for what happens can suffer from, and gets over.
+const OF_HEARING: [ProblemKind; 3] = [ProblemKind::Unreachable, ProblemKind::TokenRefused, ProblemKind::RateLimited];
 
 /// The bridge as it is now; none while no server is connected or reached.
 pub(crate) type Current = watch::Receiver<Option<Bridge>>;
@@ -46,7 +52,8 @@ async fn follow(engine: Engine, connector: Connector, current: watch::Sender<Opt
         let begun = match &link {
             None => true,
             Some(link) => {
-                let desk = Arc::new(Desk { vault: Arc::clone(&link.vault), board: connector.board().clone() });
+                let (vault, board) = (Arc::clone(&link.vault), connector.board().clone());
+                let desk = Arc::new(Desk { vault, board, hears: AtomicBool::new(false) });
                 let begun = tokio::select! {
                     begun = begin(&engine, link, Arc::clone(&desk)) => begun,
                     // Another server, or none: the beginning is for nothing.
@@ -67,6 +74,7 @@ async fn follow(engine: Engine, connector: Connector, current: watch::Sender<Opt
                         if let Stall::Rest(error) = &error {
                             desk.trouble(None, error);
                         }
+                        queue::tell_unbridged(&engine, &*desk);
                         tracing::warn!(%error, "Rocket.Chat is not bridged yet");
                         false
                     }
@@ -88,8 +96,9 @@ async fn begin(engine: &Engine, link: &Link, host: Arc<Desk>) -> Result<Bridge, 
     let service = client.me().await?;
     // People's links begin with it. Whoever may not read it has the address of the connection.
     let site_url = client.site_url().await.unwrap_or_default();
+    let restored_ms = restored::find_places(engine).await?;
     let realtime = Realtime::connect(client.address(), account, RealtimeTuning::default());
-    let parts = BridgeParts { engine: engine.clone(), client, service, release, site_url, realtime, host };
+    let parts = BridgeParts { engine: engine.clone(), client, service, release, site_url, realtime, host, restored_ms };
     Ok(Bridge::start(parts)?)
 }
 
@@ -97,6 +106,8 @@ async fn begin(engine: &Engine, link: &Link, host: Arc<Desk>) -> Result<Bridge, 
 struct Desk {
     vault: Arc<Vault>,
     board: Board,
+    /// Whether what happens is heard.
+    hears: AtomicBool,
 }
 
 impl Desk {
@@ -104,7 +115,18 @@ impl Desk {
         for kind in PASSING {
             self.board.clear(kind, None);
         }
-        self.board.set_state(ConnectorState::Live);
+        self.tell_state();
+    }
+
+    fn tell_state(&self) {
+        let blocked = [ProblemKind::TokenRefused, ProblemKind::RestrictedWorkspace];
+        self.board.set_state(if blocked.into_iter().any(|kind| self.board.has(kind)) {
+            ConnectorState::Blocked
+        } else if self.hears.load(Ordering::SeqCst) {
+            ConnectorState::Live
+        } else {
+            ConnectorState::Connecting
+        });
     }
 }
 
@@ -123,28 +145,44 @@ impl Host for Desk {
     }
 
     fn trouble(&self, rid: Option<&str>, error: &RestError) {
-        let kind = match error {
-            RestError::RateLimited { .. } => ProblemKind::RateLimited,
-            RestError::Unauthorized => ProblemKind::TokenRefused,
-            RestError::Restricted => ProblemKind::RestrictedWorkspace,
-            RestError::Forbidden { .. } => ProblemKind::PermissionMissing,
-            RestError::NotFound { .. } => ProblemKind::RoomGone,
-            RestError::Unreachable { .. } | RestError::Unanswered { .. } => ProblemKind::Unreachable,
-            _ => ProblemKind::Undeliverable,
-        };
-        self.board.raise(kind, rid, error.to_string());
-        if matches!(kind, ProblemKind::TokenRefused | ProblemKind::RestrictedWorkspace) {
-            self.board.set_state(ConnectorState::Blocked);
-        }
+        self.raise(kind_of(error), rid, &error.to_string());
     }
 
-    fn calm(&self, rid: &str) {
-        for kind in PASSING {
+    fn raise(&self, kind: ProblemKind, subject: Option<&str>, words: &str) {
+        self.board.raise(kind, subject, words);
+        self.tell_state();
+    }
+
+    fn clear(&self, kind: ProblemKind, subject: Option<&str>) {
+        self.board.clear(kind, subject);
+        self.tell_state();
+    }
+
+    fn calm(&self, rid: &str, but: Option<ProblemKind>) {
+        for kind in PASSING.into_iter().filter(|kind| Some(*kind) != but) {
             self.board.clear(kind, Some(rid));
         }
-        if !self.board.has(ProblemKind::TokenRefused) && !self.board.has(ProblemKind::RestrictedWorkspace) {
-            self.board.set_state(ConnectorState::Live);
+        self.tell_state();
+    }
+
+    fn hears(&self, hears: bool) {
+        self.hears.store(hears, Ordering::SeqCst);
+        for kind in OF_HEARING.into_iter().filter(|_| hears) {
+            self.board.clear(kind, None);
         }
+        self.tell_state();
+    }
+
+    fn count(&self, what: Counted) {
+        self.board.counters().count(what);
+    }
+
+    fn webhook(&self, rid: &str) -> Option<String> {
+        self.vault.webhook(rid)
+    }
+
+    fn keep_webhook(&self, rid: &str, address: Option<&str>) -> Result<(), String> {
+        self.vault.set_webhook(rid, address).map_err(|error| error.to_string())
     }
 
     fn room(&self, room: BridgedRoom) {
@@ -152,15 +190,13 @@ impl Host for Desk {
     }
 
     fn forget_room(&self, rid: &str) {
-        self.calm(rid);
+        self.calm(rid, None);
         self.board.forget_room(rid);
     }
 
-    fn queue(&self, queue: QueueView) {
-        if queue.undeliverable > 0 {
-            let latest = queue.latest_undeliverable.first().map(|letter| letter.reason.clone()).unwrap_or_default();
-            self.board.raise(ProblemKind::Undeliverable, None, latest);
-        }
+    fn queue(&self, queue: QueueView, notices: &Notices) {
+        self.board.notice(notices);
         self.board.set_queue(queue);
+        self.tell_state();
     }
 }

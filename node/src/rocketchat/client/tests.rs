@@ -280,6 +280,52 @@ async fn catching_up_tells_what_is_new_and_what_is_gone() {
 }
 
 #[tokio::test]
+async fn changes_come_in_pages_oldest_first_and_releases_without_pages_refuse() {
+    for version in Version::ALL {
+        let (standin, client) = start_like(version).await;
+        let alice = standin.add_person("alice").unwrap();
+        let room = alice.create_channel("lunch", &["bridge"]).await.unwrap();
+        let mut said = Vec::new();
+        for number in 0..5 {
+            said.push(alice.say(&room, &format!("number {number}")).await.unwrap());
+            // A cursor is a millisecond.
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        let page = client.sync_page(&room, Moment(1), 100).await;
+        if version < Version::V7_13 {
+            assert!(matches!(page, Err(RestError::Refused { .. })), "{page:?}");
+            continue;
+        }
+        let ids = |page: Vec<Message>| -> Vec<String> {
+            page.into_iter().filter(|message| message.t.is_none()).map(|message| message.id).collect()
+        };
+        let all = page.unwrap();
+        let second = all.iter().find(|message| message.id == said[1]).unwrap().updated_at;
+        assert_eq!(ids(all), said);
+        assert_eq!(ids(client.sync_page(&room, second, 2).await.unwrap()), said[2..4]);
+    }
+}
+
+#[tokio::test]
+async fn a_webhook_speaks_in_a_restricted_workspace_and_what_it_said_carries_its_picture() {
+    let (standin, client) = start().await;
+    let alice = standin.add_person("alice").unwrap();
+    let room = alice.create_channel("lunch", &["bridge"]).await.unwrap();
+    let hook = Wish::AddWebhook { username: "bridge".to_owned(), channel: "#lunch".to_owned() };
+    let path = standin.wish(hook).unwrap()["path"].as_str().unwrap().to_owned();
+    standin.wish(Wish::Restrict { restricted: true }).unwrap();
+    let address = client.address().join(&path).unwrap();
+    let avatar = format!("{}/avatar/bob?x=1", standin.url());
+    let said = Hook { text: "hungry".to_owned(), alias: "bob (b)".to_owned(), avatar: avatar.clone() };
+    client.post_webhook(&address, &said).await.unwrap();
+    let told = client.history(RoomKind::Channel, &room, (None, None), 10).await.unwrap();
+    let told = told.into_iter().find(|message| message.msg == "hungry").unwrap();
+    assert_eq!((told.alias.as_deref(), told.avatar), (Some("bob (b)"), Some(avatar)));
+    let wrong = client.address().join("/hooks/no/such").unwrap();
+    assert!(!client.post_webhook(&wrong, &said).await.unwrap_err().is_passing());
+}
+
+#[tokio::test]
 async fn files_go_up_and_come_down_whole() {
     let (standin, client) = start().await;
     let alice = standin.add_person("alice").unwrap();

@@ -211,6 +211,8 @@ pub(crate) struct Message {
     pub(crate) role: Option<String>,
     /// The name that is shown instead of the author's.
     pub(crate) alias: Option<String>,
+    /// The address of the picture that is shown instead of the author's.
+    pub(crate) avatar: Option<String>,
     /// The message under which it stands.
     pub(crate) tmid: Option<String>,
     /// Whether a reply is shown in the room too.

@@ -108,7 +108,9 @@ fn again(message: &Message, before: &Seen, known: &impl Known) -> News {
     let mut said = Vec::new();
     let Some(target) = before.event() else { return News { said, seen: Some(seen), taken_down: false } };
     let edited_ms = message.edited_at.map_or(0, |at| at.ms());
-    if edited_ms > before.edited_ms {
+    // Two edits in one millisecond have one time: what never stood there is the later one.
+    let at_once = edited_ms > 0 && edited_ms == before.edited_ms && !before.said(words(message));
+    if edited_ms > before.edited_ms || at_once {
         seen.edited_ms = edited_ms;
         let editor = message.edited_by.as_ref().unwrap_or(&message.u);
         let news = !before.says(words(message));
@@ -116,7 +118,7 @@ fn again(message: &Message, before: &Seen, known: &impl Known) -> News {
             let text = text::outgoing(words(message), known);
             said.push(Said { sender, what: What::Edit { target, text }, at_ms: edited_ms });
         }
-        seen.text = hash(words(message));
+        seen.note_text(words(message));
     }
     let at_ms = message.updated_at.ms();
     for (emoji, username, sender, remove) in reactions(message, before, known) {

@@ -124,6 +124,23 @@ fn an_edit_is_one_if_it_is_newer_and_says_something_else() {
 }
 
 #[test]
+fn two_edits_in_one_millisecond_are_two_and_an_old_text_that_comes_again_is_none() {
+    let mock = mock();
+    let edit = |text: &str| {
+        doc(json!({"msg": text, "editedAt": {"$date": 2000}, "_updatedAt": {"$date": 2000},
+        "editedBy": {"_id": "id-alice", "username": "alice"}}))
+    };
+    let one = message(&edit("one"), Some(&seen()), &mock);
+    assert!(matches!(said(&one)[..], [("alice", What::Edit { .. })]), "{one:?}");
+    let two = message(&edit("two"), one.seen.as_ref(), &mock);
+    assert!(matches!(said(&two)[..], [("alice", What::Edit { .. })]), "{two:?}");
+    for old in ["one", "two"] {
+        let again = message(&edit(old), two.seen.as_ref(), &mock);
+        assert!(again.said.is_empty(), "{old}: {again:?}");
+    }
+}
+
+#[test]
 fn a_local_moderators_edit_of_a_remote_message_is_theirs() {
     let edited = remote_doc(json!({"msg": "mended", "editedAt": {"$date": 2000}, "_updatedAt": {"$date": 2000},
         "editedBy": {"_id": "id-carol", "username": "carol"}}));

@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 
 /// How many bytes of a text's hash are kept.
 const HASH: usize = 12;
+/// How many texts that stood there before are remembered. What comes late is a few edits old at most.
+const FORMER: usize = 8;
 
 /// What is remembered of a message.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,6 +23,8 @@ pub(crate) struct Seen {
     pub(crate) inserted: bool,
     /// A hash of the text that stands there.
     pub(crate) text: String,
+    /// Hashes of the last texts that stood there before: one of them that comes again is old, and no edit.
+    pub(crate) former: Vec<String>,
     /// When it was last edited, by the server's clock, in milliseconds since 1970.
     pub(crate) edited_ms: u64,
     /// When the document last changed.
@@ -31,6 +35,8 @@ pub(crate) struct Seen {
     pub(crate) gone: bool,
     /// Whether the room's rules refused it.
     pub(crate) refused: bool,
+    /// Whether an incoming webhook said it, so that it is nobody's who stands for its author.
+    pub(crate) hooked: bool,
 }
 
 impl Seen {
@@ -47,6 +53,24 @@ impl Seen {
     /// Whether this text stands there.
     pub(crate) fn says(&self, text: &str) -> bool {
         self.text == hash(text)
+    }
+
+    /// Whether this text stands there or stood there not long ago.
+    pub(crate) fn said(&self, text: &str) -> bool {
+        self.says(text) || self.former.contains(&hash(text))
+    }
+
+    /// Notes that another text stands there.
+    pub(crate) fn note_text(&mut self, text: &str) {
+        let text = hash(text);
+        if text == self.text {
+            return;
+        }
+        let former = std::mem::replace(&mut self.text, text);
+        if self.former.len() >= FORMER {
+            self.former.remove(0);
+        }
+        self.former.push(former);
     }
 
     /// Whether somebody has reacted so.

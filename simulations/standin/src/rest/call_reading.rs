@@ -59,7 +59,7 @@ pub(super) fn get(state: &State, caller: &Caller, parts: &[&str], ask: &Ask) -> 
         // Every permission with its roles, which anybody may read who is logged in.
         ["permissions.listAll"] => {
             let named = Permission::NAMED.iter();
-            let update: Vec<Value> = named.map(|(id, of)| json!({"_id": id, "roles": of.roles()})).collect();
+            let update: Vec<Value> = named.map(|(id, of)| json!({"_id": id, "roles": state.roles_of(*of)})).collect();
             Ok(json!({"update": update, "remove": []}))
         }
         // The stand-in has no emojis of its own.
