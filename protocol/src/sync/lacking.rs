@@ -1,4 +1,4 @@
-//! Which chains to read so that another server ends with everything held here.
+//! Which chains to read so that another server ends with everything held here, from its whole have-vector.
 
 use crate::event::Lane;
 use crate::have::{HaveVector, LaneHave};
