@@ -79,6 +79,11 @@ impl Sections {
     pub fn contain(self, origin: &Origin) -> bool {
         self.0 & (1 << section(origin)) != 0
     }
+
+    /// Whether the lanes of the server that a tag means are in one of them.
+    pub fn contain_tag(self, tag: &Tag) -> bool {
+        self.0 & (1 << (usize::from(tag.as_bytes()[0]) % SECTIONS)) != 0
+    }
 }
 
 fn section(origin: &Origin) -> usize {

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use crate::codec::Value;
 use crate::event::Lane;
-use crate::have::{HaveError, HaveVector, SectionDigests};
+use crate::have::{HaveError, HaveVector, SectionDigests, Sections};
 use crate::limits::{MAX_NUMBER, MAX_ORIGINS};
 
 /// Bytes of a tag. To meet somebody else's takes 2^64 attempts.
@@ -112,6 +112,13 @@ impl Brief {
     /// Sets one lane.
     pub fn set_lane(&mut self, tag: Tag, lane: Lane, have: BriefLane) {
         self.0.insert((tag, lane), have);
+    }
+
+    /// The part of it that is in these sections.
+    #[must_use]
+    pub fn within(&self, sections: Sections) -> Self {
+        let within = self.0.iter().filter(|((tag, _), _)| sections.contain_tag(tag));
+        Brief(within.map(|(lane, have)| (*lane, have.clone())).collect())
     }
 
     /// Whether there is nothing in it.

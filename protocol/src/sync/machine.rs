@@ -168,7 +168,9 @@ impl<P: Copy + Ord> AntiEntropy<P> {
             }
             // Whoever asks back leaves whole vectors to the one who asked first.
             _ if back => {}
-            _ => drop(here.wholes.insert(peer)),
+            _ => {
+                here.wholes.insert(peer);
+            }
         }
         if again {
             self.look(peer, room, now.saturating_add(self.tempo.look_again), false);
