@@ -238,7 +238,7 @@ impl<P: Copy + Ord> AntiEntropy<P> {
     /// Somebody looked which claims are met. Peers whose claims are not are compared with once more, a moment later; and if that
     /// does not help either, by whole vectors.
     pub fn reviewed(&mut self, room: RoomId, unmet: &[P], now: Duration) {
-        let busy = self.under_way(room).next().is_some();
+        let busy = self.under_way(room).any(|ask| !ask.is_whole());
         let Some(here) = self.rooms.get_mut(&room) else { return };
         here.reviewing = false;
         if busy || !here.is_exhausted() {

@@ -208,7 +208,7 @@ impl<P: Copy + Ord> AntiEntropy<P> {
 
     /// Has somebody look what came of everything that was asked for.
     fn review(&mut self, room: RoomId, actions: &mut Vec<Action<P>>) {
-        let busy = self.under_way(room).next().is_some();
+        let busy = self.under_way(room).any(|ask| !ask.is_whole());
         let Some(here) = self.rooms.get_mut(&room) else { return };
         if busy || here.reviewing || here.sources.is_empty() || !here.is_exhausted() {
             return;
