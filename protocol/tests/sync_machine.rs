@@ -171,7 +171,7 @@ struct Mesh {
     /// How many of a thousand answers are lost.
     loss: u64,
     /// Who is asked for what, since when.
-    asked: BTreeMap<AskId, (Duration, Vec<Stretch>)>,
+    asked: BTreeMap<AskId, (u8, Duration, Vec<Stretch>)>,
     came: BTreeMap<Fact, usize>,
     by: BTreeMap<u8, usize>,
     wholes: usize,
@@ -251,7 +251,7 @@ impl Mesh {
                 Action::Bring { ask, peer, stretches, .. } => {
                     self.nobody_is_bringing(&stretches);
                     self.bring.push((peer, stretches.clone()));
-                    self.asked.insert(ask, (self.now, stretches.clone()));
+                    self.asked.insert(ask, (peer, self.now, stretches.clone()));
                     match self.is_lost(peer) || self.peers[usize::from(peer)].manner == Manner::Silent {
                         true => self.at(self.now + TIMEOUT, Due::Unanswered(ask)),
                         false => self.soon(Due::Answered(ask, peer, stretches)),
@@ -278,7 +278,7 @@ impl Mesh {
     /// No stretch is asked of two peers at a time, unless the first has left it open for long.
     fn nobody_is_bringing(&self, stretches: &[Stretch]) {
         let fresh = |begun: &Duration| self.now < *begun + Tempo::default().stall;
-        for (begun, others) in self.asked.values().filter(|(begun, _)| fresh(begun)) {
+        for (_, begun, others) in self.asked.values().filter(|(_, begun, _)| fresh(begun)) {
             for (one, other) in stretches.iter().flat_map(|one| others.iter().map(move |other| (one, other))) {
                 let apart =
                     (one.origin, one.lane) != (other.origin, other.lane) || one.to < other.from || other.to < one.from;
@@ -346,6 +346,12 @@ impl Mesh {
         while self.due.peek().is_some_and(|Reverse((at, _, _))| *at <= self.now) {
             let Some(Reverse((_, _, due))) = self.due.pop() else { break };
             match due {
+                // A cut takes along what is on its way.
+                Due::Compared(peer) if self.is_away(peer) => self.machine.compared(&peer),
+                Due::Answered(ask, peer, _) | Due::Pulled(ask, peer) if self.is_away(peer) => {
+                    self.asked.remove(&ask);
+                    self.machine.answered(ask, Outcome::Failed, self.now);
+                }
                 Due::Compared(peer) => self.compare(peer),
                 Due::Lost(peer) => self.machine.compared(&peer),
                 Due::Answered(ask, peer, stretches) => self.answer(ask, peer, &stretches),
@@ -362,7 +368,10 @@ impl Mesh {
                     self.asked.remove(&ask);
                     self.machine.answered(ask, Outcome::Failed, self.now);
                 }
-                Due::Gone(peer) => self.machine.gone(&peer),
+                Due::Gone(peer) => {
+                    self.machine.gone(&peer);
+                    self.asked.retain(|_, (other, _, _)| *other != peer);
+                }
                 Due::Back(peer) => self.machine.connected(peer, self.now),
             }
         }
@@ -389,10 +398,9 @@ fn any_chains() -> impl Strategy<Value = Vec<Fact>> {
     let chain = |origin: u8, lane: Lane| {
         (0..120_u64, prop::bool::weighted(0.2)).prop_map(move |(len, forked)| chain(origin, lane, len, forked))
     };
-    (1..=3_u8)
-        .map(|origin| (chain(origin, Lane::State), chain(origin, Lane::Timeline)))
-        .collect::<Vec<_>>()
-        .prop_map(|chains| chains.into_iter().flat_map(|(state, timeline)| [state, timeline].concat()).collect())
+    (1..=3_u8).map(|origin| (chain(origin, Lane::State), chain(origin, Lane::Timeline))).collect::<Vec<_>>().prop_map(
+        |chains| chains.into_iter().flat_map(|(state, timeline)| [state, timeline].concat()).collect::<Vec<Fact>>(),
+    )
 }
 
 fn any_manner() -> impl Strategy<Value = Manner> {

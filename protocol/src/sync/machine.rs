@@ -214,6 +214,9 @@ impl<P: Copy + Ord> AntiEntropy<P> {
             known.paused_until = now.saturating_add(self.tempo.too_many);
         }
         let Wanted::Stretches(stretches) = wanted else { return self.tidy() };
+        if outcome == Outcome::Failed {
+            self.look(peer, room, now.saturating_add(self.tempo.retry), false);
+        }
         if let Some(here) = self.rooms.get_mut(&room) {
             match outcome {
                 Outcome::Brought { reached, waiting, more } => {
