@@ -59,7 +59,7 @@ use policy::PolicyBook;
 use room::{Ingested, RoomHandle};
 use sync::Syncing;
 
-/// Pulls that may be under way at once: each holds one response of up to 4 MiB.
+/// Pulls of whole vectors that may be under way at once: each holds one response of up to 4 MiB.
 const PULLS: usize = 8;
 /// Requests of others that are answered at once.
 const SERVED: usize = 8;

@@ -9,7 +9,7 @@
 //! ```
 //!
 //! [`AntiEntropy`] knows neither events nor a store: it deals in stretches of chains. Whoever drives it says what is missing by
-//! [`difference`], asks what it says, and says what became of that.
+//! [`difference()`], asks what it says, and says what became of that.
 
 mod action;
 mod ask;

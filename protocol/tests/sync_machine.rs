@@ -18,8 +18,8 @@ use rocketmesh_protocol::sync::{
 };
 use support::config;
 
-/// The most questions at a time, as the machine's own bound says.
-const MOST_ASKS: usize = 8;
+/// The most questions at a time, those given up included, as the machine's own bounds say.
+const MOST_OPEN: usize = 32;
 /// Events in an answer at most.
 const ANSWER: usize = 100;
 /// After this long the network gives a question up.
@@ -272,7 +272,7 @@ impl Mesh {
                 }
             }
         }
-        assert!(self.machine.outstanding() <= MOST_ASKS, "{} questions", self.machine.outstanding());
+        assert!(self.machine.outstanding() <= MOST_OPEN, "{} questions", self.machine.outstanding());
     }
 
     /// No stretch is asked of two peers at a time, unless the first has left it open for long.

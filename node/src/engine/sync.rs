@@ -18,7 +18,7 @@ pub(super) use compare::{by_tag, introduce, spread, spread_now};
 pub(super) use pull::{PullError, ask, pull, repair};
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use libp2p::identity::PeerId;
@@ -29,6 +29,7 @@ use rocketmesh_protocol::wire::{Refused, Request, Response};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use super::room::PostError;
 use super::{Engine, add, invitations, lock};
 
 /// The pause before the room is compared from which gossip was dropped because it was busy: it may be busy still, and what
@@ -79,7 +80,7 @@ pub(super) async fn run(engine: Engine) {
             () = tokio::time::sleep(pause) => feed(&engine, |_, _| {}),
             () = tokio::time::sleep_until(round) => {
                 round = Instant::now() + engine.tuning.compare_every;
-                engine.clone().background(go_round(engine.clone()));
+                engine.background(go_round(engine.clone()));
             }
             () = engine.syncing.changed.notified() => {}
             () = crate::network::shut_down(&mut shutdown) => return,
@@ -179,10 +180,8 @@ async fn brought(
     stretches: Vec<Stretch>,
     offers: bool,
 ) -> Result<Outcome, PullError> {
-    let closed = super::room::PostError::Closed;
-    let full = |error| super::room::PostError::Store(std::sync::Arc::new(error));
+    let full = |error| PostError::Store(Arc::new(error));
     engine.store().check_space().map_err(full)?;
-    let _permit = engine.pulls.acquire().await.map_err(|_| closed)?;
     let request = Request::Bring { room: Tag::of(room.hash()), stretches, offers };
     match engine.network.request(peer, &request).await {
         Ok(Response::Brought { events, more }) => {

@@ -22,6 +22,8 @@ const MOST_LOOKS: usize = 16_384;
 /// A peer that is connected.
 #[derive(Clone, Debug)]
 pub(super) struct Peer {
+    /// When it was connected last.
+    since: Duration,
     /// When all rooms are to be compared with it next.
     pub(super) compare_at: Duration,
     /// Comparisons with it that are under way.
@@ -74,7 +76,7 @@ impl<P: Copy + Ord> AntiEntropy<P> {
             return;
         }
         let comparing = self.peers.get(&peer).map_or(0, |known| known.comparing);
-        self.peers.insert(peer, Peer { compare_at: now, comparing, paused_until: now });
+        self.peers.insert(peer, Peer { since: now, compare_at: now, comparing, paused_until: now });
     }
 
     /// A peer is not connected any longer. Others are asked for what it was to bring.
@@ -94,9 +96,12 @@ impl<P: Copy + Ord> AntiEntropy<P> {
         self.tidy();
     }
 
-    /// The peers that are connected now are these; all others are gone.
+    /// The peers that are connected are these; all others are gone, but for those that were connected so lately that the list may
+    /// be older.
     pub fn present(&mut self, peers: &[P], now: Duration) {
-        let gone: Vec<P> = self.peers.keys().filter(|peer| !peers.contains(peer)).copied().collect();
+        let settled = |known: &Peer| known.since.saturating_add(self.tempo.stall) <= now;
+        let absent = self.peers.iter().filter(|(peer, known)| settled(known) && !peers.contains(peer));
+        let gone: Vec<P> = absent.map(|(peer, _)| *peer).collect();
         for peer in &gone {
             self.gone(peer);
         }

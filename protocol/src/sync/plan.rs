@@ -10,6 +10,8 @@ use crate::sync::{Action, AntiEntropy, AskId, Comparison, Path, Stretch};
 
 /// Questions that are under way at a time, over all rooms. Each may bring half a mebibyte of events and one more.
 const MOST_ASKS: usize = 8;
+/// The same with those that were given up and are not answered yet, so that a few peers that answer nothing stop nobody.
+const MOST_OPEN: usize = 32;
 /// Questions about one room that are under way at a time, so that one large gap leaves something to other rooms.
 const MOST_ASKS_OF_ROOM: usize = 4;
 /// Comparisons with one peer that are under way at a time.
@@ -139,6 +141,12 @@ impl<P: Copy + Ord> AntiEntropy<P> {
         id
     }
 
+    /// Whether as much is under way as may be.
+    fn is_full(&self) -> bool {
+        let under_way = self.asks.values().filter(|ask| !ask.given_up).count();
+        under_way >= MOST_ASKS || self.asks.len() >= MOST_OPEN
+    }
+
     /// Whether a peer may be asked for something of a room now.
     fn is_free(&self, peer: &P, room: RoomId, now: Duration) -> bool {
         let known = self.peers.get(peer).is_some_and(|known| known.paused_until <= now);
@@ -164,7 +172,7 @@ impl<P: Copy + Ord> AntiEntropy<P> {
                 break;
             }
             let detour = path == Path::Relayed && (now < since.saturating_add(self.tempo.detour) || here.has_direct());
-            if detour || self.asks.len() >= MOST_ASKS || !self.is_free(&peer, room, now) {
+            if detour || self.is_full() || !self.is_free(&peer, room, now) {
                 continue;
             }
             let Some(here) = self.rooms.get_mut(&room) else { return };
@@ -177,7 +185,7 @@ impl<P: Copy + Ord> AntiEntropy<P> {
         }
         let Some(here) = self.rooms.get(&room) else { return };
         for peer in here.offers.clone() {
-            if self.asks.len() >= MOST_ASKS || !self.is_free(&peer, room, now) {
+            if self.is_full() || !self.is_free(&peer, room, now) {
                 continue;
             }
             if let Some(here) = self.rooms.get_mut(&room) {
@@ -195,7 +203,7 @@ impl<P: Copy + Ord> AntiEntropy<P> {
     /// Compares whole vectors with one peer at a time, where nothing else is to be had.
     fn pull(&mut self, room: RoomId, now: Duration, actions: &mut Vec<Action<P>>) {
         let Some(here) = self.rooms.get(&room) else { return };
-        if self.under_way(room).next().is_some() || !here.is_exhausted() || self.asks.len() >= MOST_ASKS {
+        if self.under_way(room).next().is_some() || !here.is_exhausted() || self.is_full() {
             return;
         }
         let Some(peer) = here.wholes.iter().copied().find(|peer| self.is_free(peer, room, now)) else { return };
