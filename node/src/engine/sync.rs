@@ -57,9 +57,10 @@ fn feed(engine: &Engine, input: impl FnOnce(&mut AntiEntropy<PeerId>, Duration))
     let mut chance = [0; 8];
     engine.entropy.fill(&mut chance);
     let actions = {
-        let mut machine = lock(&engine.syncing.machine);
+        let mut guard = lock(&engine.syncing.machine);
+        let machine = &mut *guard;
         let now = engine.started.elapsed();
-        input(&mut machine, now);
+        input(machine, now);
         machine.poll(now, u64::from_le_bytes(chance))
     };
     engine.syncing.changed.notify_one();

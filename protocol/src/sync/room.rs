@@ -134,14 +134,17 @@ impl<P: Copy + Ord> Room<P> {
             true => [Lane::State, Lane::Timeline],
             false => [Lane::Timeline, Lane::State],
         };
-        let Some(lane) = lanes.into_iter().find(|lane| self.left(&peer, *lane) > 0) else { return Vec::new() };
         let sharing = self.sources.values().filter(|source| !source.stalled).count().max(1) as u64;
         let part = self.sources.get(&peer).map_or(FIRST_PART, |source| source.part);
         let part = part.min((LARGEST_PART / sharing).max(FIRST_PART));
-        let returned = self.take_by(lane, part, |chain, left| chain.take_returned(&peer, left));
-        if !returned.is_empty() {
-            return returned;
+        for lane in lanes {
+            // What was asked for before comes before whatever else there is.
+            let returned = self.take_by(lane, part, |chain, left| chain.take_returned(&peer, left));
+            if !returned.is_empty() {
+                return returned;
+            }
         }
+        let Some(lane) = lanes.into_iter().find(|lane| self.left(&peer, *lane) > 0) else { return Vec::new() };
         let total = u128::from(self.left(&peer, lane).max(1));
         self.take_by(lane, part, |chain, left| {
             let share = u128::from(chain.left(&peer)) * u128::from(part) / total;
