@@ -6,7 +6,7 @@
 //!                                                          ├── reply to the user
 //!                                                          ├── gossip, or pass gossip on
 //!                                                          └── move the durable end of the local log
-//!   sync: compare digests on every new connection and once a minute; pull what is missing; fetch by id
+//!   sync: compare digests on every new connection and once a minute; bring what is missing; fetch by id
 //!   serve: answer the same questions of others
 //!   ephemeral: who types, who is there; beside all this, and never in the store
 //!   files: fetch what messages name, range by range, and send it to others
@@ -64,8 +64,9 @@ use invitations::Invitations;
 use names::NameBook;
 use policy::PolicyBook;
 use room::{Ingested, RoomHandle};
+use sync::Syncing;
 
-/// Pulls that may be under way at once: each holds one response of up to 4 MiB.
+/// Pulls of whole vectors that may be under way at once: each holds one response of up to 4 MiB.
 const PULLS: usize = 8;
 /// Requests of others that are answered at once.
 const SERVED: usize = 8;
@@ -118,8 +119,7 @@ pub(crate) struct Shared {
     /// Everything up to this position survives a loss of power.
     durable: watch::Sender<LogPosition>,
     pulling: Mutex<BTreeSet<(PeerId, RoomId)>>,
-    /// By room: which peer is bringing what is missing here, and when it last brought something.
-    leading: Mutex<BTreeMap<RoomId, (PeerId, Instant)>>,
+    syncing: Syncing,
     /// The last of the missing bodies of a room that a peer was asked for.
     asked_bodies: Mutex<BTreeMap<(PeerId, RoomId), EventId>>,
     /// When the engine began.
@@ -197,7 +197,7 @@ impl Engine {
             signals: Signals::default(),
             invitations: Invitations::default(),
             pulling: Mutex::default(),
-            leading: Mutex::default(),
+            syncing: Syncing::new(tuning.compare_every),
             asked_bodies: Mutex::default(),
             started: Instant::now(),
             found_own: Mutex::default(),

@@ -3,6 +3,7 @@
 
 mod support;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -250,7 +251,7 @@ async fn with_members(key: ServerKey, seeds: &[u8]) -> (TestNode, String) {
 fn answering(mut files: impl FnMut(FileId, FileRange) -> Option<Vec<u8>> + Send + 'static) -> Answer {
     Box::new(move |request: &[u8]| match Request::decode(request) {
         Ok(Request::File { file, range, .. }) => files(file, range),
-        Ok(Request::Compare { .. }) => Some(Response::Differing { rooms: Vec::new() }.encode()),
+        Ok(Request::Compare { .. }) => Some(Response::Compared { rooms: BTreeMap::new() }.encode()),
         _ => Some(Response::Events { events: Vec::new(), have: HaveVector::new(), more: false }.encode()),
     })
 }

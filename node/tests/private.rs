@@ -10,10 +10,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use libp2p::gossipsub;
 use libp2p::swarm::SwarmEvent;
 use rocketmesh_node::api::types::{InvitationList, InvitationView, Posted, RoomDetail};
-use rocketmesh_protocol::event::{Content, Draft, Event, Placement, RoomType, author};
-use rocketmesh_protocol::have::{HaveVector, Sections};
+use rocketmesh_protocol::event::{Content, Draft, Event, Lane, Placement, RoomType, author};
+use rocketmesh_protocol::have::{HaveVector, SHORT_DIGEST_BYTES, Sections, Tag};
 use rocketmesh_protocol::id::RoomId;
 use rocketmesh_protocol::identity::{ServerKey, UserId};
+use rocketmesh_protocol::sync::Stretch;
 use rocketmesh_protocol::wire::{GossipFrame, Refused, Request, Response, WireEvent};
 use serde_json::json;
 use support::attacker::{Answer, Attacker, BehaviourEvent, honest, own_room};
@@ -102,8 +103,14 @@ async fn an_invited_user_is_asked_comes_in_and_has_everything_and_nobody_else_le
         let tell = Request::Tell { room: id, events }.encode();
         assert_eq!(spy.ask(tell.clone()).await, c_spy.ask(tell).await);
     }
-    let compare = Request::Compare { digests: BTreeMap::from([(id, [0; 32])]) };
-    assert_eq!(spy.ask(compare.encode()).await, Some(Response::Differing { rooms: Vec::new() }));
+    let tag = Tag::of(id.hash());
+    let compare = Request::Compare { digests: BTreeMap::from([(tag, [0; SHORT_DIGEST_BYTES])]) };
+    assert_eq!(spy.ask(compare.encode()).await, Some(Response::Compared { rooms: BTreeMap::new() }));
+    let entries = Request::Entries { room: tag, sections: Sections::ALL };
+    assert_eq!(spy.ask(entries.encode()).await, unknown);
+    let stretch = Stretch { origin: Tag::of(a.node.origin().as_bytes()), lane: Lane::State, from: 0, to: 9 };
+    let bring = Request::Bring { room: tag, stretches: vec![stretch], offers: true };
+    assert_eq!(spy.ask(bring.encode()).await, unknown);
     let of_c = c.refused("POST", "/v1/rooms/join", Some(json!({"room": room, "user": "carol", "wait_s": 1}))).await;
     assert_eq!(of_c, (404, "unknown_room".to_owned()));
 }
@@ -289,7 +296,7 @@ fn holder(create: &Event, open: bool) -> Answer {
                 room.extend(events);
                 Response::Differing { rooms: Vec::new() }
             }
-            Request::Compare { .. } => Response::Differing { rooms: Vec::new() },
+            Request::Compare { .. } => Response::Compared { rooms: BTreeMap::new() },
             _ => Response::Refused(Refused::Other),
         };
         Some(response.encode())

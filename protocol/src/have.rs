@@ -3,6 +3,12 @@
 //! Per origin and lane a vector shows the lowest sequence number held and the heads of the chain. Two equal entries prove
 //! that nothing of that origin is missing on either side, because a head names its whole chain by hash.
 
+mod brief;
+
+pub use brief::{
+    Brief, BriefLane, SHORT_DIGEST_BYTES, SKETCHED_HEADS, ShortDigest, Sketch, TAG_BYTES, Tag, short_digest,
+};
+
 use std::collections::BTreeMap;
 
 use crate::codec::{CodecError, Value, decode};
@@ -77,6 +83,11 @@ impl Sections {
     /// Whether a server's lanes are in one of them.
     pub fn contain(self, origin: &Origin) -> bool {
         self.0 & (1 << section(origin)) != 0
+    }
+
+    /// Whether the lanes of the server that a tag means are in one of them.
+    pub fn contain_tag(self, tag: &Tag) -> bool {
+        self.0 & (1 << (usize::from(tag.as_bytes()[0]) % SECTIONS)) != 0
     }
 }
 

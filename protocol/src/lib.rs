@@ -13,7 +13,7 @@
 //!                            resolution::Resolver
 //!                            what concurrent events come to
 //!                           │
-//!                 sync::lacking: what another server is missing
+//!                 sync: what another server is missing, and who brings it
 //! ```
 //!
 //! | module | the idea |
@@ -27,7 +27,7 @@
 //! | [`authority`] | the rules, and the state that they are judged at |
 //! | [`resolution`] | what events come to that contradict each other |
 //! | [`receipt`] | what becomes of an event, and why |
-//! | [`sync`] | which chains to send |
+//! | [`sync`] | how servers that differ become equal |
 //! | [`wire`] | messages between servers |
 //! | [`limits`] | every bound |
 //!

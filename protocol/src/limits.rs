@@ -54,6 +54,17 @@ pub const MAX_RESPONSE_BYTES: usize = 4 * 1024 * 1024;
 /// and for the have-vector beside it.
 pub const RESPONSE_EVENT_BUDGET: usize = 2 * 1024 * 1024;
 
+/// How many bytes of events an answer to stretches of chains carries before it says that there are more. Several such answers
+/// of a room are under way at once, and what one brings may have to wait for another.
+pub const BROUGHT_EVENT_BUDGET: usize = 512 * 1024;
+
+/// The most stretches of chains in one request: as many as events are asked for at a time.
+pub const MAX_STRETCHES_PER_REQUEST: usize = 1024;
+
+/// The most rooms of which the answer to a comparison holds entries; of the others it holds digests of sections, which are fewer
+/// values to read.
+pub const MAX_ROOMS_SKETCHED: usize = 1000;
+
 /// The most event ids in one request.
 pub const MAX_IDS_PER_REQUEST: usize = 512;
 

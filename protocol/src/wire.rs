@@ -3,6 +3,7 @@
 //! Every message is deterministic DAG-CBOR, decoded as strictly as an event. Every protocol name carries a version; the
 //! first exchange ([`Hello`]) tells which versions each side speaks and has its own name, which never changes.
 
+mod brief;
 mod ephemeral;
 mod gossip;
 mod hello;

@@ -22,11 +22,12 @@ use rocketmesh_protocol::event::{
     author_after,
 };
 use rocketmesh_protocol::file::{FileRange, open_slice};
-use rocketmesh_protocol::have::{HaveVector, LaneHave, Sections};
+use rocketmesh_protocol::have::{Brief, BriefLane, HaveVector, LaneHave, Sections, Sketch, Tag, short_digest};
 use rocketmesh_protocol::id::{BodyId, EventId, FileId, RoomId};
 use rocketmesh_protocol::identity::{Localpart, Origin, ServerKey, ServerName, UserId};
 use rocketmesh_protocol::limits::{MAX_NUMBER, MAX_PARENTS};
 use rocketmesh_protocol::receipt::{Misplaced, Receipt};
+use rocketmesh_protocol::sync::Stretch;
 use rocketmesh_protocol::wire::{
     GossipFrame, Hello, Refused, Request, Response, WIRE_VERSION, WireEvent, gossip_message_id, topic,
 };
@@ -578,10 +579,16 @@ fn requests(recorder: &Recorder) -> Vec<(&'static str, Request)> {
     let have = recorder.room.outline.have().clone();
     let ids = vec![recorder.event("message").id(), recorder.event("merge").id()];
     let sections = Sections::from_bits(0x0123_4567_89ab_cdef);
-    let digests = BTreeMap::from([(room, have.digest()), (RoomId::from_hash([0x11; 32]), [0x22; 32])]);
+    let tag = Tag::of(room.hash());
+    let digests = BTreeMap::from([(tag, short_digest(&have.digest())), (Tag::of(&[0x11; 32]), [0x22; 16])]);
+    let stretch = |byte: u8, lane: Lane, from: u64, to: u64| Stretch { origin: Tag::of(&[byte; 32]), lane, from, to };
+    let stretches = vec![stretch(1, Lane::State, 0, 0), stretch(2, Lane::Timeline, 7, 1030)];
     vec![
         ("compare", Request::Compare { digests }),
         ("compare nothing", Request::Compare { digests: BTreeMap::new() }),
+        ("entries", Request::Entries { room: tag, sections }),
+        ("bring", Request::Bring { room: tag, stretches, offers: false }),
+        ("bring nothing, and offer", Request::Bring { room: tag, stretches: Vec::new(), offers: true }),
         ("sections", Request::Sections { room }),
         (
             "pull with nothing",
@@ -611,9 +618,21 @@ fn request_json(request: &Request) -> Json {
         Request::Compare { digests } => {
             let digests: Vec<Json> = digests
                 .iter()
-                .map(|(room, digest)| json!({ "room": room.to_string(), "digest": hex::encode(digest) }))
+                .map(|(room, digest)| json!({ "room": tag_json(room), "digest": hex::encode(digest) }))
                 .collect();
             json!({ "ask": "compare", "digests": digests })
+        }
+        Request::Entries { room, sections } => {
+            let sections = hex::encode(sections.bits().to_be_bytes());
+            json!({ "ask": "entries", "room": tag_json(room), "sections": sections })
+        }
+        Request::Bring { room, stretches, offers } => {
+            let stretch = |stretch: &Stretch| {
+                let Stretch { origin, lane, from, to } = stretch;
+                json!({ "origin": tag_json(origin), "lane": lane.number(), "from": from, "to": to })
+            };
+            let stretches: Vec<Json> = stretches.iter().map(stretch).collect();
+            json!({ "ask": "bring", "room": tag_json(room), "stretches": stretches, "offers": offers })
         }
         Request::Sections { room } => json!({ "ask": "sections", "room": room.to_string() }),
         Request::Pull { room, sections, state_only, have } => {
@@ -643,6 +662,27 @@ fn request_json(request: &Request) -> Json {
             let (room, file) = (room.to_string(), file.to_string());
             json!({ "ask": "file", "room": room, "file": file, "from": range.from(), "len": range.size() })
         }
+    }
+}
+
+fn tag_json(tag: &Tag) -> Json {
+    json!(hex::encode(tag.as_bytes()))
+}
+
+fn brief_json(brief: &Brief) -> Json {
+    let entry = |(origin, lane, have): (Tag, Lane, &BriefLane)| {
+        let head = |(seq, head): &(u64, Tag)| json!({ "seq": seq, "head": tag_json(head) });
+        let heads: Vec<Json> = have.heads.iter().map(head).collect();
+        json!({ "origin": tag_json(&origin), "lane": lane.number(), "lowest": have.lowest, "heads": heads })
+    };
+    brief.lanes().map(entry).collect()
+}
+
+fn sketch_json(sketch: &Sketch) -> Json {
+    match sketch {
+        Sketch::Hidden => Json::Null,
+        Sketch::Sections(digests) => json!({ "sections": digests.iter().map(hex::encode).collect::<Vec<_>>() }),
+        Sketch::Entries(entries) => json!({ "entries": brief_json(entries) }),
     }
 }
 
@@ -681,7 +721,18 @@ fn files() -> Vec<Json> {
 fn responses(recorder: &Recorder) -> Vec<(&'static str, Response)> {
     let events = ["create", "bob joins"].map(|name| WireEvent::of(recorder.event(name))).to_vec();
     let have = recorder.room.outline.have().clone();
+    let entries = Brief::of(&have).unwrap();
+    let sketches = BTreeMap::from([
+        (0, Sketch::Hidden),
+        (3, Sketch::of(&have, false)),
+        (300, Sketch::Entries(Brief::of(&have.within(Sections::from_bits(1))).unwrap())),
+    ]);
     vec![
+        ("no room is held differently", Response::Compared { rooms: BTreeMap::new() }),
+        ("three rooms are held differently", Response::Compared { rooms: sketches }),
+        ("entries", Response::Entries { entries }),
+        ("brought, and more to come", Response::Brought { events: events.clone(), more: true }),
+        ("brought nothing", Response::Brought { events: Vec::new(), more: false }),
         ("no room differs", Response::Differing { rooms: Vec::new() }),
         ("one room differs", Response::Differing { rooms: vec![recorder.room.outline.room()] }),
         ("sections", Response::Sections { digests: Box::new(have.section_digests()) }),
@@ -701,6 +752,15 @@ fn responses(recorder: &Recorder) -> Vec<(&'static str, Response)> {
 
 fn response_json(response: &Response) -> Json {
     match response {
+        Response::Compared { rooms } => {
+            let room = |(place, sketch): (&u64, &Sketch)| json!({ "place": place, "sketch": sketch_json(sketch) });
+            json!({ "compared": rooms.iter().map(room).collect::<Vec<_>>() })
+        }
+        Response::Entries { entries } => json!({ "entries": brief_json(entries) }),
+        Response::Brought { events, more } => {
+            let events: Vec<Json> = events.iter().map(wire_event_json).collect();
+            json!({ "brought": events, "more": more })
+        }
         Response::Differing { rooms } => {
             json!({ "rooms": rooms.iter().map(RoomId::to_string).collect::<Vec<_>>() })
         }
@@ -981,8 +1041,22 @@ fn request_from_json(entry: &Json) -> Request {
     let room = || text(&entry["room"]).parse::<RoomId>().unwrap();
     match text(&entry["ask"]) {
         "compare" => {
-            let pair = |pair: &Json| (text(&pair["room"]).parse::<RoomId>().unwrap(), unhex_32(&pair["digest"]));
+            let pair = |pair: &Json| (tag_from_json(&pair["room"]), unhex(&pair["digest"]).try_into().unwrap());
             Request::Compare { digests: list(&entry["digests"], pair).into_iter().collect() }
+        }
+        "entries" => {
+            let bits = u64::from_be_bytes(unhex(&entry["sections"]).try_into().unwrap());
+            Request::Entries { room: tag_from_json(&entry["room"]), sections: Sections::from_bits(bits) }
+        }
+        "bring" => {
+            let stretch = |stretch: &Json| Stretch {
+                origin: tag_from_json(&stretch["origin"]),
+                lane: Lane::from_number(stretch["lane"].as_u64().unwrap()).unwrap(),
+                from: stretch["from"].as_u64().unwrap(),
+                to: stretch["to"].as_u64().unwrap(),
+            };
+            let (stretches, offers) = (list(&entry["stretches"], stretch), entry["offers"].as_bool().unwrap());
+            Request::Bring { room: tag_from_json(&entry["room"]), stretches, offers }
         }
         "sections" => Request::Sections { room: room() },
         "pull" => {
@@ -1009,7 +1083,41 @@ fn request_from_json(entry: &Json) -> Request {
     }
 }
 
+fn tag_from_json(json: &Json) -> Tag {
+    Tag::from_bytes(unhex(json).try_into().unwrap())
+}
+
+fn brief_from_json(json: &Json) -> Brief {
+    let mut brief = Brief::default();
+    for entry in json.as_array().unwrap() {
+        let heads = list(&entry["heads"], |head| (head["seq"].as_u64().unwrap(), tag_from_json(&head["head"])));
+        let lane = Lane::from_number(entry["lane"].as_u64().unwrap()).unwrap();
+        let have = BriefLane { lowest: entry["lowest"].as_u64().unwrap(), heads };
+        brief.set_lane(tag_from_json(&entry["origin"]), lane, have);
+    }
+    brief
+}
+
+fn sketch_from_json(json: &Json) -> Sketch {
+    if let Some(sections) = json.get("sections") {
+        let digests: Vec<[u8; 8]> = list(sections, |digest| unhex(digest).try_into().unwrap());
+        return Sketch::Sections(Box::new(digests.try_into().unwrap()));
+    }
+    json.get("entries").map_or(Sketch::Hidden, |entries| Sketch::Entries(brief_from_json(entries)))
+}
+
 fn response_from_json(entry: &Json) -> Response {
+    if let Some(rooms) = entry.get("compared") {
+        let room = |room: &Json| (room["place"].as_u64().unwrap(), sketch_from_json(&room["sketch"]));
+        return Response::Compared { rooms: list(rooms, room).into_iter().collect() };
+    }
+    if let Some(entries) = entry.get("entries") {
+        return Response::Entries { entries: brief_from_json(entries) };
+    }
+    if let Some(brought) = entry.get("brought") {
+        let events = list(brought, wire_event_from_json);
+        return Response::Brought { events, more: entry["more"].as_bool().unwrap() };
+    }
     if let Some(rooms) = entry.get("rooms") {
         return Response::Differing { rooms: list(rooms, |room| text(room).parse::<RoomId>().unwrap()) };
     }

@@ -3,7 +3,7 @@
 
 mod support;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use proptest::collection::{btree_map, btree_set, vec};
 use proptest::option;
@@ -12,15 +12,18 @@ use proptest::sample::{Index, select};
 use rocketmesh_protocol::codec::{self, Map, Value};
 use rocketmesh_protocol::event::{Event, EventError, Lane, RoomVersion};
 use rocketmesh_protocol::file::FileRange;
-use rocketmesh_protocol::have::{HaveError, HaveVector, LaneHave, Sections};
+use rocketmesh_protocol::have::{
+    Brief, BriefLane, HaveError, HaveVector, LaneHave, SHORT_DIGEST_BYTES, Sections, ShortDigest, Sketch, TAG_BYTES,
+    Tag,
+};
 use rocketmesh_protocol::id::{EventId, FileId, RoomId};
 use rocketmesh_protocol::identity::{Origin, ServerName};
 use rocketmesh_protocol::limits::{
     FILE_RANGE_BYTES, MAX_EVENTS_PER_RESPONSE, MAX_EVENTS_PER_TELL, MAX_FILE_BYTES, MAX_GOSSIP_BYTES,
     MAX_IDS_PER_REQUEST, MAX_NUMBER, MAX_ORIGINS, MAX_REQUEST_BYTES, MAX_RESPONSE_BYTES, MAX_ROOMS_PER_REQUEST,
-    MAX_SLICE_BYTES,
+    MAX_SLICE_BYTES, MAX_STRETCHES_PER_REQUEST,
 };
-use rocketmesh_protocol::sync::{ChainRange, lacking, unknown_heads};
+use rocketmesh_protocol::sync::{ChainRange, Stretch, difference, lacking, unknown_heads};
 use rocketmesh_protocol::wire::{
     GossipFrame, Hello, Refused, Request, Response, WireError, WireEvent, common_version, gossip_message_id, topic,
 };
@@ -95,9 +98,38 @@ fn any_range() -> impl Strategy<Value = FileRange> {
     })
 }
 
+fn any_tag() -> impl Strategy<Value = Tag> {
+    any::<[u8; TAG_BYTES]>().prop_map(Tag::from_bytes)
+}
+
+fn any_stretch() -> impl Strategy<Value = Stretch> {
+    (any_tag(), select(Lane::ALL.to_vec()), 0..=MAX_NUMBER, any::<Index>()).prop_map(|(origin, lane, to, below)| {
+        let from = below.index(usize::try_from(to).unwrap() + 1) as u64;
+        Stretch { origin, lane, from, to }
+    })
+}
+
+fn any_brief() -> impl Strategy<Value = Brief> {
+    any_have().prop_filter_map("heads that begin alike", |have| Brief::of(&have))
+}
+
+fn any_sketch() -> impl Strategy<Value = Sketch> {
+    (any_have(), 0..3_u8).prop_map(|(have, form)| match form {
+        0 => Sketch::Hidden,
+        form => Sketch::of(&have, form == 1),
+    })
+}
+
 fn any_request() -> impl Strategy<Value = Request> {
     prop_oneof![
-        btree_map(any_room(), any::<[u8; 32]>(), 0..8).prop_map(|digests| Request::Compare { digests }),
+        btree_map(any_tag(), any::<ShortDigest>(), 0..8).prop_map(|digests| Request::Compare { digests }),
+        (any_tag(), any::<u64>())
+            .prop_map(|(room, bits)| Request::Entries { room, sections: Sections::from_bits(bits) }),
+        (any_tag(), vec(any_stretch(), 0..6), any::<bool>()).prop_map(|(room, stretches, offers)| Request::Bring {
+            room,
+            stretches,
+            offers
+        }),
         any_room().prop_map(|room| Request::Sections { room }),
         (any_room(), option::of(any::<u64>()), any::<bool>(), any_have()).prop_map(|(room, bits, state_only, have)| {
             let sections = bits.map_or(Sections::ALL, Sections::from_bits);
@@ -120,6 +152,9 @@ fn any_wire_event() -> impl Strategy<Value = WireEvent> {
 fn any_response() -> impl Strategy<Value = Response> {
     prop_oneof![
         vec(any_room(), 0..8).prop_map(|rooms| Response::Differing { rooms }),
+        btree_map(0..MAX_ROOMS_PER_REQUEST as u64, any_sketch(), 0..4).prop_map(|rooms| Response::Compared { rooms }),
+        any_brief().prop_map(|entries| Response::Entries { entries }),
+        (vec(any_wire_event(), 0..6), any::<bool>()).prop_map(|(events, more)| Response::Brought { events, more }),
         any_have().prop_map(|have| Response::Sections { digests: Box::new(have.section_digests()) }),
         (vec(any_wire_event(), 0..6), any_have(), any::<bool>()).prop_map(|(events, have, more)| Response::Events {
             events,
@@ -468,7 +503,8 @@ fn lists_end_at_their_limits() {
     };
     let room = RoomId::from_hash([1; 32]);
     let compare = |count: usize| {
-        let digests: BTreeMap<RoomId, [u8; 32]> = (0..count).map(|number| (id(number).into(), [0; 32])).collect();
+        let tag = |number: usize| Tag::of(id(number).hash());
+        let digests = (0..count).map(|number| (tag(number), [0; SHORT_DIGEST_BYTES])).collect();
         Request::decode(&Request::Compare { digests }.encode()).is_ok()
     };
     assert!(compare(MAX_ROOMS_PER_REQUEST) && !compare(MAX_ROOMS_PER_REQUEST + 1));
@@ -598,14 +634,125 @@ fn a_request_that_asks_something_unknown_is_refused_and_what_is_new_in_a_known_o
             "too large a range",
             pull().with("ask", "file").with("file", room()).with("from", 0_u64).with("len", FILE_RANGE_BYTES + 1),
         ),
-        ("no digests", pull().with("ask", "compare")),
-        ("a room without a digest", pull().with("ask", "compare").with("digests", Value::List(vec![room()]))),
     ] {
         assert!(read(map).is_err(), "{name}");
     }
-    let pair = || Value::List(vec![room(), room()]);
-    let twice = Map::new().with("ask", "compare").with("digests", Value::List(vec![pair(), pair()]));
-    assert!(read(twice).is_err(), "one room with two digests");
+}
+
+#[test]
+fn a_brief_message_out_of_order_or_shape_is_refused_and_what_stands_behind_it_is_passed_over() {
+    let tag = |byte: u8| Value::from(vec![byte; TAG_BYTES]);
+    let number = |number: u64| Value::from(number);
+    let pair = |byte: u8| [vec![byte; TAG_BYTES], vec![7; SHORT_DIGEST_BYTES]].concat();
+    let stretch = |from: u64, beyond: u64| Value::List(vec![tag(1), number(1), number(from), number(beyond)]);
+    let request = |list: Vec<Value>| Request::decode(&codec::encode(&Value::List(list)).unwrap());
+    let bring = |stretches: Vec<Value>| vec![number(2), tag(1), Value::List(stretches)];
+
+    let compared = request(vec![number(0), [pair(1), pair(2)].concat().into(), number(9)]).unwrap();
+    let Request::Compare { digests } = compared else { panic!("{compared:?}") };
+    assert_eq!(digests.into_keys().collect::<Vec<_>>(), [1, 2].map(|byte| Tag::from_bytes([byte; TAG_BYTES])));
+    let last = request(bring(vec![stretch(MAX_NUMBER, 0)])).unwrap();
+    let expected = Stretch { origin: Tag::from_bytes([1; 8]), lane: Lane::Timeline, from: MAX_NUMBER, to: MAX_NUMBER };
+    let room = Tag::from_bytes([1; TAG_BYTES]);
+    assert_eq!(last, Request::Bring { room, stretches: vec![expected], offers: false });
+    let refused = [
+        ("nothing", Vec::new()),
+        ("an unknown number", vec![number(77), tag(1)]),
+        ("no number", vec![tag(1)]),
+        ("a cut pair", vec![number(0), pair(1)[1..].to_vec().into()]),
+        ("rooms out of order", vec![number(0), [pair(2), pair(1)].concat().into()]),
+        ("a room twice", vec![number(0), [pair(1), pair(1)].concat().into()]),
+        ("no sections", vec![number(1), tag(1)]),
+        ("a long tag", vec![number(1), vec![1_u8; TAG_BYTES + 1].into(), number(1)]),
+        ("no stretches", vec![number(2), tag(1)]),
+        ("a stretch beyond 2^53", bring(vec![stretch(MAX_NUMBER, 1)])),
+        ("a stretch without an end", bring(vec![Value::List(vec![tag(1), number(1), number(0)])])),
+        ("too many stretches", bring(vec![stretch(0, 0); MAX_STRETCHES_PER_REQUEST + 1])),
+    ];
+    for (name, list) in refused {
+        assert!(request(list).is_err(), "{name}");
+    }
+
+    let response = |list: Vec<Value>| Response::decode(&codec::encode(&Value::List(list)).unwrap());
+    let room = |place: u64, sketch: Value| Value::List(vec![number(place), sketch]);
+    let rooms = |rooms: Vec<Value>| response(vec![number(0), Value::List(rooms)]);
+    assert!(rooms(vec![room(0, Value::Null), room(3, Value::List(Vec::new()))]).is_ok());
+    let lane = |list: Vec<Value>| Value::List(list);
+    let entries = |entries: Vec<Value>| response(vec![number(1), Value::List(entries)]);
+    let entry = |byte: u8, state: Value, timeline: Value| Value::List(vec![tag(byte), state, timeline]);
+    let sound = || lane(vec![number(3), number(5), tag(1), number(5), tag(2), number(7), tag(1)]);
+    assert!(entries(vec![entry(1, sound(), sound()), entry(2, Value::Null, sound())]).is_ok());
+    for (name, read) in [
+        ("places out of order", rooms(vec![room(1, Value::Null), room(0, Value::Null)])),
+        ("a place beyond every question", rooms(vec![room(MAX_ROOMS_PER_REQUEST as u64, Value::Null)])),
+        ("digests of sections cut", rooms(vec![room(0, vec![0_u8; 511].into())])),
+        ("servers out of order", entries(vec![entry(2, sound(), sound()), entry(1, sound(), sound())])),
+        ("an entry about nothing", entries(vec![entry(1, Value::Null, Value::Null)])),
+        ("a lane without heads", entries(vec![entry(1, lane(vec![number(0)]), Value::Null)])),
+        ("half a head", entries(vec![entry(1, lane(vec![number(0), number(1)]), Value::Null)])),
+        ("a lowest above a head", entries(vec![entry(1, lane(vec![number(2), number(1), tag(1)]), Value::Null)])),
+        ("no events", response(vec![number(2), Value::Null])),
+    ] {
+        assert!(read.is_err(), "{name}");
+    }
+}
+
+#[test]
+fn a_vector_in_brief_tells_what_is_missing_and_who_lacks_something() {
+    let origin = Origin::from_bytes([1; 32]);
+    let head = |seq: u64, id: u8| (seq, EventId::from_hash([id; 32]));
+    let vector = |heads: Vec<(u64, EventId)>| {
+        let mut have = HaveVector::new();
+        have.set_lane(origin, Lane::Timeline, LaneHave { lowest: 0, heads });
+        have
+    };
+    let stretch = |from: u64, to: u64| Stretch { origin: Tag::of(origin.as_bytes()), lane: Lane::Timeline, from, to };
+    // What of the other side's heads is held here, and what follows from it.
+    let cases = [
+        ("the same", vec![head(5, 1)], vec![head(5, 1)], true, None, false),
+        ("they go on", vec![head(5, 1)], vec![head(9, 2)], false, Some(stretch(6, 9)), false),
+        ("we go on", vec![head(9, 2)], vec![head(5, 1)], true, None, true),
+        ("forks of each other", vec![head(5, 1)], vec![head(5, 2)], false, Some(stretch(5, 5)), true),
+        (
+            "we hold one side of a fork",
+            vec![head(5, 1)],
+            vec![head(4, 9), head(7, 2)],
+            false,
+            Some(stretch(4, 7)),
+            true,
+        ),
+    ];
+    for (name, ours, theirs, held, lacking, offers) in cases {
+        let (ours, theirs) = (vector(ours), Brief::of(&vector(theirs)).unwrap());
+        let told = difference(&theirs, &ours, Sections::ALL, |_, _, _, _| held);
+        assert_eq!(told.lacking, Vec::from_iter(lacking), "{name}");
+        assert_eq!((told.offers, told.unclear), (offers, false), "{name}");
+        assert_eq!(told.claims.is_empty(), lacking.is_none(), "{name}");
+    }
+    let unknown =
+        difference(&Brief::of(&vector(vec![head(5, 1)])).unwrap(), &HaveVector::new(), Sections::ALL, |_, _, _, _| {
+            false
+        });
+    assert_eq!((unknown.lacking, unknown.offers), (vec![stretch(0, 5)], false));
+    let nothing = difference(&Brief::default(), &vector(vec![head(5, 1)]), Sections::ALL, |_, _, _, _| true);
+    assert_eq!((nothing.lacking, nothing.offers), (Vec::new(), true));
+
+    // Servers that begin alike have no vector in brief, and whoever knows them both finds out from whole ones.
+    let mut alike = vector(vec![head(5, 1)]);
+    let mut twin = [1; 32];
+    twin[31] = 2;
+    alike.set_lane(Origin::from_bytes(twin), Lane::State, LaneHave { lowest: 0, heads: vec![head(0, 3)] });
+    assert_eq!(Brief::of(&alike), None);
+    let theirs = Brief::of(&vector(vec![head(5, 1)])).unwrap();
+    assert!(difference(&theirs, &alike, Sections::ALL, |_, _, _, _| true).unclear);
+    let mut within = Brief::default();
+    within.set_lane(
+        Tag::of(origin.as_bytes()),
+        Lane::State,
+        BriefLane { lowest: 1, heads: vec![(2, Tag::of(&[3; 32]))] },
+    );
+    assert_eq!(within.within(Sections::from_bits(0b10)), within, "the section that its first byte names");
+    assert!(within.within(Sections::from_bits(0b1)).is_empty());
 }
 
 #[test]

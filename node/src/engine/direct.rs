@@ -13,7 +13,6 @@ use libp2p::identity::PeerId;
 use rocketmesh_protocol::access::{Access, access};
 use rocketmesh_protocol::authority::RoomState;
 use rocketmesh_protocol::event::{Content, Event, Lane, Membership};
-use rocketmesh_protocol::have::Sections;
 use rocketmesh_protocol::id::{EventId, RoomId};
 use rocketmesh_protocol::identity::Origin;
 use rocketmesh_protocol::limits::{MAX_EVENTS_PER_TELL, TELL_EVENT_BUDGET};
@@ -196,7 +195,7 @@ pub(super) async fn take(engine: &Engine, peer: PeerId, room: RoomId, events: Ve
     let member = access == Access::Everything;
     if events.is_empty() {
         if member {
-            sync::spawn_pull(engine.clone(), room, peer, Sections::ALL);
+            sync::pull_whole(engine, peer, room);
         }
         return Response::Differing { rooms: Vec::new() };
     }

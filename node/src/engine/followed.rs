@@ -7,6 +7,7 @@ use libp2p::identity::PeerId;
 use rocketmesh_protocol::access::{Access, access, is_gossiped};
 use rocketmesh_protocol::authority::RoomState;
 use rocketmesh_protocol::event::{Content, RoomType};
+use rocketmesh_protocol::have::{TAG_BYTES, Tag};
 use rocketmesh_protocol::id::{EventId, RoomId};
 use rocketmesh_protocol::identity::Origin;
 use rocketmesh_storage::{Participation, StoreError};
@@ -60,6 +61,16 @@ impl Followed {
     /// The state of a room as far as it is at hand.
     pub(super) fn state_at_hand(&self, room: &RoomId) -> Option<Arc<RoomState>> {
         self.read().get(room)?.state.clone()
+    }
+
+    /// The room that is meant by a tag; none where two are.
+    pub(super) fn named(&self, tag: &Tag) -> Option<RoomId> {
+        let mut lowest = [0; 32];
+        lowest[..TAG_BYTES].copy_from_slice(tag.as_bytes());
+        let followed = self.read();
+        let mut rooms = followed.range(RoomId::from_hash(lowest)..).map(|(room, _)| *room);
+        let room = rooms.next().filter(|room| Tag::of(room.hash()) == *tag)?;
+        rooms.next().is_none_or(|other| Tag::of(other.hash()) != *tag).then_some(room)
     }
 
     /// Whether the room is gossiped; false for one that is not followed.

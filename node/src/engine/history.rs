@@ -204,7 +204,7 @@ async fn state_graph(engine: &Engine, room: RoomId, peer: PeerId, member: bool) 
             engine.open_gap(room).await?;
             known = true;
         }
-        let new = sync::deliver(engine, room, peer, events).await?;
+        let new = sync::deliver(engine, room, peer, events).await?.new;
         add(&engine.counters.pulled, new);
         // A peer that says that there is more and sends nothing new has nothing to say.
         fruitless = if new == 0 { fruitless + 1 } else { 0 };
@@ -260,7 +260,7 @@ async fn newest(engine: &Engine, room: RoomId, peer: PeerId) -> Result<(), PullE
     let known = known.split_off(known.len().saturating_sub(MAX_IDS_PER_REQUEST));
     let (mut events, ..) = sync::ask(engine, peer, &Request::Recent { room, known }).await?;
     events.truncate(MAX_RECENT_EVENTS);
-    let new = sync::deliver(engine, room, peer, events).await?;
+    let new = sync::deliver(engine, room, peer, events).await?.new;
     add(&engine.counters.pulled, new);
     Ok(())
 }

@@ -7,7 +7,6 @@ use std::time::Duration;
 use libp2p::gossipsub::MessageAcceptance;
 use libp2p::identity::PeerId;
 use rocketmesh_protocol::event::{Event, UnverifiedEvent};
-use rocketmesh_protocol::have::Sections;
 use rocketmesh_protocol::id::RoomId;
 use rocketmesh_protocol::wire::{GossipFrame, UnverifiedEphemeral, WireEvent};
 use tokio::sync::mpsc;
@@ -35,7 +34,7 @@ pub(super) async fn run(engine: Engine, mut events: mpsc::Receiver<NetworkEvent>
                     let own = engine.clone();
                     engine.background(async move {
                         invitations::greet(&own, peer).await;
-                        sync::compare(&own, peer, own.followed()).await;
+                        sync::connected(&own, peer);
                         sync::introduce(&own, peer).await;
                     });
                 }
@@ -43,10 +42,10 @@ pub(super) async fn run(engine: Engine, mut events: mpsc::Receiver<NetworkEvent>
             NetworkEvent::PeerFollows { peer, room } => {
                 let own = engine.clone();
                 engine.background(async move {
-                    sync::compare(&own, peer, vec![room]).await;
+                    sync::look(&own, peer, room);
                     // Until gossip's mesh has taken the peer in, what is passed on may pass it by.
                     tokio::time::sleep(MESH_FORMS).await;
-                    sync::compare(&own, peer, vec![room]).await;
+                    sync::look(&own, peer, room);
                 });
             }
             NetworkEvent::Gossip { peer, room, bytes, token } => gossip(&engine, peer, room, &bytes, token).await,
@@ -120,8 +119,8 @@ fn take_gossip(engine: &Engine, peer: PeerId, room: RoomId, bytes: &[u8], token:
             if engine.room(room).offer(command) {
                 return Taken::ByRoom;
             }
-            // The room is busy. What is dropped now is pulled once it has caught up, not only at the next comparison.
-            sync::spawn_pull(engine.clone(), room, peer, Sections::ALL);
+            // The room is busy. What is dropped now is brought once it has caught up, not only at the next comparison.
+            sync::look_soon(engine, peer, room);
             Taken::Not
         }
         Err(error) => Taken::Bad(error.to_string()),

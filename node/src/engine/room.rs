@@ -87,6 +87,8 @@ pub struct Written {
 pub(crate) struct Ingested {
     pub(crate) new: usize,
     pub(crate) refused: usize,
+    /// Events of the room that wait for others now.
+    pub(crate) waiting: usize,
 }
 
 pub(super) enum RoomCommand {
@@ -334,6 +336,7 @@ impl RoomTask {
                 if ingested.refused > 0 {
                     self.blame(from, ingested.refused);
                 }
+                ingested.waiting = self.held.len();
                 if let Some(done) = done {
                     owed.ingested.push((done, ingested));
                 }

@@ -2,15 +2,18 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
-use std::time::Duration;
 
 use libp2p::identity::PeerId;
 use rocketmesh_protocol::access::{Access, reads_from_join};
 use rocketmesh_protocol::event::{Event, Lane, OrderKey, UnverifiedEvent};
-use rocketmesh_protocol::have::HaveVector;
+use rocketmesh_protocol::have::{Brief, HaveVector, Sketch, short_digest};
 use rocketmesh_protocol::id::{EventId, RoomId};
-use rocketmesh_protocol::limits::{MAX_EVENTS_PER_RESPONSE, MAX_RECENT_EVENTS, RESPONSE_EVENT_BUDGET};
-use rocketmesh_protocol::sync::{ChainRange, lacking, unknown_heads};
+use rocketmesh_protocol::identity::Origin;
+use rocketmesh_protocol::limits::{
+    BROUGHT_EVENT_BUDGET, MAX_EVENTS_PER_RESPONSE, MAX_NUMBER, MAX_RECENT_EVENTS, MAX_ROOMS_SKETCHED,
+    RESPONSE_EVENT_BUDGET,
+};
+use rocketmesh_protocol::sync::{ChainRange, Stretch, lacking, unknown_heads};
 use rocketmesh_protocol::wire::{Refused, Request, Response, WireEvent};
 use rocketmesh_storage::{Participation, StoreError, StoredEvent};
 use tokio::time::Instant;
@@ -22,8 +25,8 @@ use crate::network::{IncomingRequest, origin};
 const PAGE: usize = 256;
 /// Pages of the room's order that are looked through for the end of its timeline: state events stand there too.
 const RECENT_PAGES: usize = 8;
-/// How long after an answer the asking side is asked for what is missing here.
-const ASK_BACK: Duration = Duration::from_millis(500);
+/// Forks of one place that are sent with the stretch of a chain that they are in, at the end of what is read of it.
+const FORKS: u64 = 8;
 /// The most events that are looked at for a server that is not in the room any longer, and how many at a time. What it may read
 /// and stands behind more than that which it may not, it does not get.
 const MOST_PAST: usize = 4_096;
@@ -50,24 +53,26 @@ pub(super) async fn serve(engine: Engine, incoming: IncomingRequest) {
     };
     // What was read may be in the store and not yet on disk; nothing is told before it is.
     let response = match response {
-        Response::Events { .. } if engine.committer.sync().await.is_err() => Response::Refused(Refused::Other),
+        Response::Events { .. } | Response::Brought { .. } if engine.committer.sync().await.is_err() => {
+            Response::Refused(Refused::Other)
+        }
         response => response,
     };
     add(&engine.counters.served, 1);
-    if let Request::Pull { room, sections, have, state_only: false } = &incoming.request
-        && matches!(response, Response::Events { .. })
-        && engine.access(room, &peer).await == Access::Everything
-    {
-        // Whoever asks may have what is missing here.
-        let store = engine.store();
-        if !unknown_heads(have, |id| store.contains(id).unwrap_or(true)).is_empty() {
-            // Not at once: two servers that refuse each other's events would ask each other without pause.
-            let (own, room, sections) = (engine.clone(), *room, *sections);
-            engine.background(async move {
-                tokio::time::sleep(ASK_BACK).await;
-                sync::spawn_pull(own, room, peer, sections);
-            });
+    // Whoever asks may have what is missing here.
+    let offered = match (&incoming.request, &response) {
+        (Request::Bring { room, offers: true, .. }, Response::Brought { .. }) => engine.followed.named(room),
+        (Request::Pull { room, have, state_only: false, .. }, Response::Events { .. })
+            if engine.access(room, &peer).await == Access::Everything =>
+        {
+            let store = engine.store();
+            let unknown = unknown_heads(have, |id| store.contains(id).unwrap_or(true));
+            Some(*room).filter(|_| !unknown.is_empty())
         }
+        _ => None,
+    };
+    if let Some(room) = offered {
+        sync::asked_by(&engine, peer, room);
     }
     let _ = engine.network.respond(incoming, &response).await;
 }
@@ -75,16 +80,45 @@ pub(super) async fn serve(engine: Engine, incoming: IncomingRequest) {
 async fn answer(engine: &Engine, peer: PeerId, request: &Request) -> Result<Response, StoreError> {
     match request {
         Request::Compare { digests } => {
-            let differs =
-                |(room, theirs): (&RoomId, &[u8; 32])| engine.digest(room).filter(|ours| ours != theirs).map(|_| *room);
-            let mut rooms = Vec::new();
-            for room in digests.iter().filter_map(differs) {
-                // A server that was removed and has not heard of it is told that there is something to come for.
-                if engine.followed.gossips(&room) || engine.access(&room, &peer).await > Access::None {
-                    rooms.push(room);
+            let mut rooms = BTreeMap::new();
+            for (place, (tag, theirs)) in (0_u64..).zip(digests) {
+                let Some(room) = engine.followed.named(tag) else { continue };
+                if engine.digest(&room).is_none_or(|ours| short_digest(&ours) == *theirs) {
+                    continue;
                 }
+                let access = engine.access(&room, &peer).await;
+                // A server that was removed and has not heard of it is told that there is something to come for.
+                if access == Access::None && !engine.followed.gossips(&room) {
+                    continue;
+                }
+                let sketch = match followed_have(engine, &room)?.filter(|_| access == Access::Everything) {
+                    Some(ours) => Sketch::of(&ours, rooms.len() < MAX_ROOMS_SKETCHED),
+                    None => Sketch::Hidden,
+                };
+                rooms.insert(place, sketch);
             }
-            Ok(Response::Differing { rooms })
+            Ok(Response::Compared { rooms })
+        }
+        Request::Entries { room, sections } => {
+            let Some(room) = engine.followed.named(room) else { return Ok(Response::Refused(Refused::UnknownRoom)) };
+            if let Err(refused) = entitled_to_all(engine, peer, &room).await {
+                return Ok(Response::Refused(refused));
+            }
+            let Some(ours) = followed_have(engine, &room)? else { return Ok(Response::Refused(Refused::UnknownRoom)) };
+            // Without a brief vector there is the whole one.
+            let entries = Brief::of(&ours.within(*sections));
+            Ok(entries.map_or(Response::Refused(Refused::Other), |entries| Response::Entries { entries }))
+        }
+        Request::Bring { room, stretches, .. } => {
+            let Some(room) = engine.followed.named(room) else { return Ok(Response::Refused(Refused::UnknownRoom)) };
+            if let Err(refused) = entitled_to_all(engine, peer, &room).await {
+                return Ok(Response::Refused(refused));
+            }
+            let Some(ours) = followed_have(engine, &room)? else { return Ok(Response::Refused(Refused::UnknownRoom)) };
+            let nothing = HaveVector::new();
+            let merge = Merge::new(engine, room, &nothing, ranges(&ours, stretches))?;
+            let (events, more) = merge.take(BROUGHT_EVENT_BUDGET)?;
+            Ok(Response::Brought { events, more })
         }
         Request::Sections { room } => {
             let access = match entitled(engine, peer, room, false).await {
@@ -108,12 +142,13 @@ async fn answer(engine: &Engine, peer: PeerId, request: &Request) -> Result<Resp
                 ours = ours.lane_only(Lane::State);
             }
             let ranges = lacking(have, &ours, |id| engine.store().contains(id).unwrap_or(false));
+            let ranges = ranges.into_iter().map(|range| (range, MAX_NUMBER)).collect();
             let merge = Merge::new(engine, *room, have, ranges)?;
             if past {
                 let (found, more) = merge.outline(MOST_PAST)?;
                 return past_events(engine, *room, peer, found, more).await;
             }
-            let (mut events, more) = merge.take()?;
+            let (mut events, more) = merge.take(RESPONSE_EVENT_BUDGET)?;
             match veil(engine, *room, peer, &mut events).await {
                 Ok(()) => Ok(Response::Events { events, have: ours, more }),
                 Err(refused) => Ok(Response::Refused(refused)),
@@ -236,6 +271,25 @@ async fn entitled(engine: &Engine, peer: PeerId, room: &RoomId, state_only: bool
     }
 }
 
+/// Whether the peer may read all of the room.
+async fn entitled_to_all(engine: &Engine, peer: PeerId, room: &RoomId) -> Result<(), Refused> {
+    match entitled(engine, peer, room, false).await? {
+        Access::Everything => Ok(()),
+        _ => Err(Refused::UnknownRoom),
+    }
+}
+
+/// The chains of which stretches are asked for, and where each stretch ends.
+fn ranges(ours: &HaveVector, stretches: &[Stretch]) -> Vec<(ChainRange, u64)> {
+    let known = sync::by_tag(ours);
+    let of = |stretch: &Stretch| {
+        let origins = known.get(&stretch.origin).into_iter().flatten();
+        let range = |origin: &Origin| ChainRange { origin: *origin, lane: stretch.lane, from_seq: stretch.from };
+        origins.map(|origin| (range(origin), stretch.to)).collect::<Vec<_>>()
+    };
+    stretches.iter().flat_map(of).collect()
+}
+
 /// Answers a server that was in the room once, of events in causal order: with those that it may read, and the headers of those
 /// that they stand on, without which it could not take them in.
 async fn past_events(
@@ -305,6 +359,8 @@ struct Merge<'a> {
 
 struct Chain {
     range: ChainRange,
+    /// The last sequence number that is asked for.
+    to: u64,
     links: VecDeque<(u64, EventId)>,
     exhausted: bool,
 }
@@ -314,11 +370,11 @@ impl<'a> Merge<'a> {
         engine: &'a Engine,
         room: RoomId,
         theirs: &'a HaveVector,
-        ranges: Vec<ChainRange>,
+        ranges: Vec<(ChainRange, u64)>,
     ) -> Result<Self, StoreError> {
         let chains = ranges
             .into_iter()
-            .map(|range| Chain { range, links: VecDeque::new(), exhausted: false })
+            .map(|(range, to)| Chain { range, to, links: VecDeque::new(), exhausted: false })
             .collect::<Vec<_>>();
         let mut merge = Merge { engine, room, theirs, chains, next: BinaryHeap::new(), loaded: BTreeMap::new() };
         for chain in 0..merge.chains.len() {
@@ -337,8 +393,12 @@ impl<'a> Merge<'a> {
                     return Ok(());
                 }
                 let ChainRange { origin, lane, from_seq } = chain.range;
-                let mut links = store.chain(&self.room, origin, lane, from_seq, PAGE)?;
-                chain.exhausted = links.len() < PAGE;
+                if from_seq > chain.to {
+                    return Ok(());
+                }
+                let page = (chain.to - from_seq).saturating_add(FORKS).min(PAGE as u64) as usize;
+                let mut links = store.chain(&self.room, origin, lane, from_seq, page)?;
+                chain.exhausted = links.len() < page;
                 if !chain.exhausted {
                     // The last sequence number may go on on the next page, where it is read whole.
                     let last = links[links.len() - 1].0;
@@ -350,8 +410,8 @@ impl<'a> Merge<'a> {
                         chain.range.from_seq = last + 1;
                     }
                 }
-                let theirs = self.theirs.lane(origin, lane);
-                links.retain(|link| theirs.is_none_or(|theirs| !theirs.heads.contains(link)));
+                let (theirs, to) = (self.theirs.lane(origin, lane), chain.to);
+                links.retain(|link| link.0 <= to && theirs.is_none_or(|theirs| !theirs.heads.contains(link)));
                 chain.links = links.into();
                 continue;
             };
@@ -373,14 +433,14 @@ impl<'a> Merge<'a> {
         Ok(None)
     }
 
-    /// Takes events until the budget is spent, and tells whether any are left.
-    fn take(mut self) -> Result<(Vec<WireEvent>, bool), StoreError> {
+    /// Takes events until this many bytes are spent, and tells whether any are left.
+    fn take(mut self, budget: usize) -> Result<(Vec<WireEvent>, bool), StoreError> {
         let mut events = Vec::new();
         let mut bytes = 0;
         while let Some(stored) = self.next()? {
             let event = WireEvent::of(&stored.event);
             bytes += event.len();
-            if (bytes > RESPONSE_EVENT_BUDGET || events.len() == MAX_EVENTS_PER_RESPONSE) && !events.is_empty() {
+            if (bytes > budget || events.len() == MAX_EVENTS_PER_RESPONSE) && !events.is_empty() {
                 return Ok((events, true));
             }
             events.push(event);

@@ -5,13 +5,16 @@ use std::collections::BTreeMap;
 use crate::codec::{self, Map, Value};
 use crate::event::{Event, EventError, UnverifiedEvent, encode_own};
 use crate::file::FileRange;
-use crate::have::{HaveVector, SECTION_DIGEST_BYTES, SECTIONS, SectionDigests, Sections};
+use crate::have::{
+    Brief, HaveVector, SECTION_DIGEST_BYTES, SECTIONS, SectionDigests, Sections, ShortDigest, Sketch, Tag,
+};
 use crate::id::{EventId, FileId, RoomId};
 use crate::limits::{
     MAX_EPHEMERAL_BYTES, MAX_EVENTS_PER_RESPONSE, MAX_EVENTS_PER_TELL, MAX_IDS_PER_REQUEST, MAX_REQUEST_BYTES,
     MAX_RESPONSE_BYTES, MAX_ROOMS_PER_REQUEST, MAX_SLICE_BYTES,
 };
-use crate::wire::{WireError, shape};
+use crate::sync::Stretch;
+use crate::wire::{WireError, brief, shape};
 
 /// A question to another server.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,7 +22,23 @@ pub enum Request {
     /// Which of these rooms, with the digests of my have-vectors, do you hold differently?
     Compare {
         /// Rooms and the digests of the asking side.
-        digests: BTreeMap<RoomId, [u8; 32]>,
+        digests: BTreeMap<Tag, ShortDigest>,
+    },
+    /// Send me the entries of these sections of your have-vector, in brief.
+    Entries {
+        /// The room.
+        room: Tag,
+        /// The sections.
+        sections: Sections,
+    },
+    /// Send me these stretches of chains.
+    Bring {
+        /// The room.
+        room: Tag,
+        /// The stretches; at most [`crate::limits::MAX_STRETCHES_PER_REQUEST`].
+        stretches: Vec<Stretch>,
+        /// Whether the answering side lacks something that the asking side has, and should ask for it.
+        offers: bool,
     },
     /// In which sections does your have-vector of this room differ from mine? The answer lets the asking side find out.
     Sections {
@@ -84,8 +103,25 @@ pub enum Request {
 /// The answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Response {
-    /// To [`Request::Compare`]: the rooms that both sides hold, differently. Rooms of which the answering side holds nothing
-    /// are left out. To [`Request::Tell`]: the room, if the answering side does not hold yet all that it was told of; nothing
+    /// To [`Request::Compare`]: the rooms that both sides hold, differently, by their places in the question. Rooms of which the
+    /// answering side holds nothing are left out.
+    Compared {
+        /// The rooms, and what the answering side holds of each.
+        rooms: BTreeMap<u64, Sketch>,
+    },
+    /// To [`Request::Entries`].
+    Entries {
+        /// The sections asked for.
+        entries: Brief,
+    },
+    /// To [`Request::Bring`].
+    Brought {
+        /// In causal order.
+        events: Vec<WireEvent>,
+        /// Whether there are more in the stretches asked for.
+        more: bool,
+    },
+    /// To [`Request::Tell`]: the room, if the answering side does not hold yet all that it was told of; nothing
     /// once it does, on disk. To [`Request::Ephemeral`]: nothing, whatever became of it.
     Differing {
         /// The rooms.
@@ -208,11 +244,12 @@ impl WireEvent {
 impl Request {
     /// The request's one encoding.
     pub fn encode(&self) -> Vec<u8> {
+        if let Some(list) = brief::request_value(self) {
+            return encode_own(&list);
+        }
         let map = match self {
-            Request::Compare { digests } => {
-                let pair = |(room, digest): (&RoomId, &[u8; 32])| Value::List(vec![hash(room.hash()), hash(digest)]);
-                Map::new().with("ask", "compare").with("digests", Value::List(digests.iter().map(pair).collect()))
-            }
+            // Said above.
+            Request::Compare { .. } | Request::Entries { .. } | Request::Bring { .. } => Map::new(),
             Request::Sections { room } => Map::new().with("ask", "sections").with("room", hash(room.hash())),
             Request::Pull { room, sections, state_only, have } => {
                 let mut map = Map::new().with("ask", "pull").with("room", hash(room.hash()));
@@ -260,15 +297,13 @@ impl Request {
             return Err(WireError::TooLarge(bytes.len(), MAX_REQUEST_BYTES));
         }
         let value = codec::decode(bytes)?;
+        if let Some(list) = value.as_list() {
+            return brief::read_request(list);
+        }
         let map = value.as_map().ok_or(shape("request", "no map"))?;
         let room = || map.get("room").and_then(read_hash).map(RoomId::from_hash).ok_or(shape("request", "no room"));
         let have = || HaveVector::from_value(map.get("have").unwrap_or(&Value::Null)).map_err(WireError::from);
         match map.get("ask").and_then(Value::as_text) {
-            Some("compare") => {
-                let list = bounded(map, "digests", MAX_ROOMS_PER_REQUEST)?;
-                let digests: BTreeMap<_, _> = list.iter().map(read_pair).collect::<Option<_>>().ok_or(BAD_DIGESTS)?;
-                if digests.len() != list.len() { Err(BAD_DIGESTS) } else { Ok(Request::Compare { digests }) }
-            }
             Some("sections") => Ok(Request::Sections { room: room()? }),
             Some("pull") => {
                 let sections = match map.get("sections") {
@@ -310,11 +345,16 @@ impl Request {
 impl Response {
     /// The response's one encoding.
     pub fn encode(&self) -> Vec<u8> {
+        if let Some(list) = brief::response_value(self) {
+            return encode_own(&list);
+        }
         let map = match self {
+            // Said above.
+            Response::Compared { .. } | Response::Entries { .. } | Response::Brought { .. } => Map::new(),
             Response::Differing { rooms } => {
                 Map::new().with("rooms", Value::List(rooms.iter().map(|room| hash(room.hash())).collect()))
             }
-            Response::Sections { digests } => Map::new().with("sections", digests.concat()),
+            Response::Sections { digests } => Map::new().with("sections", digests_value(digests)),
             Response::Events { events, have, more } => Map::new()
                 .with("events", Value::List(events.iter().map(WireEvent::to_value).collect()))
                 .with("have", have.to_value())
@@ -334,6 +374,9 @@ impl Response {
             return Err(WireError::TooLarge(bytes.len(), MAX_RESPONSE_BYTES));
         }
         let value = codec::decode(bytes)?;
+        if let Some(list) = value.as_list() {
+            return brief::read_response(list);
+        }
         let map = value.as_map().ok_or(shape("response", "no map"))?;
         if let Some(word) = map.get("refused").and_then(Value::as_text) {
             return Ok(Response::Refused(Refused::from_word(word)));
@@ -363,8 +406,6 @@ impl Response {
     }
 }
 
-const BAD_DIGESTS: WireError = WireError::Shape { message: "request", problem: "no list of rooms and digests" };
-
 fn hash(hash: &[u8; 32]) -> Value {
     hash.as_slice().into()
 }
@@ -383,18 +424,17 @@ fn read_sections(value: &Value) -> Option<Sections> {
     Some(bits).filter(|bits| *bits != Sections::ALL)
 }
 
-fn read_digests(value: &Value) -> Option<SectionDigests> {
+pub(super) fn digests_value(digests: &SectionDigests) -> Value {
+    digests.concat().into()
+}
+
+pub(super) fn read_digests(value: &Value) -> Option<SectionDigests> {
     let bytes = value.as_bytes().filter(|bytes| bytes.len() == SECTIONS * SECTION_DIGEST_BYTES)?;
     let mut digests = [[0; SECTION_DIGEST_BYTES]; SECTIONS];
     for (digest, bytes) in digests.iter_mut().zip(bytes.chunks_exact(SECTION_DIGEST_BYTES)) {
         digest.copy_from_slice(bytes);
     }
     Some(digests)
-}
-
-fn read_pair(value: &Value) -> Option<(RoomId, [u8; 32])> {
-    let [room, digest] = value.as_list()? else { return None };
-    Some((RoomId::from_hash(read_hash(room)?), read_hash(digest)?))
 }
 
 fn bounded<'a>(map: &'a Map, key: &str, most: usize) -> Result<&'a [Value], WireError> {

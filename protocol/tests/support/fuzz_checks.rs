@@ -7,7 +7,7 @@ use std::str::FromStr;
 use rocketmesh_protocol::codec::{self, Map};
 use rocketmesh_protocol::event::{Body, Event, EventError, FileRef, UnverifiedEvent};
 use rocketmesh_protocol::file::{FileRange, SliceError, open_slice};
-use rocketmesh_protocol::have::HaveVector;
+use rocketmesh_protocol::have::{Brief, HaveVector, Sections};
 use rocketmesh_protocol::id::{BodyId, EventId, FileId, RoomId};
 use rocketmesh_protocol::identity::{Localpart, Origin, ServerName, UserAddress, UserId};
 use rocketmesh_protocol::limits::{FILE_RANGE_BYTES, MAX_FILE_BYTES, MAX_SLICE_BYTES};
@@ -100,6 +100,12 @@ pub fn have(bytes: &[u8]) {
     assert!(sync::lacking(&have, &nothing, |_| false).is_empty());
     assert_eq!(sync::lacking(&nothing, &have, |_| true).len(), have.lanes().count());
     assert_eq!(have.digest() == nothing.digest(), have.is_empty());
+    if let Some(brief) = Brief::of(&have) {
+        assert!(sync::difference(&brief, &have, Sections::ALL, |_, _, _, _| true).is_none());
+        let all = sync::difference(&brief, &nothing, Sections::ALL, |_, _, _, _| false);
+        assert_eq!(all.lacking.len(), have.lanes().count());
+        assert!(all.lacking.iter().all(|stretch| stretch.from <= stretch.to));
+    }
 }
 
 /// What is understood of a message means the same after it was written by this version.
@@ -127,7 +133,11 @@ pub fn request(bytes: &[u8]) {
 }
 
 pub fn response(bytes: &[u8]) {
-    let Some(Response::Events { events, .. }) = stable(bytes, Response::decode, Response::encode) else { return };
+    let Some(Response::Events { events, .. } | Response::Brought { events, .. }) =
+        stable(bytes, Response::decode, Response::encode)
+    else {
+        return;
+    };
     for event in &events {
         if let Ok(unverified) = event.decode() {
             inspect(&unverified.trust(), &event.header, event.body.as_deref());
