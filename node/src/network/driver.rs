@@ -267,7 +267,8 @@ impl Driver {
                 gossip.report_message_validation_result(&token.id, &token.peer, acceptance);
             }
             Command::Request { peer, request, answer } => {
-                if self.peers.get(&peer).is_some_and(|known| known.ready()) {
+                if let Some(known) = self.peers.get_mut(&peer).filter(|known| known.ready()) {
+                    known.asking += 1;
                     let id = self.swarm.behaviour_mut().sync.send_request(&peer, request);
                     self.requests.insert(id, answer);
                 } else {

@@ -133,6 +133,9 @@ pub(super) struct Peer {
     pub(super) ban: Option<String>,
     requests: Quota,
     seen: Instant,
+    /// Questions under way, in either direction, and when the last one ended.
+    pub(super) asking: u32,
+    pub(super) asked: Option<Instant>,
 }
 
 impl Peer {
@@ -151,7 +154,15 @@ impl Peer {
             ban: None,
             requests: Quota::new(f64::from(limits.requests_per_second), f64::from(limits.request_burst), now),
             seen: now,
+            asking: 0,
+            asked: None,
         }
+    }
+
+    /// A question to it, or of its, has ended in whatever way.
+    pub(super) fn note_answered(&mut self, now: Instant) {
+        self.asking = self.asking.saturating_sub(1);
+        self.asked = Some(now);
     }
 
     /// Whether the engine may deal with it.

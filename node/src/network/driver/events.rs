@@ -241,6 +241,21 @@ impl Driver {
     }
 
     fn on_sync(&mut self, event: request_response::Event<Vec<u8>, Vec<u8>>) {
+        match &event {
+            request_response::Event::Message { message: Message::Request { .. }, peer, .. } => {
+                if let Some(known) = self.peers.get_mut(peer) {
+                    known.asking += 1;
+                }
+            }
+            request_response::Event::Message { message: Message::Response { .. }, peer, .. }
+            | request_response::Event::OutboundFailure { peer, .. }
+            | request_response::Event::InboundFailure { peer, .. }
+            | request_response::Event::ResponseSent { peer, .. } => {
+                if let Some(known) = self.peers.get_mut(peer) {
+                    known.note_answered(Instant::now());
+                }
+            }
+        }
         match event {
             request_response::Event::Message { peer, message: Message::Request { request, channel, .. }, .. } => {
                 if let Err((channel, refused)) = self.on_request(peer, &request, channel) {

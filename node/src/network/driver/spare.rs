@@ -13,8 +13,10 @@ use tokio::time::Instant;
 use super::Driver;
 use crate::network::peers::FoundBy;
 
-/// How long a connection is left alone: a look-up in the DHT or a comparison of rooms may be under way.
-const YOUNG: Duration = Duration::from_secs(20);
+/// How long a connection is left alone, and one over which something was asked after that: a look-up in the DHT may be under way,
+/// or a room be brought piece by piece. Servers that start dial dozens for the DHT and need few of them; at a thousand servers what
+/// those connections cost adds up.
+const YOUNG: Duration = Duration::from_secs(5);
 
 impl Driver {
     /// Closes connections above what may be spare, the youngest first: what has lasted is likelier to last.
@@ -39,11 +41,17 @@ impl Driver {
             ages.iter().filter(|(id, _)| !needed.contains(id) && !wanted(id)).map(|(id, age)| (*age, *id)).collect();
         spare.sort_unstable();
         for (since, peer) in spare.into_iter().skip(tuning.spare_connections) {
-            if now.duration_since(since) >= YOUNG {
+            if now.duration_since(since) >= YOUNG && !self.is_busy(&peer, now) {
                 tracing::debug!(%peer, "closing a connection that no room needs");
                 let _ = self.swarm.disconnect_peer_id(peer);
             }
         }
+    }
+
+    /// Whether something is being asked or answered, or was just now.
+    fn is_busy(&self, peer: &PeerId, now: Instant) -> bool {
+        let rests = |asked: Instant| now.duration_since(asked) >= YOUNG;
+        self.peers.get(peer).is_some_and(|known| known.asking > 0 || !known.asked.is_none_or(rests))
     }
 
     /// Since when each connected peer is.

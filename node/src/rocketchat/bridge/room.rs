@@ -33,6 +33,8 @@ use crate::rocketchat::mapping::outgoing;
 use crate::rocketchat::records::{Changes, Federated, anchor_key, message_key, room_key};
 use crate::rocketchat::status::{BridgedRoom, BridgedRoomState, Counted};
 
+/// What was said less than this before a room was entered, in milliseconds, says no time.
+const JUST_NOW_MS: u64 = 60_000;
 /// Entries of the log that are read at a time.
 const PAGE: usize = 512;
 /// How far the log may go on without anything of this room before the position is recorded.
@@ -430,12 +432,15 @@ impl RoomTask {
             last.extend(self.bridge.engine.store.order_before(&room, None, LAST_MESSAGES * 2)?);
         }
         last.reverse();
-        // A direct room begins with what was said in it just now.
-        let late = if self.federated.kind == RoomKind::Direct { LogKind::Accepted } else { LogKind::AcceptedLate };
+        let now_ms = self.bridge.engine.clock.now_ms();
         for key in last {
-            let stored = self.bridge.engine.store.event(&key.id)?;
-            if stored.is_some_and(|stored| matches!(stored.event.content(), Ok(Content::Message { .. }))) {
-                self.take_or_keep(late, key.id).await?;
+            let Some(stored) = self.bridge.engine.store.event(&key.id)? else { continue };
+            if matches!(stored.event.content(), Ok(Content::Message { .. })) {
+                // A direct room begins with what was said in it just now, and so may another.
+                let fresh = now_ms.saturating_sub(stored.event.header().time_ms) < JUST_NOW_MS;
+                let direct = self.federated.kind == RoomKind::Direct;
+                let kind = if direct || fresh { LogKind::Accepted } else { LogKind::AcceptedLate };
+                self.take_or_keep(kind, key.id).await?;
             }
         }
         self.federated.fresh = false;
