@@ -117,8 +117,11 @@ async fn answer(engine: &Engine, peer: PeerId, request: &Request) -> Result<Resp
             let Some(ours) = followed_have(engine, &room)? else { return Ok(Response::Refused(Refused::UnknownRoom)) };
             let nothing = HaveVector::new();
             let merge = Merge::new(engine, room, &nothing, ranges(&ours, stretches))?;
-            let (events, more) = merge.take(BROUGHT_EVENT_BUDGET)?;
-            Ok(Response::Brought { events, more })
+            let (mut events, more) = merge.take(BROUGHT_EVENT_BUDGET)?;
+            match veil(engine, room, peer, &mut events).await {
+                Ok(()) => Ok(Response::Brought { events, more }),
+                Err(refused) => Ok(Response::Refused(refused)),
+            }
         }
         Request::Sections { room } => {
             let access = match entitled(engine, peer, room, false).await {
