@@ -282,15 +282,17 @@ async fn entitled_to_all(engine: &Engine, peer: PeerId, room: &RoomId) -> Result
     }
 }
 
-/// The chains of which stretches are asked for, and where each stretch ends.
+/// The chains of which stretches are asked for, and where each stretch ends: of each chain the first that is named. Whoever named
+/// one a thousand times would have each event of it read as often.
 fn ranges(ours: &HaveVector, stretches: &[Stretch]) -> Vec<(ChainRange, u64)> {
     let known = sync::by_tag(ours);
+    let mut named = BTreeSet::new();
     let of = |stretch: &Stretch| {
         let origins = known.get(&stretch.origin).into_iter().flatten();
         let range = |origin: &Origin| ChainRange { origin: *origin, lane: stretch.lane, from_seq: stretch.from };
         origins.map(|origin| (range(origin), stretch.to)).collect::<Vec<_>>()
     };
-    stretches.iter().flat_map(of).collect()
+    stretches.iter().filter(|stretch| named.insert((stretch.origin, stretch.lane))).flat_map(of).collect()
 }
 
 /// Answers a server that was in the room once, of events in causal order: with those that it may read, and the headers of those
