@@ -543,3 +543,26 @@ fn a_comparison_that_is_asked_back_tells_nobody_again() {
     let rooms = Comparison::Rooms { rooms: BTreeSet::from([room()]), back: true };
     assert_eq!(back, [Action::Compare { peer: 1, rooms }]);
 }
+
+/// What is missing of this many chains that only this peer knows.
+fn made_up(peer: u8, chains: u64) -> Difference {
+    let tag = |at: u64| Tag::from_bytes(((u64::from(peer) << 32) | at).to_be_bytes());
+    let stretch = |at: u64| Stretch { origin: tag(at), lane: Lane::Timeline, from: 0, to: 9 };
+    Difference { lacking: (0..chains).map(stretch).collect(), ..Difference::default() }
+}
+
+#[test]
+fn what_peers_made_up_is_forgotten_when_they_are_gone() {
+    let mut machine = AntiEntropy::new(Tempo::default());
+    // More than is remembered at all.
+    for peer in 0..20_u8 {
+        machine.connected(peer, Duration::ZERO);
+        machine.differs(peer, room(), Path::Direct, Some(made_up(peer, 20_000)), false, Duration::ZERO);
+        machine.poll(Duration::ZERO, 0);
+        machine.gone(&peer);
+    }
+    machine.connected(99, Duration::ZERO);
+    machine.differs(99, room(), Path::Direct, Some(made_up(99, 1)), false, Duration::ZERO);
+    let actions = machine.poll(Duration::ZERO, 0);
+    assert!(actions.iter().any(|action| matches!(action, Action::Bring { peer: 99, .. })), "{actions:?}");
+}

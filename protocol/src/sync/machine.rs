@@ -1,6 +1,6 @@
 //! Anti-entropy as a machine: what happens goes in, what is to be done comes out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::id::RoomId;
@@ -282,6 +282,13 @@ impl<P: Copy + Ord> AntiEntropy<P> {
     }
 
     pub(super) fn tidy(&mut self) {
+        let asked: BTreeSet<RoomId> = self.asks.values().map(|ask| ask.room).collect();
+        // Without anybody to ask nobody looks what came either: what peers that are gone made up would be remembered for ever.
+        for (id, room) in &mut self.rooms {
+            if room.sources.is_empty() && !asked.contains(id) {
+                room.clear();
+            }
+        }
         self.rooms.retain(|_, room| !room.is_idle());
     }
 
