@@ -566,3 +566,35 @@ fn what_peers_made_up_is_forgotten_when_they_are_gone() {
     let actions = machine.poll(Duration::ZERO, 0);
     assert!(actions.iter().any(|action| matches!(action, Action::Bring { peer: 99, .. })), "{actions:?}");
 }
+
+#[test]
+fn neither_a_chain_without_end_nor_refusals_without_end_keep_a_room_from_being_looked_at() {
+    for busy in [false, true] {
+        let mut machine = AntiEntropy::new(Tempo::default());
+        let mut now = Duration::ZERO;
+        machine.connected(1_u8, now);
+        let endless = Stretch { origin: Tag::from_bytes([7; 8]), lane: Lane::Timeline, from: 0, to: 1 << 52 };
+        let difference = Difference { lacking: vec![endless], ..Difference::default() };
+        machine.differs(1, room(), Path::Direct, Some(difference), false, now);
+        let mut asked = 0;
+        while asked < 5_000 {
+            let bring = machine.poll(now, 0).into_iter().find_map(|action| match action {
+                Action::Bring { ask, stretches, .. } => Some((ask, stretches)),
+                _ => None,
+            });
+            machine.compared(&1);
+            let Some((ask, stretches)) = bring else { break };
+            asked += 1;
+            let reached = stretches.iter().map(|stretch| ((stretch.origin, stretch.lane), stretch.to)).collect();
+            let outcome = if busy { Outcome::TooMany } else { Outcome::Brought { reached, waiting: 0, more: true } };
+            machine.answered(ask, outcome, now);
+            now += Tempo::default().too_many;
+        }
+        assert!(asked < 5_000, "it is asked for ever");
+        assert!(!machine.is_bringing(&room()));
+        // It may have told the truth.
+        let later = machine.poll(now + Tempo::default().retry, 0);
+        let compared = |action: &Action<u8>| matches!(action, Action::Compare { peer: 1, .. });
+        assert!(later.iter().any(compared), "{later:?}");
+    }
+}

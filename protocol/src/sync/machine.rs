@@ -232,12 +232,15 @@ impl<P: Copy + Ord> AntiEntropy<P> {
                     if !given_up {
                         here.give_back(&stretches);
                     }
-                    if !too_many {
+                    if too_many {
+                        here.refuse(&peer);
+                    } else {
                         here.remove(&peer);
-                    } else if let Some(source) = here.sources.get_mut(&peer) {
-                        source.stalled = false;
                     }
                 }
+            }
+            if here.let_go(&peer) {
+                self.look(peer, room, now.saturating_add(self.tempo.retry), false);
             }
         }
         self.tidy();
