@@ -598,3 +598,22 @@ fn neither_a_chain_without_end_nor_refusals_without_end_keep_a_room_from_being_l
         assert!(later.iter().any(compared), "{later:?}");
     }
 }
+
+#[test]
+fn one_peer_that_answers_nothing_in_many_rooms_leaves_places_for_others() {
+    let mut machine = AntiEntropy::new(Tempo::default());
+    machine.connected(1_u8, Duration::ZERO);
+    machine.connected(2, Duration::ZERO);
+    for at in 0..200 {
+        let room = RoomId::from_hash([at; 32]);
+        machine.differs(1, room, Path::Direct, Some(made_up(1, 1)), false, Duration::ZERO);
+    }
+    for step in 0..10 {
+        machine.poll(Tempo::default().stall * step, 0);
+    }
+    assert!(machine.outstanding() < MOST_OPEN / 2, "{} questions", machine.outstanding());
+    let now = Tempo::default().stall * 10;
+    machine.differs(2, room(), Path::Direct, Some(made_up(2, 1)), false, now);
+    let actions = machine.poll(now, 0);
+    assert!(actions.iter().any(|action| matches!(action, Action::Bring { peer: 2, .. })), "{actions:?}");
+}
