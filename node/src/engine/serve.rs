@@ -240,7 +240,7 @@ fn recent(engine: &Engine, room: &RoomId, known: &[EventId]) -> Result<Vec<WireE
 
 /// Takes what was said out of events of a member server that it may not read: in a room that is read from the join on, what was
 /// said before. The headers stay, since what it reads stands on them.
-async fn veil(engine: &Engine, room: RoomId, peer: PeerId, events: &mut [WireEvent]) -> Result<(), Refused> {
+pub(super) async fn veil(engine: &Engine, room: RoomId, peer: PeerId, events: &mut [WireEvent]) -> Result<(), Refused> {
     let state = engine.followed_state(&room).await.map_err(|_| Refused::Other)?;
     if !reads_from_join(&state) {
         return Ok(());
