@@ -11,14 +11,16 @@ use std::time::Duration;
 use rocketmesh_node::api::types::{EventPage, HistoryView, InvitationList, Posted, RoomDetail, RoomProof};
 use rocketmesh_node::config::HistoryMode;
 use rocketmesh_node::{NodeBuilder, Tuning};
-use rocketmesh_protocol::event::{Event, Lane};
-use rocketmesh_protocol::have::HaveVector;
-use rocketmesh_protocol::id::RoomId;
+use rocketmesh_protocol::event::{Event, Lane, RoomVersion};
+use rocketmesh_protocol::have::{HaveVector, Tag};
+use rocketmesh_protocol::id::{EventId, RoomId};
 use rocketmesh_protocol::identity::ServerKey;
 use rocketmesh_protocol::limits::MAX_RECENT_EVENTS;
+use rocketmesh_protocol::room::Outline;
+use rocketmesh_protocol::sync::Stretch;
 use rocketmesh_protocol::wire::{Request, Response, WireEvent};
 use serde_json::{Value, json};
-use support::attacker::{Answer, Attacker, honest};
+use support::attacker::{Answer, Attacker, honest, joining};
 use support::{PATIENCE, TestNode, converged, eventually};
 
 fn id(room: &str) -> RoomId {
@@ -309,4 +311,38 @@ async fn a_room_that_is_read_from_the_join_on_keeps_what_was_said_before_from_se
     let a = TestNode::start("a.example.org", &[]).await;
     let channel = json!({"user": "alice", "name": "open", "type": "c", "history": "join"});
     assert_eq!(a.refused("POST", "/v1/rooms", Some(channel)).await.1, "malformed_history");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stretches_of_a_room_that_is_read_from_the_join_on_come_without_what_was_said_before() {
+    let a = TestNode::start_with("a.example.org", &[], eager).await;
+    let request = json!({"user": "alice", "name": "secret", "type": "p", "history": "join"});
+    let room = a.post::<RoomDetail>("/v1/rooms", request).await.summary.id;
+    a.say(&room, "alice", "before mallory").await;
+    let mut mallory = Attacker::connect(&a, 66, Some(&honest())).await;
+    mallory.answer = Box::new(|_: &[u8]| None);
+    let whom = format!("@mallory:{}", mallory.key.origin());
+    let invite = json!({"user": "alice", "kind": "room.member", "member": whom, "membership": "invite"});
+    let _: Posted = a.post(&format!("/v1/rooms/{room}/events"), invite).await;
+    let events = events_of(&a, &room);
+    let mut outline = Outline::new(id(&room), RoomVersion::DRAFT);
+    events.iter().for_each(|event| outline.add(event, true));
+    // Asked of what is no tip, and therefore older than one.
+    let lamport = |_: &EventId| Ok::<u64, std::convert::Infallible>(0);
+    let Ok(placement) = outline.placement(mallory.key.origin(), Lane::State, lamport);
+    let join = WireEvent::of(&joining(&mallory.key, placement));
+    mallory.ask(Request::Tell { room: id(&room), events: vec![join] }.encode()).await;
+    mallory.while_waiting(eventually("mallory is in", || async { a.room(&room).await.summary.members == 2 })).await;
+    a.say(&room, "alice", "with mallory").await;
+    let origin = Tag::of(events[0].header().origin.as_bytes());
+    let stretch = Stretch { origin, lane: Lane::Timeline, from: 0, to: 10 };
+    let tag = Tag::of(id(&room).hash());
+    // However often it names a stretch, it gets it once.
+    let bring = Request::Bring { room: tag, stretches: vec![stretch; 3], offers: false };
+    let events = match mallory.ask(bring.encode()).await {
+        Some(Response::Brought { events, more: false }) => events,
+        other => panic!("{other:?}"),
+    };
+    let bodies: Vec<bool> = events.iter().map(|event| event.body.is_some()).collect();
+    assert_eq!(bodies, [false, true]);
 }

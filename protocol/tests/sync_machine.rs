@@ -543,3 +543,77 @@ fn a_comparison_that_is_asked_back_tells_nobody_again() {
     let rooms = Comparison::Rooms { rooms: BTreeSet::from([room()]), back: true };
     assert_eq!(back, [Action::Compare { peer: 1, rooms }]);
 }
+
+/// What is missing of this many chains that only this peer knows.
+fn made_up(peer: u8, chains: u64) -> Difference {
+    let tag = |at: u64| Tag::from_bytes(((u64::from(peer) << 32) | at).to_be_bytes());
+    let stretch = |at: u64| Stretch { origin: tag(at), lane: Lane::Timeline, from: 0, to: 9 };
+    Difference { lacking: (0..chains).map(stretch).collect(), ..Difference::default() }
+}
+
+#[test]
+fn what_peers_made_up_is_forgotten_when_they_are_gone() {
+    let mut machine = AntiEntropy::new(Tempo::default());
+    // More than is remembered at all.
+    for peer in 0..20_u8 {
+        machine.connected(peer, Duration::ZERO);
+        machine.differs(peer, room(), Path::Direct, Some(made_up(peer, 20_000)), false, Duration::ZERO);
+        machine.poll(Duration::ZERO, 0);
+        machine.gone(&peer);
+    }
+    machine.connected(99, Duration::ZERO);
+    machine.differs(99, room(), Path::Direct, Some(made_up(99, 20_000)), false, Duration::ZERO);
+    let actions = machine.poll(Duration::ZERO, 0);
+    assert!(actions.iter().any(|action| matches!(action, Action::Bring { peer: 99, .. })), "it is not asked");
+}
+
+#[test]
+fn neither_a_chain_without_end_nor_refusals_without_end_keep_a_room_from_being_looked_at() {
+    for busy in [false, true] {
+        let mut machine = AntiEntropy::new(Tempo::default());
+        let mut now = Duration::ZERO;
+        machine.connected(1_u8, now);
+        let endless = Stretch { origin: Tag::from_bytes([7; 8]), lane: Lane::Timeline, from: 0, to: 1 << 52 };
+        let difference = Difference { lacking: vec![endless], ..Difference::default() };
+        machine.differs(1, room(), Path::Direct, Some(difference), false, now);
+        let mut asked = 0;
+        while asked < 5_000 {
+            let bring = machine.poll(now, 0).into_iter().find_map(|action| match action {
+                Action::Bring { ask, stretches, .. } => Some((ask, stretches)),
+                _ => None,
+            });
+            machine.compared(&1);
+            let Some((ask, stretches)) = bring else { break };
+            asked += 1;
+            let reached = stretches.iter().map(|stretch| ((stretch.origin, stretch.lane), stretch.to)).collect();
+            let outcome = if busy { Outcome::TooMany } else { Outcome::Brought { reached, waiting: 0, more: true } };
+            machine.answered(ask, outcome, now);
+            now += Tempo::default().too_many;
+        }
+        assert!(asked < 5_000, "it is asked for ever");
+        assert!(!machine.is_bringing(&room()));
+        // It may have told the truth.
+        let later = machine.poll(now + Tempo::default().retry, 0);
+        let compared = |action: &Action<u8>| matches!(action, Action::Compare { peer: 1, .. });
+        assert!(later.iter().any(compared), "{later:?}");
+    }
+}
+
+#[test]
+fn one_peer_that_answers_nothing_in_many_rooms_leaves_places_for_others() {
+    let mut machine = AntiEntropy::new(Tempo::default());
+    machine.connected(1_u8, Duration::ZERO);
+    machine.connected(2, Duration::ZERO);
+    for at in 0..200 {
+        let room = RoomId::from_hash([at; 32]);
+        machine.differs(1, room, Path::Direct, Some(made_up(1, 1)), false, Duration::ZERO);
+    }
+    for step in 0..10 {
+        machine.poll(Tempo::default().stall * step, 0);
+    }
+    assert!(machine.outstanding() < MOST_OPEN / 2, "{} questions", machine.outstanding());
+    let now = Tempo::default().stall * 10;
+    machine.differs(2, room(), Path::Direct, Some(made_up(2, 1)), false, now);
+    let actions = machine.poll(now, 0);
+    assert!(actions.iter().any(|action| matches!(action, Action::Bring { peer: 2, .. })), "{actions:?}");
+}

@@ -25,7 +25,7 @@ use rocketmesh_protocol::limits::{MAX_IDS_PER_REQUEST, MAX_RECENT_EVENTS};
 use rocketmesh_protocol::sync::unknown_heads;
 use rocketmesh_protocol::wire::{Request, WireEvent};
 use rocketmesh_storage::{EventStore, StoreError};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::room::PostError;
 use super::sync::{self, PullError};
@@ -361,10 +361,12 @@ async fn members(engine: &Engine, room: RoomId) -> Result<Vec<PeerId>, PostError
     Ok(ready)
 }
 
-/// Pulls a room from a peer for as long as it brings something. Returns whether it has nothing more.
+/// Pulls a room from a peer for as long as it brings something, and no longer than one pull may take. Returns whether it has
+/// nothing more.
 async fn pull_to_the_end(engine: &Engine, room: RoomId, peer: PeerId) -> bool {
     let pull = sync::pull(engine, room, peer, Sections::ALL);
     tokio::pin!(pull);
+    let end = Instant::now() + sync::LONGEST_PULL;
     let mut before = engine.held_events(&room).unwrap_or(0);
     loop {
         tokio::select! {
@@ -376,7 +378,7 @@ async fn pull_to_the_end(engine: &Engine, room: RoomId, peer: PeerId) -> bool {
             }
             () = tokio::time::sleep(NOTHING_BROUGHT) => {
                 let now = engine.held_events(&room).unwrap_or(0);
-                if now == before {
+                if now == before || Instant::now() >= end {
                     return false;
                 }
                 before = now;

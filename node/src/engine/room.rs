@@ -29,6 +29,7 @@ mod erasure;
 
 use super::graph::{Graph, Recent};
 use super::held::Held;
+use super::history::Gap;
 use super::{Engine, add, direct, sync};
 use crate::clock::random_16;
 use crate::network::{Count, GossipToken};
@@ -200,6 +201,9 @@ struct Owed {
     ahead: Vec<EventId>,
     release: Vec<EventId>,
     repair_from: Option<PeerId>,
+    /// Who brought a state event that waits in a room whose history is put off: until what it stands on is here, nothing newer
+    /// is shown.
+    compare_with: Option<PeerId>,
     /// Who asked for the state: it is told what is on disk.
     asked: Vec<oneshot::Sender<Option<(Arc<RoomState>, usize)>>>,
     /// Whether this node takes part from now on, or no longer.
@@ -419,12 +423,15 @@ impl RoomTask {
                 Receipt::Held { missing } => {
                     add(&counters.held, 1);
                     let held = HeldEvent { id, missing: missing.clone(), event: WireEvent::of(&event) };
-                    let gap = self.engine.gap(&self.room).is_some();
+                    let gap = self.engine.gap(&self.room);
+                    let outlined = gap == Some(Gap::PutOff) && event.header().lane == Lane::State;
+                    let gap = gap.is_some();
                     // What is set free and waits again has been told of.
                     let shown = gap && id == delivered && self.is_shown_ahead(&event)?;
                     if self.held.insert(event, missing, token) {
                         owed.hold.push(held);
                         owed.ahead.extend(shown.then_some(id));
+                        owed.compare_with = owed.compare_with.or(from.filter(|_| outlined));
                     }
                     // What is below a gap comes from its beginning on, and not by asking for what is above it.
                     owed.repair_from = owed.repair_from.or(from).filter(|_| !gap);
@@ -752,6 +759,9 @@ impl RoomTask {
         }
         self.mind_tips();
         self.mind_gap();
+        if let Some(peer) = owed.compare_with {
+            sync::look_soon(&self.engine, peer, self.room);
+        }
         if let Some(peer) = owed.repair_from.filter(|_| !self.repairing && self.held.len() > 0) {
             self.repairing = true;
             sync::repair(self.engine.clone(), self.handle.clone(), self.room, peer);

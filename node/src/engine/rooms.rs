@@ -22,6 +22,7 @@ use super::Engine;
 use super::history;
 use super::invitations;
 use super::room::{Authored, PostError, RoomCommand, Written};
+use super::serve;
 use super::sync::{self, PullError};
 use crate::clock::random_16;
 use crate::network::{origin, peer_id};
@@ -321,7 +322,12 @@ impl Engine {
             if heard {
                 break;
             }
-            let tell = Request::Tell { room, events: words.clone() };
+            // The last word may be older than the peer's join.
+            let mut events = words.clone();
+            if serve::veil(self, room, peer, &mut events).await.is_err() {
+                continue;
+            }
+            let tell = Request::Tell { room, events };
             heard = matches!(self.network.request(peer, &tell).await, Ok(Response::Differing { rooms }) if rooms.is_empty());
         }
         if heard {

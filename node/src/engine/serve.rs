@@ -117,8 +117,11 @@ async fn answer(engine: &Engine, peer: PeerId, request: &Request) -> Result<Resp
             let Some(ours) = followed_have(engine, &room)? else { return Ok(Response::Refused(Refused::UnknownRoom)) };
             let nothing = HaveVector::new();
             let merge = Merge::new(engine, room, &nothing, ranges(&ours, stretches))?;
-            let (events, more) = merge.take(BROUGHT_EVENT_BUDGET)?;
-            Ok(Response::Brought { events, more })
+            let (mut events, more) = merge.take(BROUGHT_EVENT_BUDGET)?;
+            match veil(engine, room, peer, &mut events).await {
+                Ok(()) => Ok(Response::Brought { events, more }),
+                Err(refused) => Ok(Response::Refused(refused)),
+            }
         }
         Request::Sections { room } => {
             let access = match entitled(engine, peer, room, false).await {
@@ -237,7 +240,7 @@ fn recent(engine: &Engine, room: &RoomId, known: &[EventId]) -> Result<Vec<WireE
 
 /// Takes what was said out of events of a member server that it may not read: in a room that is read from the join on, what was
 /// said before. The headers stay, since what it reads stands on them.
-async fn veil(engine: &Engine, room: RoomId, peer: PeerId, events: &mut [WireEvent]) -> Result<(), Refused> {
+pub(super) async fn veil(engine: &Engine, room: RoomId, peer: PeerId, events: &mut [WireEvent]) -> Result<(), Refused> {
     let state = engine.followed_state(&room).await.map_err(|_| Refused::Other)?;
     if !reads_from_join(&state) {
         return Ok(());
@@ -279,15 +282,17 @@ async fn entitled_to_all(engine: &Engine, peer: PeerId, room: &RoomId) -> Result
     }
 }
 
-/// The chains of which stretches are asked for, and where each stretch ends.
+/// The chains of which stretches are asked for, and where each stretch ends: of each chain the first that is named. Whoever named
+/// one a thousand times would have each event of it read as often.
 fn ranges(ours: &HaveVector, stretches: &[Stretch]) -> Vec<(ChainRange, u64)> {
     let known = sync::by_tag(ours);
+    let mut named = BTreeSet::new();
     let of = |stretch: &Stretch| {
         let origins = known.get(&stretch.origin).into_iter().flatten();
         let range = |origin: &Origin| ChainRange { origin: *origin, lane: stretch.lane, from_seq: stretch.from };
         origins.map(|origin| (range(origin), stretch.to)).collect::<Vec<_>>()
     };
-    stretches.iter().flat_map(of).collect()
+    stretches.iter().filter(|stretch| named.insert((stretch.origin, stretch.lane))).flat_map(of).collect()
 }
 
 /// Answers a server that was in the room once, of events in causal order: with those that it may read, and the headers of those

@@ -15,7 +15,7 @@ mod pull;
 
 pub(super) use company::{keep_company, meet};
 pub(super) use compare::{by_tag, introduce, spread, spread_now};
-pub(super) use pull::{PullError, ask, deliver, fetch, have, pull, repair};
+pub(super) use pull::{LONGEST_PULL, PullError, ask, deliver, fetch, have, pull, repair};
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -27,7 +27,7 @@ use rocketmesh_protocol::id::RoomId;
 use rocketmesh_protocol::sync::{Action, AntiEntropy, AskId, Comparison, Outcome, Stretch, Tempo};
 use rocketmesh_protocol::wire::{Refused, Request, Response};
 use tokio::sync::Notify;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::room::PostError;
 use super::{Engine, add, invitations, lock};
@@ -147,9 +147,11 @@ fn perform(engine: Engine, action: Action<PeerId>) {
                 bring(&engine, ask, peer, room, stretches, offers).await;
             }
             Action::PullWhole { ask, peer, room } => {
-                let pulled = pull::pull_for(&engine, room, peer, Sections::ALL, Some(ask)).await;
-                if let Err(error) = pulled {
-                    tracing::debug!(%room, %peer, %error, "a pull ended early");
+                let pull = pull::pull_for(&engine, room, peer, Sections::ALL, Some(ask));
+                match timeout(LONGEST_PULL, pull).await {
+                    Ok(Ok(())) => {}
+                    Ok(Err(error)) => tracing::debug!(%room, %peer, %error, "a pull ended early"),
+                    Err(_) => tracing::debug!(%room, %peer, "a pull took too long, and the next one goes on"),
                 }
                 let outcome = Outcome::Brought { reached: BTreeMap::new(), waiting: 0, more: false };
                 feed(&engine, |machine, now| machine.answered(ask, outcome, now));

@@ -231,6 +231,19 @@ pub fn own_room(key: &ServerKey) -> (Outline, Event) {
 
 /// Joins a room of which only the create event is there.
 pub fn newcomer(key: &ServerKey, create: RoomId) -> Event {
+    let placement = Placement {
+        room: Some(create),
+        version: RoomVersion::DRAFT,
+        self_parent: None,
+        parents: Vec::new(),
+        state_frontier: vec![create.into()],
+        lamport: 1,
+    };
+    joining(key, placement)
+}
+
+/// Joins a room at this place of it.
+pub fn joining(key: &ServerKey, placement: Placement) -> Event {
     let user = UserId { origin: key.origin(), localpart: "mallory".parse().unwrap() };
     let content = Content::Member { user, change: Membership::Join, seen: Vec::new() };
     let (kind, state_key) = content.kind_and_key();
@@ -241,14 +254,6 @@ pub fn newcomer(key: &ServerKey, create: RoomId) -> Event {
         content: content.to_map(&[2; 16]),
         body: None,
         time_ms: 0,
-    };
-    let placement = Placement {
-        room: Some(create),
-        version: RoomVersion::DRAFT,
-        self_parent: None,
-        parents: Vec::new(),
-        state_frontier: vec![create.into()],
-        lamport: 1,
     };
     author(key, placement, draft).unwrap()
 }

@@ -1,6 +1,6 @@
 //! Anti-entropy as a machine: what happens goes in, what is to be done comes out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::id::RoomId;
@@ -232,12 +232,15 @@ impl<P: Copy + Ord> AntiEntropy<P> {
                     if !given_up {
                         here.give_back(&stretches);
                     }
-                    if !too_many {
+                    if too_many {
+                        here.refuse(&peer);
+                    } else {
                         here.remove(&peer);
-                    } else if let Some(source) = here.sources.get_mut(&peer) {
-                        source.stalled = false;
                     }
                 }
+            }
+            if here.let_go(&peer) {
+                self.look(peer, room, now.saturating_add(self.tempo.retry), false);
             }
         }
         self.tidy();
@@ -282,6 +285,13 @@ impl<P: Copy + Ord> AntiEntropy<P> {
     }
 
     pub(super) fn tidy(&mut self) {
+        let asked: BTreeSet<RoomId> = self.asks.values().map(|ask| ask.room).collect();
+        // Without anybody to ask nobody looks what came either: what peers that are gone made up would be remembered for ever.
+        for (id, room) in &mut self.rooms {
+            if room.sources.is_empty() && !asked.contains(id) {
+                room.clear();
+            }
+        }
         self.rooms.retain(|_, room| !room.is_idle());
     }
 

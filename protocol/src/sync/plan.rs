@@ -12,6 +12,9 @@ use crate::sync::{Action, AntiEntropy, AskId, Comparison, Path, Stretch};
 const MOST_ASKS: usize = 8;
 /// The same with those that were given up and are not answered yet, so that a few peers that answer nothing stop nobody.
 const MOST_OPEN: usize = 32;
+/// Questions that one peer may leave open, over all rooms, before it is asked nothing else: it would else take every place with
+/// the rooms that it shares.
+const MOST_LEFT_OPEN: usize = 4;
 /// Questions about one room that are under way at a time, so that one large gap leaves something to other rooms.
 const MOST_ASKS_OF_ROOM: usize = 4;
 /// Comparisons with one peer that are under way at a time.
@@ -150,8 +153,9 @@ impl<P: Copy + Ord> AntiEntropy<P> {
     /// Whether a peer may be asked for something of a room now.
     fn is_free(&self, peer: &P, room: RoomId, now: Duration) -> bool {
         let known = self.peers.get(peer).is_some_and(|known| known.paused_until <= now);
+        let left_open = self.asks.values().filter(|ask| ask.peer == *peer && ask.given_up).count();
         // Also what was given up keeps it busy: it is still to answer that.
-        known && !self.asks.values().any(|ask| ask.room == room && ask.peer == *peer)
+        known && left_open < MOST_LEFT_OPEN && !self.asks.values().any(|ask| ask.room == room && ask.peer == *peer)
     }
 
     /// Asks everybody who has something of a room for a part of it.

@@ -18,6 +18,12 @@ pub(super) const LARGEST_PART: u64 = 1024;
 /// With more events than this waiting for others, nothing more is asked ahead of what they may wait for.
 pub(super) const MOST_WAITING: usize = 1024;
 
+/// Parts that one peer brings of a room before it is looked what came of it: a million events, mostly. Whoever shows chains
+/// without end would else keep the room from ever being looked at, and whole vectors from being compared.
+const MOST_PARTS: u32 = 1024;
+/// How often in a row a peer may say that it is asked too often before it is left to a later comparison, for the same reason.
+const MOST_REFUSALS: u32 = 16;
+
 /// A peer that has something of the room that is missing here.
 #[derive(Clone, Debug)]
 pub(super) struct Source {
@@ -27,6 +33,10 @@ pub(super) struct Source {
     pub(super) claims: Vec<Claim>,
     /// How many events it is asked for next.
     part: u64,
+    /// How many parts it brought.
+    parts: u32,
+    /// How often in a row it said that it is asked too often.
+    refusals: u32,
     /// It leaves a question open.
     pub(super) stalled: bool,
 }
@@ -84,9 +94,10 @@ impl<P: Copy + Ord> Room<P> {
             let chain = self.chains.entry((stretch.origin, stretch.lane)).or_insert_with(|| Chain::new(stretch.from));
             chain.offer(peer, stretch.from, stretch.to);
         }
-        let part = self.sources.get(&peer).map_or(FIRST_PART, |source| source.part);
+        let known = self.sources.get(&peer).map(|source| (source.part, source.parts, source.refusals));
+        let (part, parts, refusals) = known.unwrap_or((FIRST_PART, 0, 0));
         let claims = difference.claims;
-        self.sources.insert(peer, Source { path, since: now, claims, part, stalled: false });
+        self.sources.insert(peer, Source { path, since: now, claims, part, parts, refusals, stalled: false });
     }
 
     /// A peer is not to be asked any more.
@@ -222,6 +233,26 @@ impl<P: Copy + Ord> Room<P> {
         if let Some(source) = self.sources.get_mut(&peer) {
             source.stalled = false;
             source.part = (source.part * 2).min(LARGEST_PART);
+            source.parts += 1;
+            source.refusals = 0;
         }
+    }
+
+    /// A peer said that it is asked too often.
+    pub(super) fn refuse(&mut self, peer: &P) {
+        if let Some(source) = self.sources.get_mut(peer) {
+            source.stalled = false;
+            source.refusals += 1;
+        }
+    }
+
+    /// Lets a peer go that has had its turn, until it is compared with again. Returns whether it did.
+    pub(super) fn let_go(&mut self, peer: &P) -> bool {
+        let over = |source: &Source| source.parts >= MOST_PARTS || source.refusals >= MOST_REFUSALS;
+        let over = self.sources.get(peer).is_some_and(over);
+        if over {
+            self.remove(peer);
+        }
+        over
     }
 }

@@ -134,11 +134,11 @@ impl Checker<'_> {
         let (id, header) = (event.id(), event.header());
         let chain = layout::chain_key(number, header.origin, header.lane, header.seq, Some(&id));
         self.ensure(chain, FindingKind::ChainIndex, event, "its server's chain lacks it")?;
-        if verdict != Verdict::Rejected {
-            if let Some(place) = self.place(event)? {
-                let order = layout::order_key(number, &place);
-                self.ensure(order, FindingKind::OrderIndex, event, "the room's order lacks it")?;
-            }
+        if verdict != Verdict::Rejected
+            && let Some(place) = self.place(event)?
+        {
+            let order = layout::order_key(number, &place);
+            self.ensure(order, FindingKind::OrderIndex, event, "the room's order lacks it")?;
         }
         let stored = StoredEvent { event: event.clone(), verdict };
         if let Some(alteration) = alteration_key(number, &stored) {

@@ -10,7 +10,7 @@ use rocketmesh_protocol::id::{EventId, RoomId};
 use rocketmesh_protocol::limits::MAX_IDS_PER_REQUEST;
 use rocketmesh_protocol::sync::{AskId, unknown_heads};
 use rocketmesh_protocol::wire::{Refused, Request, Response, WireEvent};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::feed;
 use crate::engine::history::{self, Gap};
@@ -27,6 +27,9 @@ const BODY_PAGES: usize = 256;
 const MOST_ASKED: usize = 4096;
 /// Rounds of one pull that brought nothing new before it is given up.
 const FRUITLESS_ROUNDS: usize = 2;
+/// How long one pull in the background may go on, whatever it brings: there are few places for pulls, and a member that writes one
+/// event for each answer would keep one for ever. What is left comes by the next.
+pub(in crate::engine) const LONGEST_PULL: Duration = Duration::from_secs(120);
 /// How long an event may wait for what it stands on before that is asked for.
 const OVERTAKING: Duration = Duration::from_millis(300);
 /// How long what waits is left to those who are bringing the room.
@@ -70,7 +73,7 @@ pub(in crate::engine) fn repair(engine: Engine, task: RoomHandle, room: RoomId, 
         let by_id = wanted.len() <= MAX_IDS_PER_REQUEST && fetch(&engine, room, peer, wanted).await.is_ok();
         let still_missing = !by_id || task.state().await.ok().flatten().is_none_or(|(_, held)| held > 0);
         if still_missing {
-            let _ = pull(&engine, room, peer, Sections::ALL).await;
+            let _ = timeout(LONGEST_PULL, pull(&engine, room, peer, Sections::ALL)).await;
         }
         let _ = task.send(RoomCommand::Repaired).await;
     });
