@@ -76,8 +76,9 @@ impl Nearby {
 }
 
 impl Driver {
-    /// Dials an address, whoever may be known there.
+    /// Dials an address that people named, whoever may be known there.
     pub(super) fn dial_address(&mut self, address: Multiaddr) -> Result<ConnectionId, String> {
+        self.nat.misled.forgive(&address);
         let opts = match peer_of(&address) {
             Some(peer) => DialOpts::peer_id(peer).addresses(vec![address]).condition(PeerCondition::Always).build(),
             None => DialOpts::from(address),
