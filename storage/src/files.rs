@@ -47,7 +47,7 @@ pub(crate) use memory::MemoryBlobs;
 pub use named::NamedFile;
 pub(crate) use named::{Naming, files_of};
 pub(crate) use record::{
-    FileRecord, file_key, hidden_key, named_key, read_file_key, read_named_key, read_used_key, used_key,
+    FileRecord, file_key, hidden_key, named_key, read_file_key, read_named_key, read_used_key, used_key, used_prefix,
 };
 
 /// How long a file stays that somebody brought here and that no message names yet.

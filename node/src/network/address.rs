@@ -1,5 +1,7 @@
 //! Addresses as people write them.
 
+use std::net::{Ipv4Addr, Ipv6Addr};
+
 use libp2p::Multiaddr;
 use libp2p::identity::PeerId;
 use libp2p::multiaddr::Protocol;
@@ -75,17 +77,39 @@ pub(super) enum Scope {
 /// The scope of an address. Names count as global: whoever configured one meant it for others.
 pub(super) fn scope(address: &Multiaddr) -> Scope {
     match address.iter().next() {
-        Some(Protocol::Ip4(ip)) if ip.is_loopback() || ip.is_unspecified() => Scope::Loopback,
-        Some(Protocol::Ip4(ip)) if ip.is_private() || ip.is_link_local() || is_shared(ip) => Scope::Private,
-        Some(Protocol::Ip6(ip)) if ip.is_loopback() || ip.is_unspecified() => Scope::Loopback,
-        Some(Protocol::Ip6(ip)) if ip.is_unique_local() || ip.is_unicast_link_local() => Scope::Private,
+        Some(Protocol::Ip4(ip)) => scope4(ip),
+        Some(Protocol::Ip6(ip)) => scope6(ip),
         Some(Protocol::Memory(_)) => Scope::Loopback,
         _ => Scope::Global,
     }
 }
 
+fn scope4(ip: Ipv4Addr) -> Scope {
+    // What names several machines, or none, is nobody's place: it reaches as little as can be.
+    if ip.is_loopback() || ip.octets()[0] == 0 || ip.is_multicast() || ip.is_broadcast() {
+        Scope::Loopback
+    } else if ip.is_private() || ip.is_link_local() || is_shared(ip) {
+        Scope::Private
+    } else {
+        Scope::Global
+    }
+}
+
+fn scope6(ip: Ipv6Addr) -> Scope {
+    // An address of IPv4 in another dress leads where that does.
+    if let Some(ip) = ip.to_ipv4_mapped() {
+        scope4(ip)
+    } else if ip.is_loopback() || ip.is_unspecified() || ip.is_multicast() {
+        Scope::Loopback
+    } else if ip.is_unique_local() || ip.is_unicast_link_local() {
+        Scope::Private
+    } else {
+        Scope::Global
+    }
+}
+
 /// The shared address space of carrier-grade NAT, RFC 6598.
-fn is_shared(ip: std::net::Ipv4Addr) -> bool {
+fn is_shared(ip: Ipv4Addr) -> bool {
     let [first, second, ..] = ip.octets();
     first == 100 && (64..128).contains(&second)
 }
@@ -170,5 +194,10 @@ mod tests {
         assert_eq!(scope_of("/ip6/fe80::1/tcp/1"), Scope::Private);
         assert_eq!(scope_of("/ip4/198.51.100.1/tcp/1"), Scope::Global);
         assert_eq!(scope_of("/dns4/chat.example.org/tcp/1"), Scope::Global);
+        assert_eq!(scope_of("/ip6/::ffff:127.0.0.1/tcp/1"), Scope::Loopback);
+        assert_eq!(scope_of("/ip6/::ffff:192.168.1.1/tcp/1"), Scope::Private);
+        assert_eq!(scope_of("/ip6/::ffff:198.51.100.1/tcp/1"), Scope::Global);
+        assert_eq!(scope_of("/ip4/224.0.0.251/udp/5353/quic-v1"), Scope::Loopback);
+        assert_eq!(scope_of("/ip6/ff02::1/udp/1/quic-v1"), Scope::Loopback);
     }
 }

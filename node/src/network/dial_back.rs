@@ -222,6 +222,9 @@ mod tests {
             "/ip4/192.168.1.1/tcp/22",
             "/ip4/127.0.0.1/tcp/4849",
             "/ip6/::1/tcp/1",
+            "/ip6/::ffff:127.0.0.1/udp/1/quic-v1",
+            "/ip6/::ffff:192.168.1.1/tcp/22",
+            "/ip4/224.0.0.251/udp/5353/quic-v1",
             "/dns4/router.lan/tcp/80",
             &relayed,
         ] {

@@ -46,6 +46,13 @@ impl Misled {
         peer_of(address).is_some_and(|peer| self.all().contains(&(peer, bare(address))))
     }
 
+    /// Somebody named the address for the peer at its end: it is dialled again, since another machine may have it by now.
+    pub(super) fn forgive(&self, address: &Multiaddr) {
+        if let Some(peer) = peer_of(address) {
+            self.all().remove(&(peer, bare(address)));
+        }
+    }
+
     /// On another network everything leads elsewhere.
     pub(super) fn forget(&self) {
         self.all().clear();
@@ -118,6 +125,10 @@ mod tests {
         assert!(misled.note(peer, &at(peer)));
         assert!(!misled.note(peer, &bare(&at(peer))), "the same once more is nothing new");
         assert!(misled.knows(&at(peer)) && !misled.knows(&at(other)));
+        misled.forgive(&at(other));
+        assert!(misled.knows(&at(peer)));
+        misled.forgive(&at(peer));
+        assert!(!misled.knows(&at(peer)) && misled.note(peer, &at(peer)), "it may lead astray once more");
         misled.forget();
         assert!(!misled.knows(&at(peer)));
     }

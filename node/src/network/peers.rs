@@ -201,6 +201,14 @@ impl Peer {
         self.addresses.retain(|address| !is_relayed(address));
     }
 
+    /// Makes room for the addresses that it names now, if need be by forgetting all others.
+    pub(super) fn make_room_for(&mut self, said: &[Multiaddr]) {
+        let new = said.iter().filter(|address| !self.addresses.contains(*address)).count();
+        if self.addresses.len() + new > MAX_CLAIMS {
+            self.addresses.retain(|address| said.contains(address));
+        }
+    }
+
     /// Notes an address, if there is room for one.
     pub(super) fn note_address(&mut self, address: Multiaddr) {
         if self.addresses.len() < MAX_CLAIMS {

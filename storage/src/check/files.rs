@@ -12,6 +12,7 @@ use super::{Checker, Finding, FindingKind, Mode, Report, Stop};
 use crate::error::StoreError;
 use crate::files::{
     FileRecord, Of, files_of, hidden_key, named_key, read_file_key, read_named_key, read_used_key, used_key,
+    used_prefix,
 };
 use crate::layout;
 use crate::store::{EventStore, StoredEvent, Verdict};
@@ -140,13 +141,24 @@ impl Checker<'_> {
             .then(|| format!("file {file} is not on disk as its record says; it is fetched again once that is gone")))
     }
 
+    /// Whether a message names a file, by the lists as they are with what was mended and is not written yet.
+    fn is_named_file(&self, file: &FileId) -> Result<bool, StoreError> {
+        let mut pages = Pages::below(&used_prefix(file, None), ENTRIES);
+        while let Some(page) = pages.read(&self.mending)? {
+            if !page.is_empty() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// Finds bytes of files of which nothing is noted.
     fn look_for_stray_files(&mut self) -> Result<(), Stop> {
         let store = self.mending.store();
         let mut stray = Vec::new();
         for (file, of, name) in store.stray_blobs()? {
             // The bytes of what a message names: the node finds out by its hash whether they are whole, and takes them in.
-            if of != Of::Whole || store.first_room(&file)?.is_none() {
+            if of != Of::Whole || !self.is_named_file(&file)? {
                 stray.push(name);
             }
         }

@@ -14,6 +14,8 @@ use crate::network::Quota;
 
 /// The most signals that are remembered, each some 200 bytes. With more, new ones are dropped until some are over.
 const MOST: usize = 8192;
+/// The most of one server's users: one with many users must not silence everybody else.
+const MOST_OF_SERVER: usize = MOST / 2;
 /// The most users, servers and peers whose signals are counted. Beyond it all of a kind are forgotten, which forgives.
 const MOST_COUNTED: usize = 4096;
 /// Signals a second and at once: of a user, in all rooms; of a server's users; and what a peer may bring, of whomever it is.
@@ -103,10 +105,13 @@ impl Ledger {
         }
         let lasts = Duration::from_millis(said.lasts_ms);
         let typing = (said.signal == Signal::Typing(true)).then_some(now + lasts);
-        let before = self.entries.get(&key).is_some_and(|entry| entry.watched);
+        let last = self.entries.get(&key);
+        let before = last.is_some_and(|entry| entry.watched);
         let watched = before || typing.is_some();
-        // By this clock a copy passes for new until then, at the latest.
+        // By this clock a copy passes for new until then, at the latest; and one of an earlier signal that was to hold for longer,
+        // until what was remembered of that.
         let remembered = now + lasts + Duration::from_millis(2 * MAX_CLOCK_SKEW_MS);
+        let remembered = last.map_or(remembered, |entry| remembered.max(entry.remembered));
         self.entries.insert(key, Entry { at_ms: said.at_ms, remembered, typing, watched });
         if watched && !before { Admission::ShownAndWatched } else { Admission::Shown }
     }
@@ -124,10 +129,13 @@ impl Ledger {
     }
 
     fn has_room_for(&mut self, key: &Key, now: Instant) -> bool {
-        if self.entries.len() >= MOST && !self.entries.contains_key(key) {
-            self.entries.retain(|_, entry| entry.remembered > now || entry.watched);
+        if self.entries.len() < MOST_OF_SERVER || self.entries.contains_key(key) {
+            return true;
         }
-        self.entries.len() < MOST || self.entries.contains_key(key)
+        self.entries.retain(|_, entry| entry.remembered > now || entry.watched);
+        let (_, user, _) = key;
+        let of_server = self.entries.keys().filter(|(_, other, _)| other.origin == user.origin).count();
+        self.entries.len() < MOST && of_server < MOST_OF_SERVER
     }
 }
 
@@ -191,5 +199,35 @@ mod tests {
             ledger.admit(&typing(5000 + user, 1, true), now + Duration::from_secs(u64::from(user)));
         }
         assert!(ledger.entries.len() <= MOST && ledger.users.len() <= MOST_COUNTED);
+    }
+
+    #[test]
+    fn a_server_with_many_users_leaves_room_for_those_of_others() {
+        let (mut ledger, begun) = (Ledger::default(), Instant::now());
+        let present = |server: u8, user: usize| {
+            let signal = Signal::Presence(rocketmesh_protocol::wire::Presence::Online);
+            let mut said = Ephemeral { signal, lasts_ms: 600_000, ..typing(0, 1, true) };
+            said.user =
+                UserId { origin: Origin::from_bytes([server; 32]), localpart: format!("user{user}").parse().unwrap() };
+            said
+        };
+        // As many as a server may say, so that none of it lapses meanwhile.
+        let mut now = begun;
+        for user in 0..MOST_OF_SERVER + 100 {
+            now = begun + Duration::from_millis(60 * user as u64);
+            let admission = ledger.admit(&present(1, user), now);
+            assert_eq!(admission == Admission::Shown, user < MOST_OF_SERVER, "{user}");
+        }
+        assert_eq!(ledger.admit(&present(2, 1), now), Admission::Shown);
+    }
+
+    #[test]
+    fn a_shorter_signal_does_not_let_a_longer_one_be_told_again() {
+        let (mut ledger, now) = (Ledger::default(), Instant::now());
+        let long = Ephemeral { lasts_ms: 600_000, ..typing(1, 10, true) };
+        ledger.admit(&long, now);
+        ledger.admit(&Ephemeral { lasts_ms: 1, ..typing(1, 11, true) }, now);
+        let entry = ledger.entries.get(&key(&long)).unwrap();
+        assert_eq!(entry.remembered, now + Duration::from_millis(600_000 + 2 * MAX_CLOCK_SKEW_MS));
     }
 }

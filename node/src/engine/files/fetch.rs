@@ -109,6 +109,8 @@ impl Engine {
         }
         let (sender, receiver) = watch::channel(Progress::default());
         fetching.insert(file, receiver.clone());
+        // A runtime that is shutting down drops the task at once, and with it the turn, which needs the lock.
+        drop(fetching);
         let turn = Turn { engine: self.clone(), file };
         self.background(async move {
             let outcome = turn.engine.fetch_in_turn(room, file, up_to, &sender).await;

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use libp2p::identity::PeerId;
+use libp2p::kad::store::MemoryStore;
 use libp2p::kad::{self, GetClosestPeersOk, GetProvidersOk, QueryId, QueryResult};
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::{ConnectionId, DialError};
@@ -35,6 +36,12 @@ const PUNCHING_AGE: Duration = Duration::from_secs(45);
 /// How many servers of a room one search dials. The DHT names those whose ids are nearest to the room's, to everybody the same
 /// ones; whoever wants more company searches again.
 const SOUGHT: usize = 16;
+
+/// The most addresses of one server that the DHT keeps before those go that it no longer names, and how long each of them may be, in
+/// bytes. An answer names ten servers and may have 16 KiB; whoever named more of itself would leave others without any answer in
+/// which it stands.
+const IN_DHT: usize = 12;
+const LONGEST_IN_DHT: usize = 80;
 
 /// A search for servers of a room in the DHT.
 pub(in crate::network) struct Search {
@@ -76,8 +83,9 @@ impl Nearby {
 }
 
 impl Driver {
-    /// Dials an address, whoever may be known there.
+    /// Dials an address that people named, whoever may be known there.
     pub(super) fn dial_address(&mut self, address: Multiaddr) -> Result<ConnectionId, String> {
+        self.nat.misled.forgive(&address);
         let opts = match peer_of(&address) {
             Some(peer) => DialOpts::peer_id(peer).addresses(vec![address]).condition(PeerCondition::Always).build(),
             None => DialOpts::from(address),
@@ -173,6 +181,7 @@ impl Driver {
         let usable: Vec<Multiaddr> =
             info.listen_addrs.iter().filter(|address| scope(address) >= reach).take(16).cloned().collect();
         known.forget_relays();
+        known.make_room_for(&usable);
         for address in &usable {
             known.note_address(address.clone());
         }
@@ -182,9 +191,7 @@ impl Driver {
         }
         known.in_dht = true;
         let kad = &mut self.swarm.behaviour_mut().kad;
-        for address in usable.into_iter().filter(|address| !is_relayed(address)) {
-            kad.add_address(&peer, address);
-        }
+        note_in_dht(kad, peer, usable);
         if !self.dht_bootstrapped {
             self.dht_bootstrapped = kad.bootstrap().is_ok();
         }
@@ -341,6 +348,39 @@ impl Driver {
     }
 }
 
+/// Gives the DHT the addresses that a server names of itself. kad keeps whatever it is given for as long as it knows the server, so
+/// that what this one no longer names goes as soon as it is too much.
+fn note_in_dht(kad: &mut kad::Behaviour<MemoryStore>, peer: PeerId, said: Vec<Multiaddr>) {
+    let fits = |address: &Multiaddr| !is_relayed(address) && address.len() <= LONGEST_IN_DHT;
+    let said = said.into_iter().filter(fits).filter_map(|address| address.with_p2p(peer).ok());
+    let said: Vec<Multiaddr> = said.take(IN_DHT).collect();
+    if said.is_empty() {
+        return;
+    }
+    for address in &said {
+        kad.add_address(&peer, address.clone());
+    }
+    let kept = in_dht(kad, peer);
+    if kept.len() > IN_DHT {
+        for address in kept.iter().filter(|address| !said.contains(address)) {
+            kad.remove_address(&peer, address);
+        }
+    }
+}
+
+/// The addresses of a server that the DHT keeps.
+fn in_dht(kad: &mut kad::Behaviour<MemoryStore>, peer: PeerId) -> Vec<Multiaddr> {
+    let mut kept = Vec::new();
+    if let Some(bucket) = kad.kbucket(peer) {
+        for entry in bucket.iter() {
+            if *entry.node.key.preimage() == peer {
+                kept.extend(entry.node.value.iter().cloned());
+            }
+        }
+    }
+    kept
+}
+
 /// The connections with a peer that are to be closed. `careful` where connections may be dead without a word: then one only
 /// goes for another that has answered since the first one began.
 fn surplus(known: &Peer, lower: bool, careful: bool, now: Instant) -> Vec<ConnectionId> {
@@ -369,6 +409,25 @@ fn surplus(known: &Peer, lower: bool, careful: bool, now: Instant) -> Vec<Connec
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_server_that_names_ever_other_addresses_fills_no_answers_of_the_dht() {
+        let [own, peer] = [PeerId::random(), PeerId::random()];
+        let mut kad = kad::Behaviour::new(own, MemoryStore::new(own));
+        let address = |text: String| text.parse::<Multiaddr>().expect("an address");
+        let mut last: Vec<Multiaddr> = Vec::new();
+        for round in 0..50 {
+            last = (0..16).map(|port| address(format!("/ip4/203.0.113.{round}/tcp/{}", 1 + port))).collect();
+            note_in_dht(&mut kad, peer, last.clone());
+        }
+        let kept = in_dht(&mut kad, peer);
+        assert_eq!(kept.len(), IN_DHT);
+        let named = |address: &Multiaddr| last.iter().any(|said| said.clone().with_p2p(peer).as_ref() == Ok(address));
+        assert!(kept.iter().all(named), "those that it named last");
+        let long = address(format!("/dns4/{}.example/tcp/1", "a".repeat(200)));
+        note_in_dht(&mut kad, peer, vec![long]);
+        assert_eq!(in_dht(&mut kad, peer), kept);
+    }
 
     #[test]
     fn a_search_dials_a_bounded_number_of_servers_and_not_everybody_the_same() {

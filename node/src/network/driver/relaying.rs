@@ -196,6 +196,9 @@ impl Driver {
     pub(super) fn on_serving(&mut self, event: &relay::Event) {
         match event {
             relay::Event::ReservationReqAccepted { src_peer_id: client, .. } => {
+                // Of one that was still connected through another relay when its place ended nothing more is told.
+                let swarm = &self.swarm;
+                self.nat.clients.retain(|client| swarm.is_connected(client));
                 self.nat.clients.insert(*client);
             }
             relay::Event::ReservationTimedOut { src_peer_id: client } => {

@@ -180,18 +180,24 @@ impl Relays {
         if !offers.iter().any(takes_its_place) {
             return None;
         }
-        if self.useless.len() < REMEMBERED {
-            self.useless.insert(useless);
+        if self.useless.len() >= REMEMBERED {
+            self.useless.pop_first();
         }
+        self.useless.insert(useless);
         Some(useless)
     }
 
     /// A relay could not even be asked.
     pub(super) fn refused(&mut self, peer: PeerId, now: Instant) {
         let pause = self.refused.get(&peer).map_or(FIRST_PAUSE, |refused| (refused.pause * 2).min(LONGEST_PAUSE));
-        if self.refused.len() < REMEMBERED || self.refused.contains_key(&peer) {
-            self.refused.insert(peer, Refused { until: now + pause, pause });
+        if self.refused.len() >= REMEMBERED && !self.refused.contains_key(&peer) {
+            // Who may be asked again first is forgotten: most are long gone, and whoever refuses now must not be asked at every tick.
+            let first = self.refused.iter().min_by_key(|(_, refused)| refused.until).map(|(first, _)| *first);
+            if let Some(first) = first {
+                self.refused.remove(&first);
+            }
         }
+        self.refused.insert(peer, Refused { until: now + pause, pause });
     }
 
     /// A relay holds a place, or has renewed it. True if it is a new one.
@@ -307,6 +313,20 @@ mod tests {
         relays.refused(only[0].peer, now);
         relays.forgive();
         assert_eq!(relays.choose(&only, now).len(), 1);
+    }
+
+    #[test]
+    fn whoever_refuses_is_left_alone_also_after_many_others_did() {
+        let mut now = Instant::now();
+        let mut relays = Relays::default();
+        for _ in 0..REMEMBERED {
+            relays.refused(PeerId::random(), now);
+        }
+        now += LONGEST_PAUSE;
+        let last = offer(1, true, now);
+        relays.refused(last.peer, now);
+        assert_eq!(relays.refused.len(), REMEMBERED);
+        assert!(relays.choose(&[last], now).is_empty());
     }
 
     #[test]

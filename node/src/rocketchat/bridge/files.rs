@@ -1,10 +1,12 @@
 //! Files between Rocket.Chat and the store, piece by piece: neither side has to hold a whole one in memory.
 
 use std::io::{self, Read};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rocketmesh_protocol::event::FileRef;
 use rocketmesh_protocol::id::FileId;
+use rocketmesh_storage::FileError;
 use tokio::sync::mpsc;
 
 use super::room::RoomTask;
@@ -48,6 +50,9 @@ impl RoomTask {
         fed?;
         let (file, size) = received.map_err(|error| match error {
             ReceiveError::Closed => Left::Waiting(crate::engine::PostError::Closed.into()),
+            // A full disk is no fault of the file: its message waits, as those without files do.
+            ReceiveError::Store(error) => Left::Waiting(Stall::Store(error)),
+            ReceiveError::File(FileError::Store(error)) => Left::Waiting(Stall::Store(Arc::new(error))),
             error => Left::Behind(error.to_string()),
         })?;
         Ok(named(file, size, sent))
