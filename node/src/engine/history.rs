@@ -31,7 +31,7 @@ use super::room::PostError;
 use super::sync::{self, PullError};
 use super::{Engine, add, lock};
 use crate::config::HistoryMode;
-use crate::network::origin;
+use crate::network::{Count, origin};
 
 /// Settings of rooms with a gap begin with this, followed by the room.
 const SETTING: &str = "history/";
@@ -196,6 +196,7 @@ async fn state_graph(engine: &Engine, room: RoomId, peer: PeerId, member: bool) 
         let theirs = theirs.lane_only(Lane::State);
         if !known {
             let Some(gossiped) = for_everybody(&events, room) else {
+                let _ = engine.network.count(peer, Count::EventsRefused(events.len().max(1) as u64)).await;
                 return Err(PullError::OffTopic);
             };
             if !gossiped && !member {
