@@ -98,6 +98,11 @@ impl RoomTask {
         Ok(Some((Wanted::Shown { text: words, files, thread, said_ms, old }, author)))
     }
 
+    /// Whether the room has taken a message down.
+    pub(super) fn is_taken_down(&self, id: &EventId) -> Result<bool, Stall> {
+        Ok(matches!(self.wanted(id, false)?, Some((Wanted::Hidden, _))))
+    }
+
     /// Sees to it that a message stands there as the room has it. Only its own arrival inserts it: an edit of what was never shown
     /// here shows nothing.
     pub(super) async fn settle_message(&mut self, id: EventId, arrival: Option<LogKind>) -> Result<(), Stall> {
