@@ -19,7 +19,7 @@ use crate::rocketchat::mapping::id::message_id;
 use crate::rocketchat::mapping::incoming::{self, Deed, ToDo, Wanted};
 use crate::rocketchat::mapping::seen::Seen;
 use crate::rocketchat::mapping::text::Text;
-use crate::rocketchat::records::{Changes, Shown, ShownFile, event_key, inside_key, message_key};
+use crate::rocketchat::records::{Changes, Hooking, Shown, ShownFile, event_key, inside_key, message_key};
 use crate::rocketchat::status::Counted;
 
 /// Messages that are looked through for a file whose confirmation was not answered.
@@ -157,7 +157,8 @@ impl RoomTask {
                 let mut changes = Changes::default();
                 // The first file of a message without words is the message.
                 let parts = shown.parts.iter().filter_map(|part| part.message.clone()).filter(|part| *part != message);
-                let all: Vec<String> = std::iter::once(message.clone()).chain(parts).collect();
+                // The message goes last: once that is gone nobody looks for its files.
+                let all: Vec<String> = parts.chain(std::iter::once(message.clone())).collect();
                 for one in all {
                     if !self.take_away(&author, seen.inserted && !seen.hooked, &one).await? {
                         return Ok(());
@@ -169,6 +170,8 @@ impl RoomTask {
                 changes.set(message_key(&message), &seen);
                 shown.showing += 1;
                 shown.parts.clear();
+                // Shown again it is another message, which no webhook has said.
+                shown.hook = Hooking::No;
                 changes.set(event_key(&id), &shown);
                 self.record(changes).await
             }
