@@ -194,7 +194,8 @@ impl Bridge {
         for other in rest {
             names.extend(self.shadow(other).await?.map(|(_, username)| username));
         }
-        let room = client.create_direct(&names).await?;
+        let made = client.create_direct(&names).await;
+        let room = self.heed(&client, made)??;
         // A name that the server does not know is left out, without a word.
         if !room.usernames.iter().any(|name| name == username) {
             return Err(FederateError::Nobody(username.to_owned()));

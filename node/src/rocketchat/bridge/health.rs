@@ -116,11 +116,15 @@ impl Bridge {
         let shadow = account.filter(|user_id| *user_id != self.service.id);
         match (outcome, shadow) {
             (Err(RestError::Unauthorized), Some(user_id)) => {
-                self.forget_token(client);
                 let username = match self.records.account(&user_id)? {
                     Some(account) => account.username,
                     None => user_id.clone(),
                 };
+                // Another task has heard of it before: the token was forgotten, or replaced by one that may be good.
+                if self.host.token(&user_id).as_ref() != client.account().map(|account| &account.token) {
+                    return Err(Stall::Token(username));
+                }
+                self.forget_token(client);
                 let now_ms = self.engine.clock.now_ms();
                 let mut refusals = lock(&self.refusals);
                 if refusals.len() >= MOST_REFUSALS {

@@ -189,7 +189,7 @@ impl RoomTask {
             deleted = self.bridge.client.delete_message(&self.rid, id).await;
         }
         if refused(&deleted) {
-            let there = self.reader().await?.get_message(id).await?;
+            let there = self.read_message(id).await?;
             if there.is_none_or(|there| there.hidden || there.system() == Some(SystemKind::Deleted)) {
                 return Ok(true);
             }
@@ -282,7 +282,7 @@ impl RoomTask {
             Err(error) => error,
         };
         // An id that is there already is refused: it was inserted by a call whose answer was lost.
-        if self.reader().await?.get_message(&message.id).await?.is_some_and(|there| !there.hidden) {
+        if self.read_message(&message.id).await?.is_some_and(|there| !there.hidden) {
             return Ok(true);
         }
         if error.is_passing() {
@@ -385,8 +385,7 @@ impl RoomTask {
 
     /// The message of an upload, if it was confirmed.
     async fn confirmed(&self, upload: &str) -> Result<Option<String>, Stall> {
-        let reader = self.reader().await?;
-        let last = reader.history(self.federated.kind, &self.rid, (None, None), LOOKED_THROUGH).await?;
+        let last = self.read_history((None, None), LOOKED_THROUGH).await?;
         let of_it =
             |message: &crate::rocketchat::client::Message| message.sent_files().iter().any(|file| file.id == upload);
         Ok(last.into_iter().find(of_it).map(|message| message.id))

@@ -249,7 +249,9 @@ impl RoomTask {
         if self.is_gone.load(Ordering::SeqCst) {
             return Err(Stall::Gone);
         }
-        match self.reader().await?.room_info(&self.rid).await {
+        let reader = self.reader().await?;
+        let read = reader.room_info(&self.rid).await;
+        match self.bridge.heed(&reader, read)? {
             Ok(_) => Ok(()),
             Err(RestError::NotFound { .. } | RestError::Forbidden { .. } | RestError::Refused { .. }) => {
                 Err(Stall::Gone)
@@ -268,7 +270,7 @@ impl RoomTask {
         if !matches!(outcome, Err(RestError::Refused { .. })) {
             return Ok(outcome);
         }
-        let there = self.reader().await?.get_message(message).await?;
+        let there = self.read_message(message).await?;
         Ok(if there.is_none_or(|there| there.hidden) { Ok(()) } else { outcome })
     }
 

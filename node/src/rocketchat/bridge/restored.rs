@@ -109,7 +109,7 @@ impl RoomTask {
         let mut latest = None;
         for _ in 0..STEPS {
             let bounds = (Some(from), latest);
-            let page = self.reader().await?.history(self.federated.kind, &self.rid, bounds, HISTORY).await?;
+            let page = self.read_history(bounds, HISTORY).await?;
             let (full, oldest) = (page.len() >= HISTORY, page.iter().map(|message| message.ts).min());
             for message in page.iter().filter(|message| message.u.username == speaker.username) {
                 let files = message.sent_files();

@@ -303,7 +303,6 @@ impl RoomTask {
     /// Looks at the last messages that the node knows: a server that keeps history lists no deletion.
     pub(super) async fn reread(&mut self) -> Result<(), Stall> {
         const LOOKED_AT: usize = 20;
-        let reader = self.reader().await?;
         let events = self.bridge.engine.store.order_before(&self.room, None, LOOKED_AT * 4)?;
         let mut looked = 0;
         for key in events {
@@ -315,7 +314,7 @@ impl RoomTask {
                 break;
             }
             looked += 1;
-            match reader.get_message(&shown.message).await? {
+            match self.read_message(&shown.message).await? {
                 Some(message) if message.hidden => self.hear(&message).await?,
                 Some(_) => {}
                 None if seen.inserted || seen.event.is_some() => self.gone(&shown.message).await?,
