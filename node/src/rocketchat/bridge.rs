@@ -152,6 +152,7 @@ impl Stall {
             }
             Stall::Rest(RestError::Restricted | RestError::Unauthorized)
             | Stall::Hook(_)
+            | Stall::Shadow { .. }
             | Stall::Gone
             | Stall::Full => LONG_REST,
             Stall::Post(PostError::CatchingUp) | Stall::Token(_) => Duration::from_secs(1),
@@ -205,6 +206,8 @@ pub(crate) struct Shared {
     ears: ears::Ears,
     /// When the token of an account that stands for somebody was last refused, in milliseconds since 1970.
     refusals: Mutex<BTreeMap<String, u64>>,
+    /// When such an account could last not log in, in milliseconds since 1970.
+    barred: Mutex<BTreeMap<String, u64>>,
     /// When the store was first opened after a restore, in milliseconds since 1970; 0 if it was not restored.
     restored_ms: u64,
     stopped: watch::Sender<bool>,
@@ -315,6 +318,7 @@ impl Bridge {
             looking: tokio::sync::Mutex::default(),
             ears: ears::Ears::default(),
             refusals: Mutex::default(),
+            barred: Mutex::default(),
             restored_ms,
             stopped: watch::channel(false).0,
         }));

@@ -100,6 +100,7 @@ impl Bridge {
 
     /// Something may have been mended: what waits is tried again at once.
     pub(crate) fn nudge(&self) {
+        lock(&self.barred).clear();
         for handle in lock(&self.rooms).values() {
             handle.again.notify_one();
         }
