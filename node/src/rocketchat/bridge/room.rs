@@ -149,7 +149,7 @@ impl RoomTask {
             };
             tokio::select! {
                 next = heard.recv(), if self.pending.len() < PENDING => match next {
-                    Some(next) => self.pending.push_back(next),
+                    Some(next) => self.put_behind(next),
                     None => return,
                 },
                 changed = durable.changed(), if rest_until.is_none() => if changed.is_err() { return },
@@ -162,6 +162,18 @@ impl RoomTask {
                 }
                 () = shut_down(&mut shutdown) => return,
             }
+        }
+    }
+
+    /// Lets something wait. What is asked for already is not asked for again: while a room waits it may be told many times to catch up.
+    fn put_behind(&mut self, next: Heard) {
+        let is_asked = |waiting: &Heard| match (waiting, &next) {
+            (Heard::CatchUp, Heard::CatchUp) => true,
+            (Heard::Also(one), Heard::Also(other)) => one == other,
+            _ => false,
+        };
+        if !self.pending.iter().any(is_asked) {
+            self.pending.push_back(next);
         }
     }
 
