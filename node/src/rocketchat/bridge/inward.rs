@@ -325,7 +325,8 @@ impl RoomTask {
         }
         if shown.parts[at].upload.is_empty() {
             again = false;
-            let content = match self.bridge.content(self.room, file).await {
+            // Of two rooms that are one here, each has files of its own.
+            let content = match self.bridge.content(self.room_of_event(&event)?, file).await {
                 Ok(content) => content,
                 Err(Left::Waiting(stall)) => return Err(stall),
                 Err(Left::Behind(reason)) => {

@@ -263,7 +263,7 @@ impl RoomTask {
         }
     }
 
-    fn room_of_event(&self, event: &EventId) -> Result<RoomId, Stall> {
+    pub(super) fn room_of_event(&self, event: &EventId) -> Result<RoomId, Stall> {
         let stored = self.bridge.engine.store.event(event)?;
         Ok(stored.map_or(self.room, |stored| stored.event.room()))
     }

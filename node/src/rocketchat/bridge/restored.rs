@@ -73,7 +73,9 @@ impl RoomTask {
             return Ok(());
         }
         let engine = self.bridge.engine.clone();
-        engine.find_own_chain(self.room).await?;
+        for room in self.rooms() {
+            engine.find_own_chain(room).await?;
+        }
         let end = engine.store.log_end();
         let mut durable = engine.durable();
         durable.wait_for(|at| *at >= end).await.map_err(|_| PostError::Closed)?;
