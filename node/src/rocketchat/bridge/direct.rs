@@ -33,6 +33,8 @@ const LOGIN_PAUSE: Duration = Duration::from_secs(12);
 const PAUSE: Duration = Duration::from_secs(5);
 /// What was said longer ago in a direct room that is met for the first time stays where it is, in milliseconds: a week.
 const REMEMBERED_MS: u64 = 7 * 86_400_000;
+/// Direct rooms that people of this server are about to enter.
+const ENTERING: &str = "rc/entering/";
 /// The most rooms of the mesh that one direct room is.
 const MOST_ROOMS: usize = 4;
 /// How long it may take until a second room is read, and how often that is looked at.
@@ -201,6 +203,48 @@ impl Bridge {
             return Err(FederateError::Nobody(username.to_owned()));
         }
         Ok((room, id))
+    }
+
+    /// Notes that somebody of this server enters a direct room: the invitation goes with the join, and the room may have to wait for
+    /// Rocket.Chat after that. The record's name, to be removed once it is here.
+    pub(super) async fn note_entering(&self, room: &RoomId, user: &str) -> Result<String, FederateError> {
+        let name = format!("{ENTERING}{room}/{user}");
+        if self.engine.store.record_of(&name)?.is_none() {
+            let mut changes = Changes::default();
+            changes.set(name.clone(), &true);
+            self.save(&changes).await?;
+        }
+        Ok(name)
+    }
+
+    /// Goes on with direct rooms that somebody of this server has joined and that are not here yet. `open`: invitations that stand, which
+    /// are seen to by themselves.
+    pub(super) async fn go_on_entering(&self, open: &BTreeSet<(RoomId, String)>) -> Result<(), FederateError> {
+        let mut changes = Changes::default();
+        for (name, _) in self.engine.store.records(ENTERING)? {
+            let of = name[ENTERING.len()..].split_once('/');
+            let of = of.and_then(|(room, user)| Some((room.parse::<RoomId>().ok()?, user.parse::<Localpart>().ok()?)));
+            let Some((room, user)) = of else {
+                changes.remove(name);
+                continue;
+            };
+            if open.contains(&(room, user.to_string())) {
+                continue;
+            }
+            let id = self.records.local(&user)?;
+            let account = id.map(|id| self.records.account(&id)).transpose()?.flatten();
+            let about = self.engine.local(user);
+            let is_in = self.engine.state(room).await.is_ok_and(|(state, _)| state.is_joined(&about));
+            if let Some(account) = account.filter(|_| is_in)
+                && self.records.rid(&room)?.is_none()
+                && let Err(error) = self.enter(room, &account.username, None).await
+            {
+                tracing::debug!(%room, %error, "a direct room that was joined is not here yet");
+                continue;
+            }
+            changes.remove(name);
+        }
+        if changes.is_empty() { Ok(()) } else { Ok(self.save(&changes).await?) }
     }
 
     /// A direct room that is here already turns out to be another room of the mesh too.
