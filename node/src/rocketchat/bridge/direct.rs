@@ -257,8 +257,10 @@ impl Bridge {
         let handle = lock(&self.rooms).get(rid).cloned();
         let handle = handle.ok_or_else(|| FederateError::NotFederated(rid.to_owned()))?;
         let gone = |_| Stall::Words("the direct room is being closed".to_owned());
-        handle.sender.send(Heard::Also(id)).await.map_err(gone)?;
         let begun = Instant::now();
+        // A room that waits may take nothing for long, and nothing else is opened meanwhile.
+        let waits = |_| Stall::Words("the direct room that is here waits; it is tried again".to_owned());
+        tokio::time::timeout(JOINED, handle.sender.send(Heard::Also(id))).await.map_err(waits)?.map_err(gone)?;
         while self.records.rid(&id)?.is_none() {
             if begun.elapsed() > JOINED {
                 return Err(Stall::Words("the direct room that is here waits; it is tried again".to_owned()).into());
