@@ -349,7 +349,7 @@ impl RoomTask {
             (true, true) if was_put_out || before => self.put_out(user, &id).await,
             (true, true) => self.carry_as(user.localpart.clone(), change(Membership::Join)).await,
             // The room let them go, and that was not done here yet.
-            (true, false) if self.bridge.records.is_inside(&self.rid, &id)? => self.put_out(user, &id).await,
+            (true, false) if before || self.bridge.records.is_inside(&self.rid, &id)? => self.put_out(user, &id).await,
             (true, false) => self.carry(change(Membership::Invite)).await,
             (false, true) if before => self.carry_as(user.localpart.clone(), change(Membership::Leave)).await,
             (false, true) => self.take_back(user).await,
