@@ -33,7 +33,7 @@ mod view;
 mod webhook;
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -264,6 +264,8 @@ struct RoomHandle {
     end: watch::Sender<bool>,
     /// Whether it is read as an account that stands for somebody, which has a connection of its own.
     read_as_another: bool,
+    /// The moment of the last message for which such a room was told to catch up, in milliseconds since 1970 by the server's clock.
+    told_ms: Arc<AtomicU64>,
 }
 
 impl RoomHandle {
@@ -373,6 +375,7 @@ impl Bridge {
             report: Arc::default(),
             end: watch::channel(false).0,
             read_as_another: federated.reader.is_some(),
+            told_ms: Arc::default(),
         };
         let Some(task) = room::RoomTask::new(self.clone(), rid.clone(), federated, &handle) else {
             tracing::error!(%rid, "the record of a federated room cannot be read; federate it again");

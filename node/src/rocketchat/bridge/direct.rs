@@ -8,6 +8,7 @@
 //! read, and the one with the lower id is written to, of those that nobody has left.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use rocketmesh_protocol::event::{History, Membership, RoomType};
@@ -17,7 +18,7 @@ use tokio::time::Instant;
 
 use super::room::RoomTask;
 use super::view::View;
-use super::{Bridge, FederateError, Heard, RoomStatus, Stall, lock};
+use super::{Bridge, FederateError, Heard, RoomHandle, RoomStatus, Stall, lock};
 use crate::network::shut_down;
 use crate::rocketchat::client::{Client, Moment, Room, RoomKind};
 use crate::rocketchat::mapping::Who;
@@ -107,7 +108,12 @@ impl Bridge {
         // Nobody has said anything: it was only opened.
         let Some(last) = room.lm else { return Ok(()) };
         if let Some(federated) = self.records.room(&room.id)? {
-            if federated.reader.as_deref() == Some(id) && last.ms() > federated.heard_ms {
+            // Once for each message: one that is gone by now is never heard.
+            let is_news = |handle: &RoomHandle| handle.told_ms.fetch_max(last.ms(), Ordering::SeqCst) < last.ms();
+            if federated.reader.as_deref() == Some(id)
+                && last.ms() > federated.heard_ms
+                && lock(&self.rooms).get(&room.id).is_some_and(is_news)
+            {
                 self.listen_as(id, &room.id);
                 if let Some(handle) = lock(&self.rooms).get(&room.id) {
                     handle.offer(Heard::CatchUp);
