@@ -493,7 +493,8 @@ impl Bridge {
                 let Some(account) = self.records.account(&id)? else { continue };
                 let mut changes = Changes::default();
                 if invitation.room_type == RoomType::Direct.letter() {
-                    changes.remove(self.note_entering(&room, user).await?);
+                    let entering = self.note_entering(&room, user).await?;
+                    changes.remove(entering);
                     // One that cannot begin keeps no other from being told.
                     if let Err(error) = self.enter(room, &account.username, None).await {
                         tracing::debug!(%room, %error, "a direct room does not begin yet");
