@@ -33,7 +33,7 @@ mod view;
 mod webhook;
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -152,6 +152,7 @@ impl Stall {
             }
             Stall::Rest(RestError::Restricted | RestError::Unauthorized)
             | Stall::Hook(_)
+            | Stall::Shadow { .. }
             | Stall::Gone
             | Stall::Full => LONG_REST,
             Stall::Post(PostError::CatchingUp) | Stall::Token(_) => Duration::from_secs(1),
@@ -205,6 +206,8 @@ pub(crate) struct Shared {
     ears: ears::Ears,
     /// When the token of an account that stands for somebody was last refused, in milliseconds since 1970.
     refusals: Mutex<BTreeMap<String, u64>>,
+    /// When such an account could last not log in, in milliseconds since 1970.
+    barred: Mutex<BTreeMap<String, u64>>,
     /// When the store was first opened after a restore, in milliseconds since 1970; 0 if it was not restored.
     restored_ms: u64,
     stopped: watch::Sender<bool>,
@@ -261,6 +264,8 @@ struct RoomHandle {
     end: watch::Sender<bool>,
     /// Whether it is read as an account that stands for somebody, which has a connection of its own.
     read_as_another: bool,
+    /// The moment of the last message for which such a room was told to catch up, in milliseconds since 1970 by the server's clock.
+    told_ms: Arc<AtomicU64>,
 }
 
 impl RoomHandle {
@@ -315,6 +320,7 @@ impl Bridge {
             looking: tokio::sync::Mutex::default(),
             ears: ears::Ears::default(),
             refusals: Mutex::default(),
+            barred: Mutex::default(),
             restored_ms,
             stopped: watch::channel(false).0,
         }));
@@ -369,6 +375,7 @@ impl Bridge {
             report: Arc::default(),
             end: watch::channel(false).0,
             read_as_another: federated.reader.is_some(),
+            told_ms: Arc::default(),
         };
         let Some(task) = room::RoomTask::new(self.clone(), rid.clone(), federated, &handle) else {
             tracing::error!(%rid, "the record of a federated room cannot be read; federate it again");

@@ -230,8 +230,16 @@ fn refuse_redirect(action: &'static str, response: &Response) -> Result<(), Rest
         return Ok(());
     }
     let target = response.headers().get(LOCATION).and_then(|target| target.to_str().ok()).unwrap_or("another address");
-    let target: String = target.chars().take(200).collect();
+    let target = shown(target);
     Err(RestError::Malformed { action, reason: format!("it points to {target}; connect to that address instead") })
+}
+
+/// As much of an address as may be read by anybody: that of an incoming webhook is a secret from `/hooks/` on, and what stands behind
+/// a path may be one.
+fn shown(address: &str) -> String {
+    let plain = address.split(['?', '#']).next().unwrap_or_default();
+    let plain = plain.split("/hooks/").next().unwrap_or_default();
+    plain.chars().take(200).collect()
 }
 
 /// Reads an answer, up to a bound.

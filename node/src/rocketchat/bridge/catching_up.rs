@@ -91,7 +91,7 @@ impl RoomTask {
         let mut latest = None;
         loop {
             let bounds = (Some(since.before(1)), latest);
-            let page = self.reader().await?.history(self.federated.kind, &self.rid, bounds, HISTORY).await?;
+            let page = self.read_history(bounds, HISTORY).await?;
             let (full, oldest) = (page.len() >= HISTORY, page.iter().map(|message| message.ts).min());
             all.extend(page);
             // Bounds are exclusive, and several messages may share a millisecond: one more is asked for, and known ones say nothing.
@@ -110,7 +110,7 @@ impl RoomTask {
         if self.bridge.records.seen(parent)?.is_some() || self.bridge.records.seen(&message.id)?.is_some() {
             return Ok(());
         }
-        match self.reader().await?.get_message(parent).await? {
+        match self.read_message(parent).await? {
             // How far the room was followed does not move: what changed before it may not be known yet.
             Some(parent) if parent.rid == self.rid && !parent.hidden => self.learn(&parent).await,
             _ => Ok(()),

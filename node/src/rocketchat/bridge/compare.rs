@@ -40,6 +40,9 @@ use crate::rocketchat::records::{Agreed, Changes, agreed_key};
 const EVERY: Duration = Duration::from_secs(10 * 60);
 /// After which pause a difference is looked at again, and after which a change.
 const AGAIN: Duration = Duration::from_secs(1);
+/// How long after a restore nothing is compared, in milliseconds: what others changed since the backup stands here, and comes from them
+/// first. Compared before, it would be said again by somebody of this server.
+const RESTORED_MS: u64 = 60_000;
 /// The most people of a room that are compared: each hundred of them is a call.
 const MOST_COMPARED: u64 = 1000;
 
@@ -155,6 +158,12 @@ impl RoomTask {
         }
         self.looking.at = Instant::now() + EVERY;
         if self.federated.kind == RoomKind::Direct {
+            return Ok(());
+        }
+        let restored_ms = self.bridge.restored_ms;
+        let left_ms = restored_ms.saturating_add(RESTORED_MS).saturating_sub(self.bridge.engine.clock.now_ms());
+        if restored_ms > 0 && left_ms > 0 {
+            self.looking.at = Instant::now() + Duration::from_millis(left_ms.min(RESTORED_MS));
             return Ok(());
         }
         // One room at a time: each look is some calls. None waits for another one with what is said in it.
@@ -340,7 +349,7 @@ impl RoomTask {
             (true, true) if was_put_out || before => self.put_out(user, &id).await,
             (true, true) => self.carry_as(user.localpart.clone(), change(Membership::Join)).await,
             // The room let them go, and that was not done here yet.
-            (true, false) if self.bridge.records.is_inside(&self.rid, &id)? => self.put_out(user, &id).await,
+            (true, false) if before || self.bridge.records.is_inside(&self.rid, &id)? => self.put_out(user, &id).await,
             (true, false) => self.carry(change(Membership::Invite)).await,
             (false, true) if before => self.carry_as(user.localpart.clone(), change(Membership::Leave)).await,
             (false, true) => self.take_back(user).await,

@@ -8,6 +8,7 @@
 //! read, and the one with the lower id is written to, of those that nobody has left.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use rocketmesh_protocol::event::{History, Membership, RoomType};
@@ -17,7 +18,7 @@ use tokio::time::Instant;
 
 use super::room::RoomTask;
 use super::view::View;
-use super::{Bridge, FederateError, Heard, RoomStatus, Stall, lock};
+use super::{Bridge, FederateError, Heard, RoomHandle, RoomStatus, Stall, lock};
 use crate::network::shut_down;
 use crate::rocketchat::client::{Client, Moment, Room, RoomKind};
 use crate::rocketchat::mapping::Who;
@@ -33,6 +34,8 @@ const LOGIN_PAUSE: Duration = Duration::from_secs(12);
 const PAUSE: Duration = Duration::from_secs(5);
 /// What was said longer ago in a direct room that is met for the first time stays where it is, in milliseconds: a week.
 const REMEMBERED_MS: u64 = 7 * 86_400_000;
+/// Direct rooms that people of this server are about to enter.
+const ENTERING: &str = "rc/entering/";
 /// The most rooms of the mesh that one direct room is.
 const MOST_ROOMS: usize = 4;
 /// How long it may take until a second room is read, and how often that is looked at.
@@ -105,7 +108,12 @@ impl Bridge {
         // Nobody has said anything: it was only opened.
         let Some(last) = room.lm else { return Ok(()) };
         if let Some(federated) = self.records.room(&room.id)? {
-            if federated.reader.as_deref() == Some(id) && last.ms() > federated.heard_ms {
+            // Once for each message: one that is gone by now is never heard.
+            let is_news = |handle: &RoomHandle| handle.told_ms.fetch_max(last.ms(), Ordering::SeqCst) < last.ms();
+            if federated.reader.as_deref() == Some(id)
+                && last.ms() > federated.heard_ms
+                && lock(&self.rooms).get(&room.id).is_some_and(is_news)
+            {
                 self.listen_as(id, &room.id);
                 if let Some(handle) = lock(&self.rooms).get(&room.id) {
                     handle.offer(Heard::CatchUp);
@@ -194,12 +202,55 @@ impl Bridge {
         for other in rest {
             names.extend(self.shadow(other).await?.map(|(_, username)| username));
         }
-        let room = client.create_direct(&names).await?;
+        let made = client.create_direct(&names).await;
+        let room = self.heed(&client, made)??;
         // A name that the server does not know is left out, without a word.
         if !room.usernames.iter().any(|name| name == username) {
             return Err(FederateError::Nobody(username.to_owned()));
         }
         Ok((room, id))
+    }
+
+    /// Notes that somebody of this server enters a direct room: the invitation goes with the join, and the room may have to wait for
+    /// Rocket.Chat after that. The record's name, to be removed once it is here.
+    pub(super) async fn note_entering(&self, room: &RoomId, user: &str) -> Result<String, FederateError> {
+        let name = format!("{ENTERING}{room}/{user}");
+        if self.engine.store.record_of(&name)?.is_none() {
+            let mut changes = Changes::default();
+            changes.set(name.clone(), &true);
+            self.save(&changes).await?;
+        }
+        Ok(name)
+    }
+
+    /// Goes on with direct rooms that somebody of this server has joined and that are not here yet. `open`: invitations that stand, which
+    /// are seen to by themselves.
+    pub(super) async fn go_on_entering(&self, open: &BTreeSet<(RoomId, String)>) -> Result<(), FederateError> {
+        let mut changes = Changes::default();
+        for (name, _) in self.engine.store.records(ENTERING)? {
+            let of = name[ENTERING.len()..].split_once('/');
+            let of = of.and_then(|(room, user)| Some((room.parse::<RoomId>().ok()?, user.parse::<Localpart>().ok()?)));
+            let Some((room, user)) = of else {
+                changes.remove(name);
+                continue;
+            };
+            if open.contains(&(room, user.to_string())) {
+                continue;
+            }
+            let id = self.records.local(&user)?;
+            let account = id.map(|id| self.records.account(&id)).transpose()?.flatten();
+            let about = self.engine.local(user);
+            let is_in = self.engine.state(room).await.is_ok_and(|(state, _)| state.is_joined(&about));
+            if let Some(account) = account.filter(|_| is_in)
+                && self.records.rid(&room)?.is_none()
+                && let Err(error) = self.enter(room, &account.username, None).await
+            {
+                tracing::debug!(%room, %error, "a direct room that was joined is not here yet");
+                continue;
+            }
+            changes.remove(name);
+        }
+        if changes.is_empty() { Ok(()) } else { Ok(self.save(&changes).await?) }
     }
 
     /// A direct room that is here already turns out to be another room of the mesh too.
@@ -212,8 +263,10 @@ impl Bridge {
         let handle = lock(&self.rooms).get(rid).cloned();
         let handle = handle.ok_or_else(|| FederateError::NotFederated(rid.to_owned()))?;
         let gone = |_| Stall::Words("the direct room is being closed".to_owned());
-        handle.sender.send(Heard::Also(id)).await.map_err(gone)?;
         let begun = Instant::now();
+        // A room that waits may take nothing for long, and nothing else is opened meanwhile.
+        let waits = |_| Stall::Words("the direct room that is here waits; it is tried again".to_owned());
+        tokio::time::timeout(JOINED, handle.sender.send(Heard::Also(id))).await.map_err(waits)?.map_err(gone)?;
         while self.records.rid(&id)?.is_none() {
             if begun.elapsed() > JOINED {
                 return Err(Stall::Words("the direct room that is here waits; it is tried again".to_owned()).into());

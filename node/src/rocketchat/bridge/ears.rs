@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
+use super::ephemeral::Sign;
 use super::{Bridge, Heard, lock};
 use crate::network::shut_down;
 use crate::rocketchat::client::Account;
@@ -137,6 +138,10 @@ impl Bridge {
             RealtimeEvent::MessageDeleted { rid, id: message } => to(&rid, Heard::Deleted(vec![message])),
             RealtimeEvent::BulkDeleted { rid, ids } if ids.is_empty() => to(&rid, Heard::CatchUp),
             RealtimeEvent::BulkDeleted { rid, ids } => to(&rid, Heard::Deleted(ids)),
+            // Dropped where there is too much of it.
+            RealtimeEvent::UserActivity { rid, username, activities } if self.ears.reads(id, &rid) => {
+                let _ = self.signs.try_send(Sign::Activity { rid, username, activities });
+            }
             // With a new token there will be a new connection.
             RealtimeEvent::Closed { reason: ClosedReason::Unauthorized } => drop(lock(&self.ears.0).remove(id)),
             _ => {}

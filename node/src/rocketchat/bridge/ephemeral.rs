@@ -200,13 +200,20 @@ impl Passing {
         (!waits).then_some(rid)
     }
 
+    /// Whether an account that stands for somebody is in a room. As whom a direct room is read is always in it.
+    fn is_in(&self, rid: &str, user_id: &str) -> bool {
+        let records = &self.bridge.records;
+        let reads = || records.room(rid).ok().flatten().is_some_and(|room| room.reader.as_deref() == Some(user_id));
+        records.is_inside(rid, user_id).unwrap_or(false) || reads()
+    }
+
     /// The account that stands for somebody, with its token, if there is one and it is in the room. One without a token logs in, for
     /// the next time.
     fn shadow(&self, user: &UserId, rid: Option<&str>) -> Option<(Login, String)> {
         let records = &self.bridge.records;
         let user_id = records.shadow(user).ok()??;
         let username = records.account(&user_id).ok()??.username;
-        if rid.is_some_and(|rid| !records.is_inside(rid, &user_id).unwrap_or(false)) {
+        if rid.is_some_and(|rid| !self.is_in(rid, &user_id)) {
             return None;
         }
         if let Some(token) = self.bridge.host.token(&user_id) {

@@ -164,7 +164,10 @@ impl Bridge {
         };
         let about = self.engine.local(user.clone());
         let was_in = self.engine.state(id).await.is_ok_and(|(state, _)| state.is_joined(&about));
-        self.engine.join(id, user.clone(), JOIN).await?;
+        // Whoever is in it already came in before there was a room here.
+        if !was_in {
+            self.engine.join(id, user.clone(), JOIN).await?;
+        }
         let (state, _) = self.engine.state(id).await?;
         if let Some((_, kind)) = existing.as_ref().filter(|(_, kind)| *kind != kind_of(state.room_type())) {
             // What is said in a private room is not for everybody in a channel, and the other way round.
@@ -488,7 +491,10 @@ impl Bridge {
                 }
                 let Some(id) = self.records.local(&localpart)? else { continue };
                 let Some(account) = self.records.account(&id)? else { continue };
+                let mut changes = Changes::default();
                 if invitation.room_type == RoomType::Direct.letter() {
+                    let entering = self.note_entering(&room, user).await?;
+                    changes.remove(entering);
                     // One that cannot begin keeps no other from being told.
                     if let Err(error) = self.enter(room, &account.username, None).await {
                         tracing::debug!(%room, %error, "a direct room does not begin yet");
@@ -500,11 +506,11 @@ impl Bridge {
                     let words = format!("{by} invites you to {name}. Write `join {room}` to take part.");
                     self.explain(&localpart, &words).await;
                 }
-                let mut changes = Changes::default();
                 changes.set(told, &true);
                 self.save(&changes).await?;
             }
         }
+        self.go_on_entering(&open).await?;
         self.forget_told(&open).await
     }
 

@@ -42,7 +42,8 @@ impl RoomTask {
     pub(super) async fn bring(&self, sent: &FileInfo) -> Result<FileRef, Left> {
         let limit = self.bridge.engine.store.file_limit();
         let reader = self.reader().await.map_err(Left::Waiting)?;
-        let download = reader.download(&sent.id, &sent.name, limit).await?;
+        let asked = reader.download(&sent.id, &sent.name, limit).await;
+        let download = self.bridge.heed(&reader, asked).map_err(Left::Waiting)??;
         let (sender, receiver) = mpsc::channel(PIECES);
         let content = Pieces { receiver, piece: Vec::new(), at: 0, over: false };
         let receiving = self.bridge.engine.receive_file(self.room, None, content);

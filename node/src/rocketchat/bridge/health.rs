@@ -55,7 +55,12 @@ impl Bridge {
         // A ban keeps the subscription, and says so in it.
         let inside: BTreeSet<String> =
             subscriptions.updated.into_iter().filter(|one| one.status.is_none()).map(|one| one.rid).collect();
-        let rooms: Vec<String> = lock(&self.rooms).keys().cloned().collect();
+        // A direct room of two has the service account never in it: that is no news of it.
+        let rooms: Vec<String> = lock(&self.rooms)
+            .iter()
+            .filter(|(_, handle)| !handle.read_as_another)
+            .map(|(rid, _)| rid.clone())
+            .collect();
         for rid in rooms {
             self.set_gone(&rid, !inside.contains(&rid));
         }
@@ -63,7 +68,7 @@ impl Bridge {
 
     /// Notes that a room is gone, or the service account not in it; or that it is again, with everything that was missed.
     pub(super) fn set_gone(&self, rid: &str, gone: bool) {
-        let Some(handle) = lock(&self.rooms).get(rid).cloned() else { return };
+        let Some(handle) = lock(&self.rooms).get(rid).cloned().filter(|handle| !handle.read_as_another) else { return };
         if handle.gone.swap(gone, Ordering::SeqCst) == gone {
             return;
         }
@@ -95,6 +100,7 @@ impl Bridge {
 
     /// Something may have been mended: what waits is tried again at once.
     pub(crate) fn nudge(&self) {
+        lock(&self.barred).clear();
         for handle in lock(&self.rooms).values() {
             handle.again.notify_one();
         }
@@ -111,11 +117,15 @@ impl Bridge {
         let shadow = account.filter(|user_id| *user_id != self.service.id);
         match (outcome, shadow) {
             (Err(RestError::Unauthorized), Some(user_id)) => {
-                self.forget_token(client);
                 let username = match self.records.account(&user_id)? {
                     Some(account) => account.username,
                     None => user_id.clone(),
                 };
+                // Another task has heard of it before: the token was forgotten, or replaced by one that may be good.
+                if self.host.token(&user_id).as_ref() != client.account().map(|account| &account.token) {
+                    return Err(Stall::Token(username));
+                }
+                self.forget_token(client);
                 let now_ms = self.engine.clock.now_ms();
                 let mut refusals = lock(&self.refusals);
                 if refusals.len() >= MOST_REFUSALS {

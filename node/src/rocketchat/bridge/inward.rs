@@ -19,7 +19,7 @@ use crate::rocketchat::mapping::id::message_id;
 use crate::rocketchat::mapping::incoming::{self, Deed, ToDo, Wanted};
 use crate::rocketchat::mapping::seen::Seen;
 use crate::rocketchat::mapping::text::Text;
-use crate::rocketchat::records::{Changes, Shown, ShownFile, event_key, inside_key, message_key};
+use crate::rocketchat::records::{Changes, Hooking, Shown, ShownFile, event_key, inside_key, message_key};
 use crate::rocketchat::status::Counted;
 
 /// Messages that are looked through for a file whose confirmation was not answered.
@@ -98,6 +98,11 @@ impl RoomTask {
         Ok(Some((Wanted::Shown { text: words, files, thread, said_ms, old }, author)))
     }
 
+    /// Whether the room has taken a message down.
+    pub(super) fn is_taken_down(&self, id: &EventId) -> Result<bool, Stall> {
+        Ok(matches!(self.wanted(id, false)?, Some((Wanted::Hidden, _))))
+    }
+
     /// Sees to it that a message stands there as the room has it. Only its own arrival inserts it: an edit of what was never shown
     /// here shows nothing.
     pub(super) async fn settle_message(&mut self, id: EventId, arrival: Option<LogKind>) -> Result<(), Stall> {
@@ -152,7 +157,8 @@ impl RoomTask {
                 let mut changes = Changes::default();
                 // The first file of a message without words is the message.
                 let parts = shown.parts.iter().filter_map(|part| part.message.clone()).filter(|part| *part != message);
-                let all: Vec<String> = std::iter::once(message.clone()).chain(parts).collect();
+                // The message goes last: once that is gone nobody looks for its files.
+                let all: Vec<String> = parts.chain(std::iter::once(message.clone())).collect();
                 for one in all {
                     if !self.take_away(&author, seen.inserted && !seen.hooked, &one).await? {
                         return Ok(());
@@ -164,6 +170,8 @@ impl RoomTask {
                 changes.set(message_key(&message), &seen);
                 shown.showing += 1;
                 shown.parts.clear();
+                // Shown again it is another message, which no webhook has said.
+                shown.hook = Hooking::No;
                 changes.set(event_key(&id), &shown);
                 self.record(changes).await
             }
@@ -181,7 +189,7 @@ impl RoomTask {
             deleted = self.bridge.client.delete_message(&self.rid, id).await;
         }
         if refused(&deleted) {
-            let there = self.reader().await?.get_message(id).await?;
+            let there = self.read_message(id).await?;
             if there.is_none_or(|there| there.hidden || there.system() == Some(SystemKind::Deleted)) {
                 return Ok(true);
             }
@@ -274,7 +282,7 @@ impl RoomTask {
             Err(error) => error,
         };
         // An id that is there already is refused: it was inserted by a call whose answer was lost.
-        if self.reader().await?.get_message(&message.id).await?.is_some_and(|there| !there.hidden) {
+        if self.read_message(&message.id).await?.is_some_and(|there| !there.hidden) {
             return Ok(true);
         }
         if error.is_passing() {
@@ -317,7 +325,8 @@ impl RoomTask {
         }
         if shown.parts[at].upload.is_empty() {
             again = false;
-            let content = match self.bridge.content(self.room, file).await {
+            // Of two rooms that are one here, each has files of its own.
+            let content = match self.bridge.content(self.room_of_event(&event)?, file).await {
                 Ok(content) => content,
                 Err(Left::Waiting(stall)) => return Err(stall),
                 Err(Left::Behind(reason)) => {
@@ -377,8 +386,7 @@ impl RoomTask {
 
     /// The message of an upload, if it was confirmed.
     async fn confirmed(&self, upload: &str) -> Result<Option<String>, Stall> {
-        let reader = self.reader().await?;
-        let last = reader.history(self.federated.kind, &self.rid, (None, None), LOOKED_THROUGH).await?;
+        let last = self.read_history((None, None), LOOKED_THROUGH).await?;
         let of_it =
             |message: &crate::rocketchat::client::Message| message.sent_files().iter().any(|file| file.id == upload);
         Ok(last.into_iter().find(of_it).map(|message| message.id))

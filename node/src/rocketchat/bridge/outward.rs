@@ -263,7 +263,7 @@ impl RoomTask {
         }
     }
 
-    fn room_of_event(&self, event: &EventId) -> Result<RoomId, Stall> {
+    pub(super) fn room_of_event(&self, event: &EventId) -> Result<RoomId, Stall> {
         let stored = self.bridge.engine.store.event(event)?;
         Ok(stored.map_or(self.room, |stored| stored.event.room()))
     }
@@ -285,7 +285,9 @@ impl RoomTask {
             What::Mute { user, on } => state.is_muted(user) == *on,
             What::Switch { switch, on } => state.switch(*switch) == *on,
             What::Label { label, text } => self.label(state, *label)?.as_deref() == Some(text.as_str()),
-            What::Message { .. } | What::Edit { .. } | What::Redact { .. } | What::React { .. } => false,
+            // What the room took down, and was deleted here by a call whose answer was lost, is heard as deleted: by nobody here.
+            What::Redact { target } => self.is_taken_down(target)?,
+            What::Message { .. } | What::Edit { .. } | What::React { .. } => false,
         })
     }
 

@@ -6,7 +6,7 @@
 use rocketmesh_protocol::identity::UserId;
 
 use super::profiles::Look;
-use super::{Bridge, Stall};
+use super::{Bridge, Stall, lock};
 use crate::clock::random_16;
 use crate::rocketchat::client::{Account as Login, Client, NewUser, RestError, User};
 use crate::rocketchat::mapping::shadow;
@@ -19,6 +19,10 @@ const PASSWORD: &str = "rocketmesh 2026 password of an account that stands for s
 const CREATE_USER: &str = "create-user";
 /// How many usernames are tried for one user.
 const ATTEMPTS: u32 = 20;
+/// How long an account that could not log in is left alone, in milliseconds, and the most of whom that is remembered. Letters are tried
+/// again after a minute.
+const BARRED_MS: u64 = 30_000;
+const MOST_BARRED: usize = 10_000;
 /// The length of texts that may be a username.
 const LONGEST_NAME: usize = 200;
 
@@ -175,11 +179,19 @@ impl Bridge {
         if let Some(token) = self.host.token(id) {
             return Ok(self.client.as_account(&Login { user_id: id.to_owned(), token }));
         }
+        // Logins are limited for everybody at one address: one account that is refused must not use up those of the others.
+        if self.is_barred(id) {
+            return Err(Stall::Shadow { username: username.to_owned() });
+        }
         let _one = self.meeting.lock().await;
+        if let Some(token) = self.host.token(id) {
+            return Ok(self.client.as_account(&Login { user_id: id.to_owned(), token }));
+        }
         let password = self.password(user);
         let login = match self.client.login(username, &password).await {
             Ok(login) => login,
             Err(RestError::Unauthorized | RestError::Forbidden { .. } | RestError::Refused { .. }) => {
+                self.bar(id);
                 return Err(Stall::Shadow { username: username.to_owned() });
             }
             Err(error) => return Err(error.into()),
@@ -194,6 +206,21 @@ impl Bridge {
         };
         self.host.keep_token(id, Some(&account.token)).map_err(Stall::Words)?;
         Ok(self.client.as_account(&account))
+    }
+
+    /// Whether an account could not log in just now, so that it is not tried again.
+    fn is_barred(&self, id: &str) -> bool {
+        let now_ms = self.engine.clock.now_ms();
+        lock(&self.barred).get(id).is_some_and(|at_ms| now_ms.saturating_sub(*at_ms) < BARRED_MS)
+    }
+
+    fn bar(&self, id: &str) {
+        let now_ms = self.engine.clock.now_ms();
+        let mut barred = lock(&self.barred);
+        if barred.len() >= MOST_BARRED {
+            barred.clear();
+        }
+        barred.insert(id.to_owned(), now_ms);
     }
 
     /// A token that is no longer accepted is forgotten: the next use logs in again.

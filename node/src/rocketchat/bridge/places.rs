@@ -11,7 +11,7 @@ use rocketmesh_protocol::identity::{Localpart, UserId};
 
 use super::Stall;
 use super::room::RoomTask;
-use crate::rocketchat::client::{Client, RestError, RoomKind, RoomRole};
+use crate::rocketchat::client::{Client, Message, Moment, RestError, RoomKind, RoomRole};
 
 const LAST_OWNER: &str = "error-you-are-last-owner";
 const ARCHIVED: &str = "error-room-archived";
@@ -163,6 +163,24 @@ impl RoomTask {
             Some(id) => self.bridge.as_shadow(id).await,
             None => Ok(self.bridge.client.clone()),
         }
+    }
+
+    /// A message, as the room is read; none if there is none.
+    pub(super) async fn read_message(&self, id: &str) -> Result<Option<Message>, Stall> {
+        let reader = self.reader().await?;
+        let read = reader.get_message(id).await;
+        Ok(self.bridge.heed(&reader, read)??)
+    }
+
+    /// The last messages of the room between two moments, as the room is read.
+    pub(super) async fn read_history(
+        &self,
+        bounds: (Option<Moment>, Option<Moment>),
+        count: usize,
+    ) -> Result<Vec<Message>, Stall> {
+        let reader = self.reader().await?;
+        let read = reader.history(self.federated.kind, &self.rid, bounds, count).await;
+        Ok(self.bridge.heed(&reader, read)??)
     }
 
     /// The rooms of the mesh that this one is; the first is the one that is written to.

@@ -28,8 +28,10 @@ use crate::rocketchat::records::{Account, Changes, picture_key, stood_key};
 
 /// Looks that may wait. With more, everybody is looked at a little later.
 const WAITING: usize = 256;
-/// How long after a look failed, or was left out, everybody is looked at.
+/// How long after a look failed, or was left out, everybody is looked at; twice as long after each time that this failed as well, up to
+/// the longest. A picture that nobody has would otherwise have everybody asked about for ever.
 const AGAIN: Duration = Duration::from_secs(30);
+const LONGEST: Duration = Duration::from_secs(60 * 60);
 /// People that are looked at in one go.
 const MOST_PEOPLE: usize = 2000;
 /// How many usernames are tried for somebody who has another one now.
@@ -77,6 +79,7 @@ impl Bridge {
     pub(super) async fn keep_profiles(self, mut looks: mpsc::Receiver<Look>) {
         let mut stopped = self.stopped.subscribe();
         let mut again: Option<Instant> = None;
+        let mut pause = AGAIN;
         loop {
             let due = again.unwrap_or_else(Instant::now);
             let look = tokio::select! {
@@ -90,6 +93,7 @@ impl Bridge {
                 }
                 () = shut_down(&mut stopped) => return,
             };
+            let everybody = matches!(look, Look::Everybody);
             let outcome = tokio::select! {
                 outcome = self.look(look) => outcome,
                 () = shut_down(&mut stopped) => return,
@@ -97,8 +101,13 @@ impl Bridge {
             if let Err(stall) = &outcome {
                 tracing::debug!(%stall, "a name or picture waits");
             }
-            if self.looks.missed.swap(false, Ordering::SeqCst) || outcome.is_err() {
-                again = again.or(Some(Instant::now() + AGAIN));
+            if everybody {
+                pause = if outcome.is_ok() { AGAIN } else { (pause * 2).min(LONGEST) };
+            }
+            if self.looks.missed.swap(false, Ordering::SeqCst) {
+                again = Some(again.map_or(Instant::now() + AGAIN, |at| at.min(Instant::now() + AGAIN)));
+            } else if outcome.is_err() {
+                again = again.or(Some(Instant::now() + pause));
             }
         }
     }

@@ -249,7 +249,9 @@ impl RoomTask {
         if self.is_gone.load(Ordering::SeqCst) {
             return Err(Stall::Gone);
         }
-        match self.reader().await?.room_info(&self.rid).await {
+        let reader = self.reader().await?;
+        let read = reader.room_info(&self.rid).await;
+        match self.bridge.heed(&reader, read)? {
             Ok(_) => Ok(()),
             Err(RestError::NotFound { .. } | RestError::Forbidden { .. } | RestError::Refused { .. }) => {
                 Err(Stall::Gone)
@@ -268,7 +270,7 @@ impl RoomTask {
         if !matches!(outcome, Err(RestError::Refused { .. })) {
             return Ok(outcome);
         }
-        let there = self.reader().await?.get_message(message).await?;
+        let there = self.read_message(message).await?;
         Ok(if there.is_none_or(|there| there.hidden) { Ok(()) } else { outcome })
     }
 
@@ -322,6 +324,8 @@ impl RoomTask {
 
     /// Tries letters again that somebody wants tried again, and those that wait for something that may have been mended.
     pub(super) async fn try_letters(&mut self) -> Result<(), Stall> {
+        // Where much happens the room is awake for another reason when it is time.
+        self.mended |= self.try_at.is_some_and(|at| at <= Instant::now());
         if self.mended {
             let own = |(_, letter): &(String, Letter)| letter.rid == self.rid && (letter.again || letter.may_pass());
             let letters: Vec<_> = self.bridge.records.letters()?.into_iter().filter(own).collect();
@@ -370,8 +374,8 @@ impl RoomTask {
             let entries = store.log_after(after, PAGE)?;
             let Some(last) = entries.last().map(|entry| entry.position) else { return Ok(()) };
             after = last;
-            let (room, until) = (self.room, self.federated.log);
-            for entry in entries.into_iter().filter(|entry| entry.room == room && entry.position <= until) {
+            let (rooms, until) = (self.rooms(), self.federated.log);
+            for entry in entries.into_iter().filter(|entry| rooms.contains(&entry.room) && entry.position <= until) {
                 let Some(stored) = store.event(&entry.event)?.filter(|_| tells(entry.kind)) else { continue };
                 if matches!(stored.event.content(), Ok(Content::React { target: of, .. }) if of == target) {
                     self.take_or_keep(entry.kind, entry.event).await?;

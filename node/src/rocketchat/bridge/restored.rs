@@ -17,7 +17,7 @@ use super::people::Speaker;
 use super::room::RoomTask;
 use crate::engine::{Engine, PostError};
 use crate::rocketchat::client::Moment;
-use crate::rocketchat::records::{Changes, Federated, Records, restored_key, room_key};
+use crate::rocketchat::records::{Changes, Federated, Records, agreed_key, restored_key, room_key};
 
 /// Entries of the log that are read at a time.
 const PAGE: usize = 1024;
@@ -38,6 +38,8 @@ pub(super) async fn find_places(engine: &Engine) -> Result<u64, Stall> {
     let mut changes = Changes::default();
     let mut anchors: BTreeMap<EventId, (String, Federated)> = BTreeMap::new();
     for (rid, federated) in records.rooms()? {
+        // What both had at the time of the backup says nothing of which side changed since: the room's value counts.
+        changes.remove(agreed_key(&rid));
         match records.anchor(&rid)? {
             Some(anchor) => drop(anchors.insert(anchor, (rid, federated))),
             // What is in the backup was there when it was made: nothing of it is news.
@@ -73,7 +75,9 @@ impl RoomTask {
             return Ok(());
         }
         let engine = self.bridge.engine.clone();
-        engine.find_own_chain(self.room).await?;
+        for room in self.rooms() {
+            engine.find_own_chain(room).await?;
+        }
         let end = engine.store.log_end();
         let mut durable = engine.durable();
         durable.wait_for(|at| *at >= end).await.map_err(|_| PostError::Closed)?;
@@ -109,7 +113,7 @@ impl RoomTask {
         let mut latest = None;
         for _ in 0..STEPS {
             let bounds = (Some(from), latest);
-            let page = self.reader().await?.history(self.federated.kind, &self.rid, bounds, HISTORY).await?;
+            let page = self.read_history(bounds, HISTORY).await?;
             let (full, oldest) = (page.len() >= HISTORY, page.iter().map(|message| message.ts).min());
             for message in page.iter().filter(|message| message.u.username == speaker.username) {
                 let files = message.sent_files();

@@ -151,7 +151,7 @@ impl RoomTask {
             };
             tokio::select! {
                 next = heard.recv(), if self.pending.len() < PENDING => match next {
-                    Some(next) => self.pending.push_back(next),
+                    Some(next) => self.put_behind(next),
                     None => return,
                 },
                 changed = durable.changed(), if rest_until.is_none() => if changed.is_err() { return },
@@ -164,6 +164,18 @@ impl RoomTask {
                 }
                 () = shut_down(&mut shutdown) => return,
             }
+        }
+    }
+
+    /// Lets something wait. What is asked for already is not asked for again: while a room waits it may be told many times to catch up.
+    fn put_behind(&mut self, next: Heard) {
+        let is_asked = |waiting: &Heard| match (waiting, &next) {
+            (Heard::CatchUp, Heard::CatchUp) => true,
+            (Heard::Also(one), Heard::Also(other)) => one == other,
+            _ => false,
+        };
+        if !self.pending.iter().any(is_asked) {
+            self.pending.push_back(next);
         }
     }
 
@@ -305,7 +317,6 @@ impl RoomTask {
     /// Looks at the last messages that the node knows: a server that keeps history lists no deletion.
     pub(super) async fn reread(&mut self) -> Result<(), Stall> {
         const LOOKED_AT: usize = 20;
-        let reader = self.reader().await?;
         let events = self.bridge.engine.store.order_before(&self.room, None, LOOKED_AT * 4)?;
         let mut looked = 0;
         for key in events {
@@ -317,7 +328,7 @@ impl RoomTask {
                 break;
             }
             looked += 1;
-            match reader.get_message(&shown.message).await? {
+            match self.read_message(&shown.message).await? {
                 Some(message) if message.hidden => self.hear(&message).await?,
                 Some(_) => {}
                 None if seen.inserted || seen.event.is_some() => self.gone(&shown.message).await?,

@@ -442,3 +442,10 @@ fn limits_end_within_reason_whatever_the_server_says() {
     assert!(told("0") >= now);
     assert!(told("nonsense") >= now + LIMIT_WINDOW_MS);
 }
+
+#[test]
+fn a_redirect_of_a_webhook_does_not_tell_the_secret_in_its_address() {
+    assert_eq!(shown("https://chat.example.org/hooks/ID/TOKEN"), "https://chat.example.org");
+    assert_eq!(shown("https://chat.example.org/api/v1/me?token=T#T"), "https://chat.example.org/api/v1/me");
+    assert_eq!(shown(&"x".repeat(1000)).len(), 200);
+}
