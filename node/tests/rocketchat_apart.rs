@@ -25,6 +25,12 @@ async fn what_somebody_said_who_was_banned_at_that_moment_is_taken_away_where_it
     bob.react(&b.hears(at_b, "meanwhile").await, ":wave:").await.unwrap();
     alice.ban(at_a, &lunch.bob_at_a().await).await.unwrap();
     alice.say(at_a, "Bob is out").await.unwrap();
+    for (side, text) in [(a, "Bob is out"), (b, "meanwhile")] {
+        eventually("what each said is in the room", || async {
+            side.node().texts(&lunch.room).await.iter().any(|known| known == text)
+        })
+        .await;
+    }
     lunch.apart(false).await;
     let gone = |text: &'static str| move |room: &HeldRoom| room.messages.iter().all(|message| message.text != text);
     b.holds(at_b, "the end of what is withheld", gone("meanwhile")).await;

@@ -221,7 +221,9 @@ pub struct Lunch {
 impl Lunch {
     pub async fn open() -> Self {
         let (a, b) = tokio::join!(Side::start("a.example"), Side::start("b.example"));
+        // Both administrators name the other's server, so that direct rooms are let in.
         a.node().connect(b.node()).await;
+        b.node().connect(a.node()).await;
         // Alice is an administrator: only those open what was archived.
         let (alice, bob) = (a.person("alice", &["user", "admin"]), b.person("bob", &["user"]));
         let at_a = alice.create_channel("lunch", &["bridge"]).await.unwrap();
