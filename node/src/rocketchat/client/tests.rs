@@ -318,8 +318,13 @@ async fn a_webhook_speaks_in_a_restricted_workspace_and_what_it_said_carries_its
     let avatar = format!("{}/avatar/bob?x=1", standin.url());
     let said = Hook { text: "hungry".to_owned(), alias: "bob (b)".to_owned(), avatar: avatar.clone() };
     client.post_webhook(&address, &said).await.unwrap();
-    let told = client.history(RoomKind::Channel, &room, (None, None), 10).await.unwrap();
-    let told = told.into_iter().find(|message| message.msg == "hungry").unwrap();
+    let told = loop {
+        // What was said in this very millisecond is not history yet.
+        let told = client.history(RoomKind::Channel, &room, (None, None), 10).await.unwrap();
+        if let Some(told) = told.into_iter().find(|message| message.msg == "hungry") {
+            break told;
+        }
+    };
     assert_eq!((told.alias.as_deref(), told.avatar), (Some("bob (b)"), Some(avatar)));
     let wrong = client.address().join("/hooks/no/such").unwrap();
     assert!(!client.post_webhook(&wrong, &said).await.unwrap_err().is_passing());
