@@ -5,7 +5,7 @@
 //! ```text
 //!   own events of the log ──► records      what was said before a crash is known to have been said
 //!   the log, from its position ──► Rocket.Chat
-//!   Rocket.Chat, from the last change handled less one millisecond ──► the room
+//!   Rocket.Chat, from a few seconds before the last change handled ──► the room
 //!   the queue ──► the room
 //! ```
 //!
@@ -30,6 +30,7 @@ use super::{Bridge, Heard, RoomHandle, RoomReport, Stall, lock};
 use crate::network::shut_down;
 use crate::rocketchat::client::{Message, RoomKind, SystemKind};
 use crate::rocketchat::mapping::outgoing;
+use crate::rocketchat::mapping::seen::Seen;
 use crate::rocketchat::records::{Changes, Federated, anchor_key, message_key, room_key};
 use crate::rocketchat::status::{BridgedRoom, BridgedRoomState, Counted};
 
@@ -359,8 +360,12 @@ impl RoomTask {
         let old = before.is_none() && message.ts.ms() < self.federated.since_ms;
         if message.rid == self.rid && !message.imported && !old && !self.is_hooked(message).await? {
             self.meet_all(message).await?;
-            if message.system() == Some(SystemKind::Privacy) {
+            if message.system() == Some(SystemKind::Privacy) && before.is_none() {
                 self.settle_kind(Some(&message.u)).await?;
+                // It is heard again when catching up, and nobody is told twice.
+                let mut changes = Changes::default();
+                changes.set(message_key(&message.id), &Seen { updated_ms: message.updated_at.ms(), ..Seen::default() });
+                self.record(changes).await?;
             }
             // The second look tells the reactions of a message that was new.
             for _ in 0..2 {
