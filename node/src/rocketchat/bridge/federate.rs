@@ -317,6 +317,7 @@ impl Bridge {
         Self::note_closed(&rid, &federated, &mut changes);
         self.save(&changes).await?;
         self.host.forget_room(&rid);
+        self.tell_queue();
         Ok(())
     }
 

@@ -178,18 +178,29 @@ pub(super) fn tell_unbridged(engine: &Engine, host: &dyn Host) {
     }
 }
 
-fn tell(records: &Records, reports: &[RoomReport], host: &dyn Host) {
-    let letters = match records.letters() {
-        Ok(letters) => letters,
-        Err(error) => return tracing::warn!(%error, "what could not be delivered cannot be read"),
-    };
+/// What is wrong by letters, and by accounts that cannot log in and as which whole rooms are read.
+fn notices(letters: &[(String, Letter)], reports: &[RoomReport]) -> Notices {
     let mut notices = Notices::new();
-    for (_, letter) in &letters {
+    for (_, letter) in letters {
         let known = [ProblemKind::ShadowTokenRefused, ProblemKind::RestrictedWorkspace, ProblemKind::PermissionMissing];
         let kind = known.into_iter().find(|kind| kind.code() == letter.code).unwrap_or(ProblemKind::Undeliverable);
         let about = letter.about.clone().filter(|_| kind == ProblemKind::ShadowTokenRefused);
         notices.insert((kind, about), letter.reason.clone());
     }
+    for report in reports {
+        if let (Some(username), Some(problem)) = (&report.barred, &report.problem) {
+            notices.insert((ProblemKind::ShadowTokenRefused, Some(username.clone())), problem.clone());
+        }
+    }
+    notices
+}
+
+fn tell(records: &Records, reports: &[RoomReport], host: &dyn Host) {
+    let letters = match records.letters() {
+        Ok(letters) => letters,
+        Err(error) => return tracing::warn!(%error, "what could not be delivered cannot be read"),
+    };
+    let notices = notices(&letters, reports);
     let (waits, refused): (Vec<_>, Vec<_>) = letters.into_iter().partition(|(_, letter)| letter.is_waiting());
     let in_log: usize = reports.iter().map(|report| report.undelivered).sum();
     let oldest = reports.iter().filter_map(|report| report.oldest_ms);
@@ -383,5 +394,20 @@ impl RoomTask {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_account_that_keeps_a_whole_room_waiting_is_told_as_long_as_it_does() {
+        let problem = Some("bob.there cannot log in".to_owned());
+        let waits = RoomReport { barred: Some("bob.there".to_owned()), problem, ..RoomReport::default() };
+        let about = (ProblemKind::ShadowTokenRefused, Some("bob.there".to_owned()));
+        let told = notices(&[], &[RoomReport::default(), waits]);
+        assert_eq!(told.get(&about).map(String::as_str), Some("bob.there cannot log in"));
+        assert!(notices(&[], &[RoomReport::default()]).is_empty());
     }
 }

@@ -32,7 +32,7 @@ use crate::rocketchat::client::{Message, RoomKind, SystemKind};
 use crate::rocketchat::mapping::outgoing;
 use crate::rocketchat::mapping::seen::Seen;
 use crate::rocketchat::records::{Changes, Federated, anchor_key, message_key, room_key};
-use crate::rocketchat::status::{BridgedRoom, BridgedRoomState, Counted};
+use crate::rocketchat::status::{BridgedRoom, BridgedRoomState, Counted, ProblemKind};
 
 /// What was said less than this before a room was entered, in milliseconds, says no time.
 const JUST_NOW_MS: u64 = 60_000;
@@ -206,6 +206,10 @@ impl RoomTask {
             let mut report = lock(&self.report);
             let changed = report.problem != words;
             report.problem = words;
+            report.barred = match &stall {
+                Some(Stall::Shadow { username }) => Some(username.clone()),
+                _ => None,
+            };
             report.waiting = self.pending.len() + undelivered;
             (report.undelivered, report.oldest_ms) = (undelivered, oldest_ms);
             changed
@@ -235,7 +239,8 @@ impl RoomTask {
         if changed {
             tracing::warn!(rid = %self.rid, problem = %stall, "a federated room waits");
         }
-        if let Some(kind) = kind {
+        // An account that cannot log in is told with what waits, which also tells that it can again.
+        if let Some(kind) = kind.filter(|kind| *kind != ProblemKind::ShadowTokenRefused) {
             self.bridge.host.raise(kind, Some(&self.rid), &stall.to_string());
         }
         Some(Instant::now() + stall.rest(self.bridge.engine.clock.now_ms()))
