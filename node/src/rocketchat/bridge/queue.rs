@@ -115,13 +115,16 @@ pub(crate) fn queue_view(engine: &Engine, bridge: Option<&Bridge>) -> Result<Roc
 
 /// How much of each federated room waits in the log.
 fn waiting(engine: &Engine, records: &Records) -> Result<Vec<WaitingRoom>, StoreError> {
-    let mut rooms: BTreeMap<RoomId, (WaitingRoom, LogPosition)> = BTreeMap::new();
+    let mut rooms: Vec<(WaitingRoom, LogPosition)> = Vec::new();
+    // A direct room may be several in the mesh.
+    let mut places: BTreeMap<RoomId, usize> = BTreeMap::new();
     for (rid, federated) in records.rooms()? {
         let Some(room) = federated.room() else { continue };
+        places.extend(std::iter::once(room).chain(federated.also()).map(|room| (room, rooms.len())));
         let Federated { room: id, name, log, .. } = federated;
-        rooms.insert(room, (WaitingRoom { rid, room: id, name, ..WaitingRoom::default() }, log));
+        rooms.push((WaitingRoom { rid, room: id, name, ..WaitingRoom::default() }, log));
     }
-    let Some(mut after) = rooms.values().map(|(_, log)| *log).min() else { return Ok(Vec::new()) };
+    let Some(mut after) = rooms.iter().map(|(_, log)| *log).min() else { return Ok(Vec::new()) };
     let mut left = MOST_ENTRIES;
     while left > 0 {
         let entries = engine.store.log_after(after, PAGE.min(left))?;
@@ -129,7 +132,7 @@ fn waiting(engine: &Engine, records: &Records) -> Result<Vec<WaitingRoom>, Store
         after = last;
         left -= entries.len();
         for entry in entries.into_iter().filter(|entry| tells(entry.kind)) {
-            let Some((room, log)) = rooms.get_mut(&entry.room) else { continue };
+            let Some((room, log)) = places.get(&entry.room).and_then(|place| rooms.get_mut(*place)) else { continue };
             if entry.position <= *log {
                 continue;
             }
@@ -139,7 +142,7 @@ fn waiting(engine: &Engine, records: &Records) -> Result<Vec<WaitingRoom>, Store
             }
         }
     }
-    Ok(rooms.into_values().map(|(room, _)| room).collect())
+    Ok(rooms.into_iter().map(|(room, _)| room).collect())
 }
 
 /// Whether an entry of the log is one that something may have to be done for.
