@@ -330,7 +330,10 @@ impl RoomTask {
             return Err(Stall::Full);
         }
         self.bridge.save(&changes).await?;
-        lock(&self.failed).insert(letter.id());
+        // What names no event cannot be tried again.
+        if letter.event.is_some() {
+            lock(&self.failed).insert(letter.id());
+        }
         self.bridge.host.count(Counted::Refused);
         self.bridge.tell_queue();
         Ok(())
