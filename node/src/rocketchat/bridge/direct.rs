@@ -197,11 +197,12 @@ impl Bridge {
                 }
                 _ => false,
             };
-            if is_theirs
-                && let Ok((state, _)) = self.engine.state(room).await
-                && state.is_joined(user)
-                && state.others().all(|(_, membership)| membership == Membership::Invite)
-            {
+            if !is_theirs {
+                continue;
+            }
+            let Ok((state, _)) = self.engine.state(room).await else { continue };
+            let nobody_left = state.others().all(|(_, membership)| membership == Membership::Invite);
+            if nobody_left && state.is_joined(user) {
                 return Ok(Some(room));
             }
         }
