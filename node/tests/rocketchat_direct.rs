@@ -6,6 +6,7 @@ mod support;
 mod two_servers;
 
 use rocketmesh_standin::HeldRoom;
+use serde_json::{Value, json};
 use support::eventually;
 use two_servers::{Lunch, Side};
 
@@ -137,5 +138,22 @@ async fn what_was_written_to_somebody_while_the_node_was_away_reaches_them() {
     assert!(direct_of(&lunch.a).await.is_none());
     lunch.alice.say(&at_a, "once more").await.unwrap();
     lunch.b.hears(&at_b, "once more").await;
+    lunch.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_direct_room_that_a_crash_kept_from_being_noted_is_taken_and_no_second_one_is_made() {
+    let lunch = Lunch::open().await;
+    let Lunch { a, b, alice, .. } = &lunch;
+    // What a crash leaves behind: a room of the mesh, and nothing here that is known to be it.
+    let request = json!({"user": "alice", "type": "d", "with": [format!("@bob:{}", b.node().id())]});
+    let made: Value = a.node().post("/v1/rooms", request).await;
+    let at_a = alice.direct("bob.b.example").await.unwrap();
+    alice.say(&at_a, "here again").await.unwrap();
+    let at_b = b.finds("the direct room", between("bob", "alice.a.example")).await.id;
+    b.hears(&at_b, "here again").await;
+    let room = made["id"].as_str();
+    assert!(room.is_some(), "{made}");
+    assert_eq!((direct_of(a).await.as_deref(), direct_of(b).await.as_deref()), (room, room));
     lunch.close().await;
 }

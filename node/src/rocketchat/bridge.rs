@@ -248,6 +248,8 @@ pub(crate) struct RoomReport {
     pub(crate) undelivered: usize,
     /// When the oldest of that was made, in milliseconds since 1970.
     pub(crate) oldest_ms: Option<u64>,
+    /// The account that cannot log in, if that is what stands in the way.
+    pub(crate) barred: Option<String>,
 }
 
 #[derive(Clone)]

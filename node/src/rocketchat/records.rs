@@ -197,7 +197,8 @@ impl DeadLetter {
 
     /// Whether it is worth trying again whenever something may have been mended.
     pub(crate) fn may_pass(&self) -> bool {
-        self.is_waiting() || self.code == ProblemKind::PermissionMissing.code()
+        // Without an event there is nothing to look at again.
+        self.event.is_some() && (self.is_waiting() || self.code == ProblemKind::PermissionMissing.code())
     }
 }
 
@@ -540,6 +541,14 @@ mod tests {
         assert!(add(&again), "what is there already may fail again");
         let letters = records.letters().unwrap();
         assert_eq!((letters.len(), letters[0].1.at_ms, letters[0].1.reason.as_str()), (MOST_LETTERS, 0, "another"));
+    }
+
+    #[test]
+    fn what_names_no_event_is_not_worth_another_try_by_itself() {
+        let code = ProblemKind::PermissionMissing.code().to_owned();
+        let letter = DeadLetter { of: "alice".to_owned(), code, ..DeadLetter::default() };
+        assert!(!letter.may_pass());
+        assert!(DeadLetter { event: Some("an event".to_owned()), ..letter }.may_pass());
     }
 
     #[test]

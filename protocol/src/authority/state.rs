@@ -410,6 +410,11 @@ impl RoomState {
         self.value(&Entry::single(Slot::Switch(switch))) == Some(Value::On(true))
     }
 
+    /// The event that turned a switch to what it is; none while nobody has turned it.
+    pub fn switch_event(&self, switch: Switch) -> Option<EventId> {
+        self.setter(&Entry::single(Slot::Switch(switch)))
+    }
+
     /// The event that set a label; none while nobody has, where the create event's body may have the name.
     pub fn label(&self, label: Label) -> Option<EventId> {
         self.setter(&Entry::single(Slot::Label(label)))

@@ -1,4 +1,4 @@
-//! What changed in Rocket.Chat since the last change that was handled.
+//! What changed in Rocket.Chat since the last change that was handled, and a little before it.
 //!
 //! Releases from 7.13.9 on tell it in pages, oldest first, so that however much it is, it is taken piece by piece and what was taken is
 //! not asked for again. Older ones tell all of it in one answer; where that is too large, the history is read in steps.
@@ -6,9 +6,13 @@
 use super::Stall;
 use super::room::RoomTask;
 use crate::rocketchat::client::{Message, Moment, Release, RestError};
+use crate::rocketchat::records::Federated;
 
 /// Messages of a step where an absence was too long for one answer.
 const HISTORY: usize = 100;
+/// How long before the last change that was handled is asked for, in milliseconds. Changes are not always told in the order of their
+/// times: after a crash an older one may be missing behind a newer one. What is known already says nothing.
+const OVERLAP_MS: u64 = 5_000;
 /// The messages of a page, and the most that one page is made to hold where that many changed in one millisecond.
 const PAGE: usize = 100;
 const LARGEST_PAGE: usize = 1600;
@@ -16,9 +20,12 @@ const LARGEST_PAGE: usize = 1600;
 const PAGED: Release = Release { major: 7, minor: 13 };
 
 impl RoomTask {
-    /// Takes what changed since the last change that was handled.
+    /// Takes what changed since a little before the last change that was handled.
     pub(super) async fn catch_up(&mut self) -> Result<(), Stall> {
-        let last = Moment(i64::try_from(self.federated.heard_ms).unwrap_or(i64::MAX));
+        let Federated { heard_ms, since_ms, .. } = self.federated;
+        // Of what was before the room was opened nothing is asked for.
+        let from_ms = heard_ms.saturating_sub(OVERLAP_MS).max(since_ms.min(heard_ms));
+        let last = Moment(i64::try_from(from_ms).unwrap_or(i64::MAX));
         let whole = match self.bridge.release >= PAGED {
             true => !self.take_pages(last).await?,
             false => true,

@@ -11,9 +11,10 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use rocketmesh_protocol::event::{History, Membership, RoomType};
-use rocketmesh_protocol::id::RoomId;
+use rocketmesh_protocol::event::{Content, History, Membership, RoomType};
+use rocketmesh_protocol::id::{EventId, RoomId};
 use rocketmesh_protocol::identity::{Localpart, UserId};
+use rocketmesh_storage::{LogPosition, Participation};
 use tokio::time::Instant;
 
 use super::room::RoomTask;
@@ -41,6 +42,15 @@ const MOST_ROOMS: usize = 4;
 /// How long it may take until a second room is read, and how often that is looked at.
 const JOINED: Duration = Duration::from_secs(5);
 const GLANCE: Duration = Duration::from_millis(50);
+
+/// A direct room that begins in the mesh.
+pub(super) struct Begun {
+    pub(super) room: RoomId,
+    /// The log behind which it goes on.
+    pub(super) log: LogPosition,
+    /// Whether it was there already, so that what was said in it is to be shown.
+    pub(super) found: bool,
+}
 
 impl Bridge {
     /// Asks the accounts that stand for somebody, one after the other, whether something was said to them.
@@ -146,21 +156,57 @@ impl Bridge {
         if self.records.room(&room.id)?.is_some() {
             return Ok(());
         }
-        let written =
-            self.engine.create_room(user, RoomType::Direct, vec![with.clone()], History::Start, "", None).await?;
+        let begun = self.begin_direct(user, &with).await?;
         let since_ms = self.remembered_ms().max(closed_ms.saturating_add(1));
         let federated = Federated {
-            room: written.event.room().to_string(),
+            room: begun.room.to_string(),
             kind: RoomKind::Direct,
             name: with.localpart.to_string(),
-            log: written.position,
+            log: begun.log,
             heard_ms: since_ms,
             since_ms,
-            fresh: false,
+            fresh: begun.found,
             reader: Some(id.to_owned()),
             also: Vec::new(),
         };
         self.keep(&room.id, federated, &[]).await.map(drop)
+    }
+
+    /// Begins a direct room in the mesh, or takes the one that was begun before and is not kept. One direct room is begun at a time.
+    pub(super) async fn begin_direct(&self, user: Localpart, with: &UserId) -> Result<Begun, FederateError> {
+        if let Some(room) = self.unkept_direct(&self.engine.local(user.clone()), with).await? {
+            return Ok(Begun { room, log: *self.engine.durable().borrow(), found: true });
+        }
+        let others = vec![with.clone()];
+        let written = self.engine.create_room(user, RoomType::Direct, others, History::Start, "", None).await?;
+        Ok(Begun { room: written.event.room(), log: written.position, found: false })
+    }
+
+    /// The direct room with somebody that this user has made and that no room here is recorded as: a crash came between the two. One that
+    /// somebody has left is none.
+    async fn unkept_direct(&self, user: &UserId, with: &UserId) -> Result<Option<RoomId>, FederateError> {
+        for (room, participation) in self.engine.store.rooms()? {
+            if participation != Participation::Joined || self.records.rid(&room)?.is_some() {
+                continue;
+            }
+            // With whom it is stands in its first event.
+            let Some(stored) = self.engine.store.event(&EventId::from(room))? else { continue };
+            let is_theirs = match stored.event.content() {
+                Ok(Content::Create { room_type: RoomType::Direct, with: others }) => {
+                    stored.event.sender().as_ref() == Some(user) && others.as_slice() == std::slice::from_ref(with)
+                }
+                _ => false,
+            };
+            if !is_theirs {
+                continue;
+            }
+            let Ok((state, _)) = self.engine.state(room).await else { continue };
+            let nobody_left = state.others().all(|(_, membership)| membership == Membership::Invite);
+            if nobody_left && state.is_joined(user) {
+                return Ok(Some(room));
+            }
+        }
+        Ok(None)
     }
 
     /// From when on a direct room that is met for the first time counts, in milliseconds since 1970.

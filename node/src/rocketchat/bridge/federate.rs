@@ -259,19 +259,16 @@ impl Bridge {
         if let Some(federated) = self.records.room(&room.id)? {
             return Ok(self.status_of(&room.id, federated));
         }
-        let written = self
-            .engine
-            .create_room(user.clone(), RoomType::Direct, vec![with.clone()], History::Start, "", None)
-            .await?;
+        let begun = self.begin_direct(user.clone(), &with).await?;
         let now_ms = self.remembered_ms();
         let federated = Federated {
-            room: written.event.room().to_string(),
+            room: begun.room.to_string(),
             kind: RoomKind::Direct,
             name: with.localpart.to_string(),
-            log: written.position,
+            log: begun.log,
             heard_ms: now_ms,
             since_ms: now_ms,
-            fresh: false,
+            fresh: begun.found,
             reader: Some(reader),
             also: Vec::new(),
         };
@@ -317,6 +314,7 @@ impl Bridge {
         Self::note_closed(&rid, &federated, &mut changes);
         self.save(&changes).await?;
         self.host.forget_room(&rid);
+        self.tell_queue();
         Ok(())
     }
 

@@ -607,7 +607,7 @@ impl RoomTask {
             // Rocket.Chat has nothing of the kind, and the room's rules hold for what is said all the same.
             _ => return Ok(()),
         };
-        self.done(switch.kind(), done).await?;
+        self.done_for(state.switch_event(switch), switch.kind(), done).await?;
         if switch == Switch::Archived && !on {
             self.look_soon();
         }
@@ -618,7 +618,7 @@ impl RoomTask {
     pub(super) async fn settle_label(&mut self, label: Label) -> Result<(), Stall> {
         let (state, _) = self.bridge.engine.state(self.room).await?;
         match self.label(&state, label)? {
-            Some(text) => self.set_label(label, text).await,
+            Some(text) => self.set_label(label, text, state.label(label)).await,
             None => Ok(()),
         }
     }
@@ -627,14 +627,15 @@ impl RoomTask {
     pub(super) async fn reset_label(&mut self, label: Label) -> Result<(), Stall> {
         let (state, _) = self.bridge.engine.state(self.room).await?;
         match self.label(&state, label)? {
-            Some(text) => self.set_label(label, text).await,
+            Some(text) => self.set_label(label, text, state.label(label)).await,
             // The body with the first name was erased: it stays what it is.
             None if label == Label::Name => Ok(()),
-            None => self.set_label(label, String::new()).await,
+            None => self.set_label(label, String::new(), None).await,
         }
     }
 
-    async fn set_label(&mut self, label: Label, text: String) -> Result<(), Stall> {
+    /// `set_by`: the event by which the room has it.
+    async fn set_label(&mut self, label: Label, text: String, set_by: Option<EventId>) -> Result<(), Stall> {
         if self.federated.kind == RoomKind::Direct {
             return Ok(());
         }
@@ -660,12 +661,27 @@ impl RoomTask {
             return Ok(());
         }
         let saved = self.bridge.client.save_room_settings(&self.rid, &settings).await;
-        if self.done(label.kind(), saved).await?
+        if self.done_for(set_by, label.kind(), saved).await?
             && let Some(name) = settings.room_name
         {
             self.rename(name).await?;
         }
         Ok(())
+    }
+
+    /// The same as [`done`](Self::done), of a setting. Where no event is being looked at, as when the whole room is compared, it is the one
+    /// by which the room has the setting: so what is refused is one letter, whoever finds it, and can be tried again.
+    async fn done_for(
+        &mut self,
+        set_by: Option<EventId>,
+        of: &str,
+        result: Result<(), RestError>,
+    ) -> Result<bool, Stall> {
+        let before = self.handling;
+        self.handling = before.or(set_by);
+        let done = self.done(of, result).await;
+        self.handling = before;
+        done
     }
 
     /// What became of a call: true if it is done, and an error where it is to be tried again. What cannot be done is a dead letter.

@@ -139,7 +139,7 @@ impl Bridge {
             },
             Look::Everybody => {
                 let mut people = BTreeSet::new();
-                for (_, state) in self.all_rooms().await? {
+                for (_, state) in self.all_rooms(true).await? {
                     people.extend(state.joined().take(MOST_PEOPLE - people.len()));
                 }
                 people.into_iter().collect()
@@ -161,10 +161,18 @@ impl Bridge {
         failed.map_or(Ok(()), Err)
     }
 
-    /// Every federated room with its state. One whose state is not here is left out.
-    async fn all_rooms(&self) -> Result<Vec<(RoomId, Arc<RoomState>)>, Stall> {
+    /// Every federated room with its state. One whose state is not here is left out. `also`: with the rooms of the mesh that are read, and
+    /// not written to, because a direct room is several.
+    async fn all_rooms(&self, also: bool) -> Result<Vec<(RoomId, Arc<RoomState>)>, Stall> {
+        let mut ids = Vec::new();
+        for (_, federated) in self.records.rooms()? {
+            ids.extend(federated.room());
+            if also {
+                ids.extend(federated.also());
+            }
+        }
         let mut rooms = Vec::new();
-        for room in self.records.rooms()?.into_iter().filter_map(|(_, federated)| federated.room()) {
+        for room in ids {
             if let Ok((state, _)) = self.engine.state(room).await {
                 rooms.push((room, state));
             }
@@ -184,7 +192,7 @@ impl Bridge {
     async fn look_at_local(&self, localpart: Localpart) -> Result<(), Stall> {
         let user = self.engine.local(localpart.clone());
         let Some(id) = self.records.local(&localpart)? else { return Ok(()) };
-        let mut rooms = self.all_rooms().await?;
+        let mut rooms = self.all_rooms(false).await?;
         rooms.retain(|(_, state)| state.is_joined(&user));
         if rooms.is_empty() {
             return Ok(());
@@ -263,7 +271,7 @@ impl Bridge {
     async fn look_at_remote(&self, user: &UserId) -> Result<(), Stall> {
         let Some(id) = self.records.shadow(user)? else { return Ok(()) };
         let mut newest: Option<(u64, RoomId, Profile)> = None;
-        for (room, state) in self.all_rooms().await? {
+        for (room, state) in self.all_rooms(true).await? {
             if let Some((said_ms, profile)) = self.profile_in(&state, user)? {
                 // Rooms have no order among each other; a clock is good enough for what only people read.
                 let later = newest.as_ref().is_none_or(|(before, other, _)| (*before, *other) < (said_ms, room));

@@ -115,13 +115,16 @@ pub(crate) fn queue_view(engine: &Engine, bridge: Option<&Bridge>) -> Result<Roc
 
 /// How much of each federated room waits in the log.
 fn waiting(engine: &Engine, records: &Records) -> Result<Vec<WaitingRoom>, StoreError> {
-    let mut rooms: BTreeMap<RoomId, (WaitingRoom, LogPosition)> = BTreeMap::new();
+    let mut rooms: Vec<(WaitingRoom, LogPosition)> = Vec::new();
+    // A direct room may be several in the mesh.
+    let mut places: BTreeMap<RoomId, usize> = BTreeMap::new();
     for (rid, federated) in records.rooms()? {
         let Some(room) = federated.room() else { continue };
+        places.extend(std::iter::once(room).chain(federated.also()).map(|room| (room, rooms.len())));
         let Federated { room: id, name, log, .. } = federated;
-        rooms.insert(room, (WaitingRoom { rid, room: id, name, ..WaitingRoom::default() }, log));
+        rooms.push((WaitingRoom { rid, room: id, name, ..WaitingRoom::default() }, log));
     }
-    let Some(mut after) = rooms.values().map(|(_, log)| *log).min() else { return Ok(Vec::new()) };
+    let Some(mut after) = rooms.iter().map(|(_, log)| *log).min() else { return Ok(Vec::new()) };
     let mut left = MOST_ENTRIES;
     while left > 0 {
         let entries = engine.store.log_after(after, PAGE.min(left))?;
@@ -129,7 +132,7 @@ fn waiting(engine: &Engine, records: &Records) -> Result<Vec<WaitingRoom>, Store
         after = last;
         left -= entries.len();
         for entry in entries.into_iter().filter(|entry| tells(entry.kind)) {
-            let Some((room, log)) = rooms.get_mut(&entry.room) else { continue };
+            let Some((room, log)) = places.get(&entry.room).and_then(|place| rooms.get_mut(*place)) else { continue };
             if entry.position <= *log {
                 continue;
             }
@@ -139,7 +142,7 @@ fn waiting(engine: &Engine, records: &Records) -> Result<Vec<WaitingRoom>, Store
             }
         }
     }
-    Ok(rooms.into_values().map(|(room, _)| room).collect())
+    Ok(rooms.into_iter().map(|(room, _)| room).collect())
 }
 
 /// Whether an entry of the log is one that something may have to be done for.
@@ -178,18 +181,29 @@ pub(super) fn tell_unbridged(engine: &Engine, host: &dyn Host) {
     }
 }
 
-fn tell(records: &Records, reports: &[RoomReport], host: &dyn Host) {
-    let letters = match records.letters() {
-        Ok(letters) => letters,
-        Err(error) => return tracing::warn!(%error, "what could not be delivered cannot be read"),
-    };
+/// What is wrong by letters, and by accounts that cannot log in and as which whole rooms are read.
+fn notices(letters: &[(String, Letter)], reports: &[RoomReport]) -> Notices {
     let mut notices = Notices::new();
-    for (_, letter) in &letters {
+    for (_, letter) in letters {
         let known = [ProblemKind::ShadowTokenRefused, ProblemKind::RestrictedWorkspace, ProblemKind::PermissionMissing];
         let kind = known.into_iter().find(|kind| kind.code() == letter.code).unwrap_or(ProblemKind::Undeliverable);
         let about = letter.about.clone().filter(|_| kind == ProblemKind::ShadowTokenRefused);
         notices.insert((kind, about), letter.reason.clone());
     }
+    for report in reports {
+        if let (Some(username), Some(problem)) = (&report.barred, &report.problem) {
+            notices.insert((ProblemKind::ShadowTokenRefused, Some(username.clone())), problem.clone());
+        }
+    }
+    notices
+}
+
+fn tell(records: &Records, reports: &[RoomReport], host: &dyn Host) {
+    let letters = match records.letters() {
+        Ok(letters) => letters,
+        Err(error) => return tracing::warn!(%error, "what could not be delivered cannot be read"),
+    };
+    let notices = notices(&letters, reports);
     let (waits, refused): (Vec<_>, Vec<_>) = letters.into_iter().partition(|(_, letter)| letter.is_waiting());
     let in_log: usize = reports.iter().map(|report| report.undelivered).sum();
     let oldest = reports.iter().filter_map(|report| report.oldest_ms);
@@ -316,7 +330,10 @@ impl RoomTask {
             return Err(Stall::Full);
         }
         self.bridge.save(&changes).await?;
-        lock(&self.failed).insert(letter.id());
+        // What names no event cannot be tried again.
+        if letter.event.is_some() {
+            lock(&self.failed).insert(letter.id());
+        }
         self.bridge.host.count(Counted::Refused);
         self.bridge.tell_queue();
         Ok(())
@@ -383,5 +400,20 @@ impl RoomTask {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_account_that_keeps_a_whole_room_waiting_is_told_as_long_as_it_does() {
+        let problem = Some("bob.there cannot log in".to_owned());
+        let waits = RoomReport { barred: Some("bob.there".to_owned()), problem, ..RoomReport::default() };
+        let about = (ProblemKind::ShadowTokenRefused, Some("bob.there".to_owned()));
+        let told = notices(&[], &[RoomReport::default(), waits]);
+        assert_eq!(told.get(&about).map(String::as_str), Some("bob.there cannot log in"));
+        assert!(notices(&[], &[RoomReport::default()]).is_empty());
     }
 }

@@ -5,7 +5,7 @@
 //! ```text
 //!   own events of the log ──► records      what was said before a crash is known to have been said
 //!   the log, from its position ──► Rocket.Chat
-//!   Rocket.Chat, from the last change handled less one millisecond ──► the room
+//!   Rocket.Chat, from a few seconds before the last change handled ──► the room
 //!   the queue ──► the room
 //! ```
 //!
@@ -30,8 +30,9 @@ use super::{Bridge, Heard, RoomHandle, RoomReport, Stall, lock};
 use crate::network::shut_down;
 use crate::rocketchat::client::{Message, RoomKind, SystemKind};
 use crate::rocketchat::mapping::outgoing;
+use crate::rocketchat::mapping::seen::Seen;
 use crate::rocketchat::records::{Changes, Federated, anchor_key, message_key, room_key};
-use crate::rocketchat::status::{BridgedRoom, BridgedRoomState, Counted};
+use crate::rocketchat::status::{BridgedRoom, BridgedRoomState, Counted, ProblemKind};
 
 /// What was said less than this before a room was entered, in milliseconds, says no time.
 const JUST_NOW_MS: u64 = 60_000;
@@ -205,6 +206,10 @@ impl RoomTask {
             let mut report = lock(&self.report);
             let changed = report.problem != words;
             report.problem = words;
+            report.barred = match &stall {
+                Some(Stall::Shadow { username }) => Some(username.clone()),
+                _ => None,
+            };
             report.waiting = self.pending.len() + undelivered;
             (report.undelivered, report.oldest_ms) = (undelivered, oldest_ms);
             changed
@@ -234,7 +239,8 @@ impl RoomTask {
         if changed {
             tracing::warn!(rid = %self.rid, problem = %stall, "a federated room waits");
         }
-        if let Some(kind) = kind {
+        // An account that cannot log in is told with what waits, which also tells that it can again.
+        if let Some(kind) = kind.filter(|kind| *kind != ProblemKind::ShadowTokenRefused) {
             self.bridge.host.raise(kind, Some(&self.rid), &stall.to_string());
         }
         Some(Instant::now() + stall.rest(self.bridge.engine.clock.now_ms()))
@@ -359,8 +365,12 @@ impl RoomTask {
         let old = before.is_none() && message.ts.ms() < self.federated.since_ms;
         if message.rid == self.rid && !message.imported && !old && !self.is_hooked(message).await? {
             self.meet_all(message).await?;
-            if message.system() == Some(SystemKind::Privacy) {
+            if message.system() == Some(SystemKind::Privacy) && before.is_none() {
                 self.settle_kind(Some(&message.u)).await?;
+                // It is heard again when catching up, and nobody is told twice.
+                let mut changes = Changes::default();
+                changes.set(message_key(&message.id), &Seen { updated_ms: message.updated_at.ms(), ..Seen::default() });
+                self.record(changes).await?;
             }
             // The second look tells the reactions of a message that was new.
             for _ in 0..2 {
