@@ -260,7 +260,8 @@ pub(in crate::engine) async fn deliver(
         let _ = engine.network.count(peer, Count::EventsRefused(refused as u64)).await;
     }
     let mut events = events.into_iter().peekable();
-    while events.peek().is_some() {
+    // Once at least: how many events wait is to be known also where nothing came.
+    loop {
         // In parts: each is one batch of the store, and a batch is whole or not at all.
         let mut bytes = 0;
         let mut part = Vec::new();
@@ -272,8 +273,10 @@ pub(in crate::engine) async fn deliver(
         let ingested = engine.room(room).ingest(part, Some(peer)).await?;
         delivered.new += ingested.new;
         delivered.waiting = ingested.waiting;
+        if events.peek().is_none() {
+            return Ok(delivered);
+        }
     }
-    Ok(delivered)
 }
 
 pub(in crate::engine) fn have(engine: &Engine, room: RoomId) -> Result<HaveVector, PullError> {
