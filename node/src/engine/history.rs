@@ -27,7 +27,7 @@ use rocketmesh_protocol::wire::{Request, WireEvent};
 use rocketmesh_storage::{EventStore, StoreError};
 use tokio::time::{Instant, timeout};
 
-use super::room::PostError;
+use super::room::{Brought, PostError};
 use super::sync::{self, PullError};
 use super::{Engine, add, lock};
 use crate::config::HistoryMode;
@@ -205,7 +205,7 @@ async fn state_graph(engine: &Engine, room: RoomId, peer: PeerId, member: bool) 
             engine.open_gap(room).await?;
             known = true;
         }
-        let new = sync::deliver(engine, room, peer, events).await?.new;
+        let new = sync::deliver(engine, room, peer, events, Brought::AsHistory).await?.new;
         add(&engine.counters.pulled, new);
         // A peer that says that there is more and sends nothing new has nothing to say.
         fruitless = if new == 0 { fruitless + 1 } else { 0 };
@@ -261,7 +261,7 @@ async fn newest(engine: &Engine, room: RoomId, peer: PeerId) -> Result<(), PullE
     let known = known.split_off(known.len().saturating_sub(MAX_IDS_PER_REQUEST));
     let (mut events, ..) = sync::ask(engine, peer, &Request::Recent { room, known }).await?;
     events.truncate(MAX_RECENT_EVENTS);
-    let new = sync::deliver(engine, room, peer, events).await?.new;
+    let new = sync::deliver(engine, room, peer, events, Brought::AsNews).await?.new;
     add(&engine.counters.pulled, new);
     Ok(())
 }

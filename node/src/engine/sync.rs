@@ -29,7 +29,7 @@ use rocketmesh_protocol::wire::{Refused, Request, Response};
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 
-use super::room::PostError;
+use super::room::{Brought, PostError};
 use super::{Engine, add, invitations, lock};
 
 /// The pause before the room is compared from which gossip was dropped because it was busy: it may be busy still, and what
@@ -188,7 +188,7 @@ async fn brought(
     let request = Request::Bring { room: Tag::of(room.hash()), stretches, offers };
     match engine.network.request(peer, &request).await {
         Ok(Response::Brought { events, more }) => {
-            let delivered = pull::deliver(engine, room, peer, events).await?;
+            let delivered = pull::deliver(engine, room, peer, events, Brought::AsHistory).await?;
             add(&engine.counters.pulled, delivered.new);
             Ok(Outcome::Brought { reached: delivered.reached, waiting: delivered.waiting, more })
         }

@@ -14,7 +14,7 @@ use tokio::time::{Instant, timeout};
 
 use super::feed;
 use crate::engine::history::{self, Gap};
-use crate::engine::room::{PostError, RoomCommand, RoomHandle};
+use crate::engine::room::{Brought, PostError, RoomCommand, RoomHandle};
 use crate::engine::{Engine, add, intake, lock};
 use crate::network::{Count, RequestError};
 
@@ -109,7 +109,7 @@ pub(super) async fn pull_for(
         let (events, theirs, more) =
             ask(engine, peer, &Request::Pull { room, sections, state_only: false, have }).await?;
         let received = events.len();
-        let new = deliver(engine, room, peer, events).await?.new;
+        let new = deliver(engine, room, peer, events, Brought::AsHistory).await?.new;
         add(&engine.counters.pulled, new);
         if let Some(question) = question.filter(|_| new > 0) {
             feed(engine, |machine, now| machine.heard(question, now));
@@ -188,7 +188,7 @@ pub(in crate::engine) async fn fetch(
     }
     let have = have(engine, room)?;
     let (events, _, _) = ask(engine, peer, &Request::Fetch { room, ids, have }).await?;
-    Ok(deliver(engine, room, peer, events).await?.new)
+    Ok(deliver(engine, room, peer, events, Brought::AsHistory).await?.new)
 }
 
 pub(in crate::engine) async fn ask(
@@ -243,6 +243,7 @@ pub(in crate::engine) async fn deliver(
     room: RoomId,
     peer: PeerId,
     events: Vec<WireEvent>,
+    brought: Brought,
 ) -> Result<Delivered, PullError> {
     let _ = engine.network.count(peer, Count::Events(events.len() as u64)).await;
     let mut delivered = Delivered::default();
@@ -270,7 +271,7 @@ pub(in crate::engine) async fn deliver(
             delivered.reach(event.header());
             part.push(event);
         }
-        let ingested = engine.room(room).ingest(part, Some(peer)).await?;
+        let ingested = engine.room(room).ingest_as(brought, part, Some(peer)).await?;
         delivered.new += ingested.new;
         delivered.waiting = ingested.waiting;
         if events.peek().is_none() {
