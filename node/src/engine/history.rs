@@ -77,13 +77,15 @@ struct Open {
     requested: bool,
     /// Whether a task sees to it.
     filling: bool,
+    /// Whether that task is pulling right now.
+    pulling: bool,
 }
 
 impl Gaps {
     pub(super) fn load(mode: HistoryMode, store: &EventStore) -> Result<Self, StoreError> {
         let read = |(name, value): (String, Vec<u8>)| {
             let room: RoomId = name.strip_prefix(SETTING)?.parse().ok()?;
-            Some((room, Open { requested: value == REQUESTED, filling: false }))
+            Some((room, Open { requested: value == REQUESTED, ..Open::default() }))
         };
         let open = store.settings(SETTING)?.into_iter().filter_map(read).collect();
         Ok(Gaps { mode, open: Mutex::new(open) })
@@ -117,6 +119,17 @@ impl Engine {
     /// Messages of a room that came ahead of what they stand on and may be shown, the oldest first.
     pub(crate) async fn ahead(&self, room: RoomId) -> Result<Vec<Event>, PostError> {
         if self.gap(&room).is_none() { Ok(Vec::new()) } else { self.room(room).ahead().await }
+    }
+
+    /// Whether the timeline of a room with a gap is being pulled right now: what else brought it would bring it twice.
+    pub(super) fn is_pulling_history(&self, room: &RoomId) -> bool {
+        lock(&self.gaps.open).get(room).is_some_and(|open| open.pulling)
+    }
+
+    fn note_pulling_history(&self, room: &RoomId, pulling: bool) {
+        if let Some(open) = lock(&self.gaps.open).get_mut(room) {
+            open.pulling = pulling;
+        }
     }
 
     /// Goes on with what is missing since before the node stopped.
@@ -323,6 +336,9 @@ async fn fill_now(engine: &Engine, room: RoomId) -> Filled {
     while engine.follows(&room)
         && let Some(gap) = engine.gap(&room)
     {
+        if gap == Gap::Coming {
+            leave_to_others(engine, room).await;
+        }
         let Ok(peers) = members(engine, room).await else { return Filled::Done };
         let before = engine.held_events(&room).unwrap_or(0);
         let mut ended = 0;
@@ -345,6 +361,8 @@ async fn fill_now(engine: &Engine, room: RoomId) -> Filled {
             let nobody_has_it = !new && (ended >= WITNESSES || fruitless >= FRUITLESS_ROUNDS);
             if nobody_has_it || is_connected(engine, room).await {
                 engine.close_gap(room).await;
+                // What others have beside that was left alone meanwhile.
+                sync::spread(engine.clone(), room);
                 return Filled::Done;
             }
         }
@@ -352,6 +370,20 @@ async fn fill_now(engine: &Engine, room: RoomId) -> Filled {
         pause = (pause * 2).min(LAST_PAUSE);
     }
     Filled::Done
+}
+
+/// Waits while comparisons have the room brought, for as long as that brings something and no longer than one pull may take.
+async fn leave_to_others(engine: &Engine, room: RoomId) {
+    let end = Instant::now() + sync::LONGEST_PULL;
+    let mut before = engine.held_events(&room).unwrap_or(0);
+    while sync::is_bringing(engine, &room) && Instant::now() < end {
+        tokio::time::sleep(FIRST_PAUSE).await;
+        let now = engine.held_events(&room).unwrap_or(0);
+        if now == before {
+            return;
+        }
+        before = now;
+    }
 }
 
 /// The connected servers of a room.
@@ -365,6 +397,13 @@ async fn members(engine: &Engine, room: RoomId) -> Result<Vec<PeerId>, PostError
 /// Pulls a room from a peer for as long as it brings something, and no longer than one pull may take. Returns whether it has
 /// nothing more.
 async fn pull_to_the_end(engine: &Engine, room: RoomId, peer: PeerId) -> bool {
+    engine.note_pulling_history(&room, true);
+    let ended = pull_while_it_brings(engine, room, peer).await;
+    engine.note_pulling_history(&room, false);
+    ended
+}
+
+async fn pull_while_it_brings(engine: &Engine, room: RoomId, peer: PeerId) -> bool {
     let pull = sync::pull(engine, room, peer, Sections::ALL);
     tokio::pin!(pull);
     let end = Instant::now() + sync::LONGEST_PULL;

@@ -116,6 +116,11 @@ pub(super) fn look_soon(engine: &Engine, peer: PeerId, room: RoomId) {
     feed(engine, |machine, now| machine.look(peer, room, now.saturating_add(BUSY), false));
 }
 
+/// Whether the machine has something of a room brought.
+pub(super) fn is_bringing(engine: &Engine, room: &RoomId) -> bool {
+    lock(&engine.syncing.machine).is_bringing(room)
+}
+
 /// A peer that asked has something that is missing here.
 pub(super) fn asked_by(engine: &Engine, peer: PeerId, room: RoomId) {
     feed(engine, |machine, now| machine.asked_by(peer, room, now));

@@ -60,8 +60,7 @@ pub(in crate::engine) fn repair(engine: Engine, task: RoomHandle, room: RoomId, 
         loop {
             tokio::time::sleep(OVERTAKING).await;
             // What one peer brings may stand on what another one is bringing.
-            let bringing = lock(&engine.syncing.machine).is_bringing(&room);
-            if !bringing || begun.elapsed() >= LONGEST_BRINGING {
+            if !super::is_bringing(&engine, &room) || begun.elapsed() >= LONGEST_BRINGING {
                 break;
             }
         }
@@ -97,7 +96,9 @@ pub(super) async fn pull_for(
     sections: Sections,
     question: Option<AskId>,
 ) -> Result<(), PullError> {
-    if engine.gap(&room) == Some(Gap::PutOff) {
+    // Of a room whose history is on its way already, the machine has the rest brought.
+    let comes = question.is_some() && engine.is_pulling_history(&room);
+    if comes || engine.gap(&room) == Some(Gap::PutOff) {
         return history::outline(engine, room, peer).await;
     }
     engine.store().check_space().map_err(|error| PostError::Store(std::sync::Arc::new(error)))?;
