@@ -51,6 +51,9 @@ const LAST_PAUSE: Duration = Duration::from_secs(10);
 const WITNESSES: usize = 3;
 /// How many rounds that bring nothing do so where there are fewer servers.
 const FRUITLESS_ROUNDS: usize = 3;
+/// The same where all servers that are connected have a gap themselves, some five minutes: whoever had the rest may be gone for
+/// good, and those who are left have to go on.
+const ROUNDS_WITHOUT_WITNESS: usize = 30;
 /// Answers in a row that bring nothing new of a state graph before no more is asked for.
 const FRUITLESS_ANSWERS: usize = 2;
 /// Events that wait in a room, above which the rest is fetched though nobody asked: half of what may wait at all.
@@ -250,8 +253,8 @@ fn for_everybody(events: &[WireEvent], room: RoomId) -> Option<bool> {
 /// What a join waits for, for a moment: a small room is here whole then, and of a large one the newest end.
 pub(super) async fn first_look(engine: &Engine, room: RoomId, holder: PeerId) {
     if engine.gap(&room) == Some(Gap::Coming) {
-        let pulled = timeout(FIRST_LOOK, sync::pull(engine, room, holder, Sections::ALL)).await;
-        if matches!(pulled, Ok(Ok(()))) && is_connected(engine, room).await {
+        let pulled = timeout(FIRST_LOOK, sync::pull_from_witness(engine, room, holder)).await;
+        if matches!(pulled, Ok(Ok(true))) && is_connected(engine, room).await {
             engine.close_gap(room).await;
         }
     }
@@ -333,6 +336,7 @@ enum Filled {
 async fn fill_now(engine: &Engine, room: RoomId) -> Filled {
     let mut pause = FIRST_PAUSE;
     let mut fruitless = 0;
+    let mut without_witness = 0;
     while engine.follows(&room)
         && let Some(gap) = engine.gap(&room)
     {
@@ -341,25 +345,31 @@ async fn fill_now(engine: &Engine, room: RoomId) -> Filled {
         }
         let Ok(peers) = members(engine, room).await else { return Filled::Done };
         let before = engine.held_events(&room).unwrap_or(0);
-        let mut ended = 0;
+        let (mut ended, mut parts) = (0, 0);
         for peer in peers {
             if gap == Gap::PutOff {
                 // Whoever wants more asks for it.
                 if matches!(timeout(NOTHING_BROUGHT, outline(engine, room, peer)).await, Ok(Ok(()))) {
                     return Filled::PutOff;
                 }
-            } else if pull_to_the_end(engine, room, peer).await {
-                ended += 1;
-                if ended == WITNESSES || is_connected(engine, room).await {
-                    break;
-                }
+                continue;
+            }
+            match pull_to_the_end(engine, room, peer).await {
+                End::OfRoom => ended += 1,
+                End::OfPart => parts += 1,
+                End::Early => {}
+            }
+            if ended == WITNESSES || ended > 0 && is_connected(engine, room).await {
+                break;
             }
         }
-        if gap == Gap::Coming && ended > 0 {
+        if gap == Gap::Coming && ended + parts > 0 {
             let new = engine.held_events(&room).unwrap_or(0) > before;
-            fruitless = if new { 0 } else { fruitless + 1 };
+            fruitless = if new { 0 } else { fruitless + usize::from(ended > 0) };
+            without_witness = if new || ended > 0 { 0 } else { without_witness + 1 };
             let nobody_has_it = !new && (ended >= WITNESSES || fruitless >= FRUITLESS_ROUNDS);
-            if nobody_has_it || is_connected(engine, room).await {
+            let lost = without_witness >= ROUNDS_WITHOUT_WITNESS;
+            if nobody_has_it || lost || ended > 0 && is_connected(engine, room).await {
                 engine.close_gap(room).await;
                 // What others have beside that was left alone meanwhile.
                 sync::spread(engine.clone(), room);
@@ -394,32 +404,44 @@ async fn members(engine: &Engine, room: RoomId) -> Result<Vec<PeerId>, PostError
     Ok(ready)
 }
 
-/// Pulls a room from a peer for as long as it brings something, and no longer than one pull may take. Returns whether it has
-/// nothing more.
-async fn pull_to_the_end(engine: &Engine, room: RoomId, peer: PeerId) -> bool {
+/// How a pull of a gap's rest ended.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// The server has nothing more, and no gap as far as it knows.
+    OfRoom,
+    /// The server has nothing more, and a gap itself.
+    OfPart,
+    /// The server brought nothing for too long, or refused, or had too much for one pull.
+    Early,
+}
+
+/// Pulls a room from a peer for as long as it brings something, and no longer than one pull may take.
+async fn pull_to_the_end(engine: &Engine, room: RoomId, peer: PeerId) -> End {
     engine.note_pulling_history(&room, true);
     let ended = pull_while_it_brings(engine, room, peer).await;
     engine.note_pulling_history(&room, false);
     ended
 }
 
-async fn pull_while_it_brings(engine: &Engine, room: RoomId, peer: PeerId) -> bool {
-    let pull = sync::pull(engine, room, peer, Sections::ALL);
+async fn pull_while_it_brings(engine: &Engine, room: RoomId, peer: PeerId) -> End {
+    let pull = sync::pull_from_witness(engine, room, peer);
     tokio::pin!(pull);
     let end = Instant::now() + sync::LONGEST_PULL;
     let mut before = engine.held_events(&room).unwrap_or(0);
     loop {
         tokio::select! {
-            outcome = &mut pull => {
-                if let Err(error) = &outcome {
+            outcome = &mut pull => return match outcome {
+                Ok(true) => End::OfRoom,
+                Ok(false) => End::OfPart,
+                Err(error) => {
                     tracing::debug!(%room, %peer, %error, "a server did not bring the whole timeline");
+                    End::Early
                 }
-                return outcome.is_ok();
-            }
+            },
             () = tokio::time::sleep(NOTHING_BROUGHT) => {
                 let now = engine.held_events(&room).unwrap_or(0);
                 if now == before || Instant::now() >= end {
-                    return false;
+                    return End::Early;
                 }
                 before = now;
             }

@@ -15,7 +15,7 @@ mod pull;
 
 pub(super) use company::{keep_company, meet};
 pub(super) use compare::{by_tag, introduce, spread, spread_now};
-pub(super) use pull::{LONGEST_PULL, PullError, ask, deliver, fetch, have, pull, repair};
+pub(super) use pull::{LONGEST_PULL, PullError, ask, deliver, fetch, have, pull, pull_from_witness, repair};
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -154,7 +154,7 @@ fn perform(engine: Engine, action: Action<PeerId>) {
             Action::PullWhole { ask, peer, room } => {
                 let pull = pull::pull_for(&engine, room, peer, Sections::ALL, Some(ask));
                 match timeout(LONGEST_PULL, pull).await {
-                    Ok(Ok(())) => {}
+                    Ok(Ok(_)) => {}
                     Ok(Err(error)) => tracing::debug!(%room, %peer, %error, "a pull ended early"),
                     Err(_) => tracing::debug!(%room, %peer, "a pull took too long, and the next one goes on"),
                 }

@@ -85,21 +85,31 @@ pub(in crate::engine) async fn pull(
     peer: PeerId,
     sections: Sections,
 ) -> Result<(), PullError> {
-    pull_for(engine, room, peer, sections, None).await
+    pull_for(engine, room, peer, sections, None).await.map(|_| ())
 }
 
-/// As [`pull`], for a question of the machine, which hears that something comes.
+/// As [`pull`], of all sections. Returns whether the peer has the whole room, as far as it knows: not where its own timeline has a
+/// gap.
+pub(in crate::engine) async fn pull_from_witness(
+    engine: &Engine,
+    room: RoomId,
+    peer: PeerId,
+) -> Result<bool, PullError> {
+    pull_for(engine, room, peer, Sections::ALL, None).await
+}
+
+/// As [`pull_from_witness`], of some sections, for a question of the machine, which hears that something comes.
 pub(super) async fn pull_for(
     engine: &Engine,
     room: RoomId,
     peer: PeerId,
     sections: Sections,
     question: Option<AskId>,
-) -> Result<(), PullError> {
+) -> Result<bool, PullError> {
     // Of a room whose history is on its way already, the machine has the rest brought.
     let comes = question.is_some() && engine.is_pulling_history(&room);
     if comes || engine.gap(&room) == Some(Gap::PutOff) {
-        return history::outline(engine, room, peer).await;
+        return history::outline(engine, room, peer).await.map(|()| false);
     }
     engine.store().check_space().map_err(|error| PostError::Store(std::sync::Arc::new(error)))?;
     let _turn = Turn::take(engine, room, peer).ok_or(PullError::UnderWay)?;
@@ -116,12 +126,11 @@ pub(super) async fn pull_for(
             feed(engine, |machine, now| machine.heard(question, now));
         }
         if more {
-            // A peer that says that there is more and sends nothing new has nothing to say.
+            // A peer that says that there is more and sends nothing new has a gap itself, or nothing to say.
             fruitless = if new == 0 { fruitless + 1 } else { 0 };
-            if fruitless < FRUITLESS_ROUNDS {
+            if received > 0 && fruitless < FRUITLESS_ROUNDS {
                 continue;
             }
-            return Err(PullError::OffTopic);
         }
         let store = engine.store();
         let mut heads = unknown_heads(&theirs, |id| store.contains(id).unwrap_or(true));
@@ -135,7 +144,7 @@ pub(super) async fn pull_for(
                 }
             }
         }
-        return Ok(());
+        return Ok(!more);
     }
 }
 
