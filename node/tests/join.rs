@@ -12,7 +12,7 @@ use rocketmesh_node::api::types::{EventPage, HistoryView, InvitationList, Posted
 use rocketmesh_node::config::HistoryMode;
 use rocketmesh_node::{NodeBuilder, Tuning};
 use rocketmesh_protocol::event::{Event, Lane, RoomVersion};
-use rocketmesh_protocol::have::{HaveVector, Tag};
+use rocketmesh_protocol::have::{HaveVector, Sections, Tag};
 use rocketmesh_protocol::id::{EventId, RoomId};
 use rocketmesh_protocol::identity::ServerKey;
 use rocketmesh_protocol::limits::MAX_RECENT_EVENTS;
@@ -126,6 +126,8 @@ async fn a_room_whose_creator_is_down_is_joined_through_whoever_has_it() {
     a.say(&room, "alice", "good night").await;
     c.join(&room, "carol").await;
     converged(&[&a, &c], &room).await;
+    // Whoever has a gap itself closes nobody else's.
+    whole(&c, &room).await;
     a.stop().await;
     let b = TestNode::start_with("b.example.org", &[c.address().await], eager).await;
     b.introduced(&c).await;
@@ -272,6 +274,31 @@ async fn history_that_is_put_off_comes_when_it_is_asked_for_and_the_newest_messa
     assert_eq!(a.texts(&room).await.len(), before + 2);
     let again: HistoryView = b.post(&format!("/v1/rooms/{room}/history"), json!({})).await;
     assert!(again.gap.is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_whose_timeline_has_a_gap_says_that_there_is_more_than_it_has() {
+    let a = TestNode::start_with("a.example.org", &[], eager).await;
+    let room = a.create("alice", "general").await.summary.id;
+    for number in 0..3 {
+        a.say(&room, "alice", &format!("before {number}")).await;
+    }
+    let b = TestNode::start_with("b.example.org", &[a.address().await], by_request).await;
+    b.introduced(&a).await;
+    b.join(&room, "bob").await;
+    assert!(b.room(&room).await.gap.is_some());
+    for (node, has_gap) in [(&a, false), (&b, true)] {
+        let mut asking = Attacker::connect(node, 66, Some(&honest())).await;
+        asking.answer = Box::new(|_: &[u8]| None);
+        for state_only in [false, true] {
+            let (sections, have) = (Sections::ALL, HaveVector::new());
+            let pull = Request::Pull { room: id(&room), sections, state_only, have };
+            match asking.ask(pull.encode()).await {
+                Some(Response::Events { more, .. }) => assert_eq!(more, has_gap && !state_only),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -568,6 +568,25 @@ fn what_peers_made_up_is_forgotten_when_they_are_gone() {
 }
 
 #[test]
+fn what_one_peer_makes_up_leaves_room_for_what_others_have() {
+    let mut machine = AntiEntropy::new(Tempo::default());
+    machine.connected(1_u8, Duration::ZERO);
+    machine.connected(2, Duration::ZERO);
+    let rooms = [[1; 32], [2; 32], [3; 32], [4; 32], [5; 32], [6; 32], [7; 32], [8; 32]].map(RoomId::from_hash);
+    for room in rooms {
+        machine.differs(1, room, Path::Direct, Some(made_up(1, 40_000)), false, Duration::ZERO);
+    }
+    assert!(machine.is_bringing(&rooms[0]), "more than its share is brought in parts");
+    assert!(!machine.is_bringing(&rooms[1]), "its share is taken");
+    let elsewhere = RoomId::from_hash([9; 32]);
+    machine.differs(2, elsewhere, Path::Direct, Some(made_up(2, 30_000)), false, Duration::ZERO);
+    assert!(machine.is_bringing(&elsewhere));
+    // What it shows again is no more than it showed before.
+    machine.differs(1, rooms[0], Path::Direct, Some(made_up(1, 40_000)), false, Duration::ZERO);
+    assert!(machine.is_bringing(&rooms[0]));
+}
+
+#[test]
 fn neither_a_chain_without_end_nor_refusals_without_end_keep_a_room_from_being_looked_at() {
     for busy in [false, true] {
         let mut machine = AntiEntropy::new(Tempo::default());

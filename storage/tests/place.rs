@@ -5,7 +5,8 @@ mod support;
 
 use std::slice;
 
-use rocketmesh_protocol::event::{Content, Draft, Event, Lane, author};
+use rocketmesh_protocol::codec::Map;
+use rocketmesh_protocol::event::{Body, Content, Draft, Event, Lane, author, author_after};
 use rocketmesh_protocol::id::EventId;
 use rocketmesh_protocol::wire::WireEvent;
 use rocketmesh_storage::check::{Mode, check};
@@ -21,6 +22,16 @@ fn state(room: &mut Room) -> Event {
     let event = author(&room.key, placement, draft).unwrap();
     room.outline.add(&event, true);
     event
+}
+
+/// A message that names this event as one that it came after.
+fn message_after(room: &Room, seen: EventId) -> Event {
+    let body = Some(Body::new([2; 16], Map::new().with("text", "an answer")));
+    let sender = Some("alice".parse().unwrap());
+    let draft = Draft { sender, kind: "message".to_owned(), state_key: None, content: None, body, time_ms: 7 };
+    let lamport = |_: &EventId| Ok::<u64, ()>(0);
+    let placement = room.outline.placement(room.key.origin(), Lane::Timeline, lamport).unwrap();
+    author_after(&room.key, placement, draft, vec![seen]).unwrap()
 }
 
 fn order(store: &EventStore, room: &Room) -> Vec<EventId> {
@@ -74,6 +85,47 @@ fn a_store_whose_state_is_ahead_of_its_timeline_is_sound() {
     store.sync().unwrap();
     let report = check(&store, Mode::Check, |_, _| {}).unwrap();
     assert_eq!(report.found, 0, "{report:#?}");
+}
+
+#[test]
+fn whether_something_is_missing_that_events_came_after_does_not_depend_on_what_came_first() {
+    for of_another_room in [false, true] {
+        for seen_first in [true, false] {
+            let store = EventStore::in_memory(&MemoryDisk::new()).unwrap();
+            let (mut room, other) = (Room::new(1), Room::new(2));
+            room.put(&store, slice::from_ref(&room.create));
+            let seen = if of_another_room { other.create.clone() } else { state(&mut room) };
+            let message = message_after(&room, seen.id());
+            let seen_in = if of_another_room { &other } else { &room };
+            if seen_first {
+                seen_in.put(&store, slice::from_ref(&seen));
+                room.put(&store, slice::from_ref(&message));
+            } else {
+                room.put(&store, slice::from_ref(&message));
+                assert!(store.lacks_sighted(&room.create.room()).unwrap());
+                seen_in.put(&store, slice::from_ref(&seen));
+            }
+            assert_eq!(store.lacks_sighted(&room.create.room()).unwrap(), of_another_room);
+        }
+    }
+}
+
+#[test]
+fn a_room_whose_record_is_made_anew_still_knows_that_something_is_missing() {
+    let disk = MemoryDisk::new();
+    let store = EventStore::in_memory(&disk).unwrap();
+    let mut room = Room::new(1);
+    room.put(&store, slice::from_ref(&room.create));
+    room.message("never put");
+    let merge = state(&mut room);
+    room.put(&store, slice::from_ref(&merge));
+    store.sync().unwrap();
+    drop(store);
+    let id = room.create.room();
+    disk.damage(&[b"m".as_slice(), id.hash()].concat(), None);
+    let store = EventStore::in_memory(&disk).unwrap();
+    check(&store, Mode::Repair, |_, _| {}).unwrap();
+    assert!(store.lacks_sighted(&id).unwrap());
 }
 
 #[test]

@@ -27,7 +27,7 @@ use rocketmesh_protocol::wire::{Request, WireEvent};
 use rocketmesh_storage::{EventStore, StoreError};
 use tokio::time::{Instant, timeout};
 
-use super::room::PostError;
+use super::room::{Brought, PostError};
 use super::sync::{self, PullError};
 use super::{Engine, add, lock};
 use crate::config::HistoryMode;
@@ -51,6 +51,9 @@ const LAST_PAUSE: Duration = Duration::from_secs(10);
 const WITNESSES: usize = 3;
 /// How many rounds that bring nothing do so where there are fewer servers.
 const FRUITLESS_ROUNDS: usize = 3;
+/// The same where all servers that are connected have a gap themselves, some five minutes: whoever had the rest may be gone for
+/// good, and those who are left have to go on.
+const ROUNDS_WITHOUT_WITNESS: usize = 30;
 /// Answers in a row that bring nothing new of a state graph before no more is asked for.
 const FRUITLESS_ANSWERS: usize = 2;
 /// Events that wait in a room, above which the rest is fetched though nobody asked: half of what may wait at all.
@@ -77,13 +80,15 @@ struct Open {
     requested: bool,
     /// Whether a task sees to it.
     filling: bool,
+    /// Whether that task is pulling right now.
+    pulling: bool,
 }
 
 impl Gaps {
     pub(super) fn load(mode: HistoryMode, store: &EventStore) -> Result<Self, StoreError> {
         let read = |(name, value): (String, Vec<u8>)| {
             let room: RoomId = name.strip_prefix(SETTING)?.parse().ok()?;
-            Some((room, Open { requested: value == REQUESTED, filling: false }))
+            Some((room, Open { requested: value == REQUESTED, ..Open::default() }))
         };
         let open = store.settings(SETTING)?.into_iter().filter_map(read).collect();
         Ok(Gaps { mode, open: Mutex::new(open) })
@@ -117,6 +122,17 @@ impl Engine {
     /// Messages of a room that came ahead of what they stand on and may be shown, the oldest first.
     pub(crate) async fn ahead(&self, room: RoomId) -> Result<Vec<Event>, PostError> {
         if self.gap(&room).is_none() { Ok(Vec::new()) } else { self.room(room).ahead().await }
+    }
+
+    /// Whether the timeline of a room with a gap is being pulled right now: what else brought it would bring it twice.
+    pub(super) fn is_pulling_history(&self, room: &RoomId) -> bool {
+        lock(&self.gaps.open).get(room).is_some_and(|open| open.pulling)
+    }
+
+    fn note_pulling_history(&self, room: &RoomId, pulling: bool) {
+        if let Some(open) = lock(&self.gaps.open).get_mut(room) {
+            open.pulling = pulling;
+        }
     }
 
     /// Goes on with what is missing since before the node stopped.
@@ -205,7 +221,7 @@ async fn state_graph(engine: &Engine, room: RoomId, peer: PeerId, member: bool) 
             engine.open_gap(room).await?;
             known = true;
         }
-        let new = sync::deliver(engine, room, peer, events).await?.new;
+        let new = sync::deliver(engine, room, peer, events, Brought::AsHistory).await?.new;
         add(&engine.counters.pulled, new);
         // A peer that says that there is more and sends nothing new has nothing to say.
         fruitless = if new == 0 { fruitless + 1 } else { 0 };
@@ -237,8 +253,8 @@ fn for_everybody(events: &[WireEvent], room: RoomId) -> Option<bool> {
 /// What a join waits for, for a moment: a small room is here whole then, and of a large one the newest end.
 pub(super) async fn first_look(engine: &Engine, room: RoomId, holder: PeerId) {
     if engine.gap(&room) == Some(Gap::Coming) {
-        let pulled = timeout(FIRST_LOOK, sync::pull(engine, room, holder, Sections::ALL)).await;
-        if matches!(pulled, Ok(Ok(()))) && is_connected(engine, room).await {
+        let pulled = timeout(FIRST_LOOK, sync::pull_from_witness(engine, room, holder)).await;
+        if matches!(pulled, Ok(Ok(true))) && is_connected(engine, room).await {
             engine.close_gap(room).await;
         }
     }
@@ -261,7 +277,7 @@ async fn newest(engine: &Engine, room: RoomId, peer: PeerId) -> Result<(), PullE
     let known = known.split_off(known.len().saturating_sub(MAX_IDS_PER_REQUEST));
     let (mut events, ..) = sync::ask(engine, peer, &Request::Recent { room, known }).await?;
     events.truncate(MAX_RECENT_EVENTS);
-    let new = sync::deliver(engine, room, peer, events).await?.new;
+    let new = sync::deliver(engine, room, peer, events, Brought::AsNews).await?.new;
     add(&engine.counters.pulled, new);
     Ok(())
 }
@@ -320,31 +336,43 @@ enum Filled {
 async fn fill_now(engine: &Engine, room: RoomId) -> Filled {
     let mut pause = FIRST_PAUSE;
     let mut fruitless = 0;
+    let mut without_witness = 0;
     while engine.follows(&room)
         && let Some(gap) = engine.gap(&room)
     {
+        if gap == Gap::Coming {
+            leave_to_others(engine, room).await;
+        }
         let Ok(peers) = members(engine, room).await else { return Filled::Done };
         let before = engine.held_events(&room).unwrap_or(0);
-        let mut ended = 0;
+        let (mut ended, mut parts) = (0, 0);
         for peer in peers {
             if gap == Gap::PutOff {
                 // Whoever wants more asks for it.
                 if matches!(timeout(NOTHING_BROUGHT, outline(engine, room, peer)).await, Ok(Ok(()))) {
                     return Filled::PutOff;
                 }
-            } else if pull_to_the_end(engine, room, peer).await {
-                ended += 1;
-                if ended == WITNESSES || is_connected(engine, room).await {
-                    break;
-                }
+                continue;
+            }
+            match pull_to_the_end(engine, room, peer).await {
+                End::OfRoom => ended += 1,
+                End::OfPart => parts += 1,
+                End::Early => {}
+            }
+            if ended == WITNESSES || ended > 0 && is_connected(engine, room).await {
+                break;
             }
         }
-        if gap == Gap::Coming && ended > 0 {
+        if gap == Gap::Coming && ended + parts > 0 {
             let new = engine.held_events(&room).unwrap_or(0) > before;
-            fruitless = if new { 0 } else { fruitless + 1 };
+            fruitless = if new { 0 } else { fruitless + usize::from(ended > 0) };
+            without_witness = if new || ended > 0 { 0 } else { without_witness + 1 };
             let nobody_has_it = !new && (ended >= WITNESSES || fruitless >= FRUITLESS_ROUNDS);
-            if nobody_has_it || is_connected(engine, room).await {
+            let lost = without_witness >= ROUNDS_WITHOUT_WITNESS;
+            if nobody_has_it || lost || ended > 0 && is_connected(engine, room).await {
                 engine.close_gap(room).await;
+                // What others have beside that was left alone meanwhile.
+                sync::spread(engine.clone(), room);
                 return Filled::Done;
             }
         }
@@ -352,6 +380,20 @@ async fn fill_now(engine: &Engine, room: RoomId) -> Filled {
         pause = (pause * 2).min(LAST_PAUSE);
     }
     Filled::Done
+}
+
+/// Waits while comparisons have the room brought, for as long as that brings something and no longer than one pull may take.
+async fn leave_to_others(engine: &Engine, room: RoomId) {
+    let end = Instant::now() + sync::LONGEST_PULL;
+    let mut before = engine.held_events(&room).unwrap_or(0);
+    while sync::is_bringing(engine, &room) && Instant::now() < end {
+        tokio::time::sleep(FIRST_PAUSE).await;
+        let now = engine.held_events(&room).unwrap_or(0);
+        if now == before {
+            return;
+        }
+        before = now;
+    }
 }
 
 /// The connected servers of a room.
@@ -362,25 +404,44 @@ async fn members(engine: &Engine, room: RoomId) -> Result<Vec<PeerId>, PostError
     Ok(ready)
 }
 
-/// Pulls a room from a peer for as long as it brings something, and no longer than one pull may take. Returns whether it has
-/// nothing more.
-async fn pull_to_the_end(engine: &Engine, room: RoomId, peer: PeerId) -> bool {
-    let pull = sync::pull(engine, room, peer, Sections::ALL);
+/// How a pull of a gap's rest ended.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// The server has nothing more, and no gap as far as it knows.
+    OfRoom,
+    /// The server has nothing more, and a gap itself.
+    OfPart,
+    /// The server brought nothing for too long, or refused, or had too much for one pull.
+    Early,
+}
+
+/// Pulls a room from a peer for as long as it brings something, and no longer than one pull may take.
+async fn pull_to_the_end(engine: &Engine, room: RoomId, peer: PeerId) -> End {
+    engine.note_pulling_history(&room, true);
+    let ended = pull_while_it_brings(engine, room, peer).await;
+    engine.note_pulling_history(&room, false);
+    ended
+}
+
+async fn pull_while_it_brings(engine: &Engine, room: RoomId, peer: PeerId) -> End {
+    let pull = sync::pull_from_witness(engine, room, peer);
     tokio::pin!(pull);
     let end = Instant::now() + sync::LONGEST_PULL;
     let mut before = engine.held_events(&room).unwrap_or(0);
     loop {
         tokio::select! {
-            outcome = &mut pull => {
-                if let Err(error) = &outcome {
+            outcome = &mut pull => return match outcome {
+                Ok(true) => End::OfRoom,
+                Ok(false) => End::OfPart,
+                Err(error) => {
                     tracing::debug!(%room, %peer, %error, "a server did not bring the whole timeline");
+                    End::Early
                 }
-                return outcome.is_ok();
-            }
+            },
             () = tokio::time::sleep(NOTHING_BROUGHT) => {
                 let now = engine.held_events(&room).unwrap_or(0);
                 if now == before || Instant::now() >= end {
-                    return false;
+                    return End::Early;
                 }
                 before = now;
             }

@@ -12,7 +12,7 @@ use rocketmesh_protocol::wire::{GossipFrame, UnverifiedEphemeral, WireEvent};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::room::RoomCommand;
+use super::room::{Brought, RoomCommand};
 use super::{Engine, ephemeral, invitations, serve, sync};
 use crate::network::{Count, Event as NetworkEvent, GossipToken};
 
@@ -114,8 +114,13 @@ fn take_gossip(engine: &Engine, peer: PeerId, room: RoomId, bytes: &[u8], token:
     }
     match event.verify() {
         Ok(event) => {
-            let command =
-                RoomCommand::Ingest { events: vec![event], from: Some(peer), token: Some(token.clone()), done: None };
+            let command = RoomCommand::Ingest {
+                events: vec![event],
+                from: Some(peer),
+                brought: Brought::AsNews,
+                token: Some(token.clone()),
+                done: None,
+            };
             if engine.room(room).offer(command) {
                 return Taken::ByRoom;
             }

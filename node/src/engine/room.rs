@@ -92,11 +92,21 @@ pub(crate) struct Ingested {
     pub(crate) waiting: usize,
 }
 
+/// Why events came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Brought {
+    /// They are said now, or are the newest that there are.
+    AsNews,
+    /// They were missing here: what of them waits is old, or about to be set free.
+    AsHistory,
+}
+
 pub(super) enum RoomCommand {
     /// Verified events, from a peer or from this node itself.
     Ingest {
         events: Vec<Event>,
         from: Option<PeerId>,
+        brought: Brought,
         token: Option<GossipToken>,
         done: Option<oneshot::Sender<Result<Ingested, Arc<StoreError>>>>,
     },
@@ -150,8 +160,17 @@ impl RoomHandle {
     }
 
     pub(super) async fn ingest(&self, events: Vec<Event>, from: Option<PeerId>) -> Result<Ingested, PostError> {
+        self.ingest_as(Brought::AsNews, events, from).await
+    }
+
+    pub(super) async fn ingest_as(
+        &self,
+        brought: Brought,
+        events: Vec<Event>,
+        from: Option<PeerId>,
+    ) -> Result<Ingested, PostError> {
         let (done, answer) = oneshot::channel();
-        self.send(RoomCommand::Ingest { events, from, token: None, done: Some(done) }).await?;
+        self.send(RoomCommand::Ingest { events, from, brought, token: None, done: Some(done) }).await?;
         Ok(answer.await.map_err(|_| PostError::Closed)??)
     }
 
@@ -332,10 +351,10 @@ impl RoomTask {
 
     fn handle(&mut self, command: RoomCommand, owed: &mut Owed) -> Result<(), StoreError> {
         match command {
-            RoomCommand::Ingest { events, from, mut token, done } => {
+            RoomCommand::Ingest { events, from, brought, mut token, done } => {
                 let mut ingested = Ingested::default();
                 for event in events {
-                    self.take_in(event, token.take(), from, owed, &mut ingested)?;
+                    self.take_in(event, token.take(), (from, brought), owed, &mut ingested)?;
                 }
                 if ingested.refused > 0 {
                     self.blame(from, ingested.refused);
@@ -403,7 +422,7 @@ impl RoomTask {
         &mut self,
         event: Event,
         token: Option<GossipToken>,
-        from: Option<PeerId>,
+        (from, brought): (Option<PeerId>, Brought),
         owed: &mut Owed,
         ingested: &mut Ingested,
     ) -> Result<(), StoreError> {
@@ -426,8 +445,9 @@ impl RoomTask {
                     let gap = self.engine.gap(&self.room);
                     let outlined = gap == Some(Gap::PutOff) && event.header().lane == Lane::State;
                     let gap = gap.is_some();
-                    // What is set free and waits again has been told of.
-                    let shown = gap && id == delivered && self.is_shown_ahead(&event)?;
+                    // What is set free and waits again has been told of, and what is fetched of the past is no news.
+                    let news = id == delivered && brought == Brought::AsNews;
+                    let shown = gap && news && self.is_shown_ahead(&event)?;
                     if self.held.insert(event, missing, token) {
                         owed.hold.push(held);
                         owed.ahead.extend(shown.then_some(id));

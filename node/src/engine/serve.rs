@@ -151,7 +151,9 @@ async fn answer(engine: &Engine, peer: PeerId, request: &Request) -> Result<Resp
                 let (found, more) = merge.outline(MOST_PAST)?;
                 return past_events(engine, *room, peer, found, more).await;
             }
-            let (mut events, more) = merge.take(RESPONSE_EVENT_BUDGET)?;
+            let (mut events, mut more) = merge.take(RESPONSE_EVENT_BUDGET)?;
+            // There is more than is here: nobody is to take the end of this for the end of the room.
+            more |= !*state_only && engine.gap(room).is_some();
             match veil(engine, *room, peer, &mut events).await {
                 Ok(()) => Ok(Response::Events { events, have: ours, more }),
                 Err(refused) => Ok(Response::Refused(refused)),

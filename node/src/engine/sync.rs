@@ -15,7 +15,7 @@ mod pull;
 
 pub(super) use company::{keep_company, meet};
 pub(super) use compare::{by_tag, introduce, spread, spread_now};
-pub(super) use pull::{LONGEST_PULL, PullError, ask, deliver, fetch, have, pull, repair};
+pub(super) use pull::{LONGEST_PULL, PullError, ask, deliver, fetch, have, pull, pull_from_witness, repair};
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -29,7 +29,7 @@ use rocketmesh_protocol::wire::{Refused, Request, Response};
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 
-use super::room::PostError;
+use super::room::{Brought, PostError};
 use super::{Engine, add, invitations, lock};
 
 /// The pause before the room is compared from which gossip was dropped because it was busy: it may be busy still, and what
@@ -116,6 +116,11 @@ pub(super) fn look_soon(engine: &Engine, peer: PeerId, room: RoomId) {
     feed(engine, |machine, now| machine.look(peer, room, now.saturating_add(BUSY), false));
 }
 
+/// Whether the machine has something of a room brought.
+pub(super) fn is_bringing(engine: &Engine, room: &RoomId) -> bool {
+    lock(&engine.syncing.machine).is_bringing(room)
+}
+
 /// A peer that asked has something that is missing here.
 pub(super) fn asked_by(engine: &Engine, peer: PeerId, room: RoomId) {
     feed(engine, |machine, now| machine.asked_by(peer, room, now));
@@ -149,7 +154,7 @@ fn perform(engine: Engine, action: Action<PeerId>) {
             Action::PullWhole { ask, peer, room } => {
                 let pull = pull::pull_for(&engine, room, peer, Sections::ALL, Some(ask));
                 match timeout(LONGEST_PULL, pull).await {
-                    Ok(Ok(())) => {}
+                    Ok(Ok(_)) => {}
                     Ok(Err(error)) => tracing::debug!(%room, %peer, %error, "a pull ended early"),
                     Err(_) => tracing::debug!(%room, %peer, "a pull took too long, and the next one goes on"),
                 }
@@ -188,7 +193,7 @@ async fn brought(
     let request = Request::Bring { room: Tag::of(room.hash()), stretches, offers };
     match engine.network.request(peer, &request).await {
         Ok(Response::Brought { events, more }) => {
-            let delivered = pull::deliver(engine, room, peer, events).await?;
+            let delivered = pull::deliver(engine, room, peer, events, Brought::AsHistory).await?;
             add(&engine.counters.pulled, delivered.new);
             Ok(Outcome::Brought { reached: delivered.reached, waiting: delivered.waiting, more })
         }

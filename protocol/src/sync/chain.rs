@@ -31,6 +31,11 @@ impl<P: Copy + Ord> Chain<P> {
         self.offers.remove(peer);
     }
 
+    /// Who has any of it.
+    pub(super) fn peers(&self) -> impl Iterator<Item = &P> {
+        self.offers.keys()
+    }
+
     /// How many sequence numbers a peer can still be asked for.
     pub(super) fn left(&self, peer: &P) -> u64 {
         let Some((first, last)) = self.offers.get(peer) else { return 0 };

@@ -16,6 +16,9 @@ const MOST_ROOMS: usize = 4096;
 const MOST_SOURCES: usize = 16;
 /// What is remembered of what peers say they have, over all rooms: some 64 bytes each.
 const MOST_REMEMBERED: usize = 262_144;
+/// What of that one peer may be the reason for: what the first ones make up leaves room for others. A longer difference is brought
+/// in parts, each found by another comparison.
+const MOST_OF_PEER: usize = MOST_REMEMBERED / 8;
 /// Comparisons of single rooms that wait for their time.
 const MOST_LOOKS: usize = 16_384;
 
@@ -135,18 +138,19 @@ impl<P: Copy + Ord> AntiEntropy<P> {
         peer: P,
         room: RoomId,
         path: Path,
-        difference: Option<Difference>,
+        mut difference: Option<Difference>,
         back: bool,
         now: Duration,
     ) {
-        let remembered: usize = self.rooms.values().map(Room::size).sum();
-        let more = difference.as_ref().map_or(0, |difference| difference.lacking.len() + difference.claims.len());
         let known = self.rooms.contains_key(&room);
-        if !self.peers.contains_key(&peer)
-            || remembered.saturating_add(more) > MOST_REMEMBERED
-            || !known && self.rooms.len() >= MOST_ROOMS && !self.make_space()
-        {
+        if !self.peers.contains_key(&peer) || !known && self.rooms.len() >= MOST_ROOMS && !self.make_space() {
             return;
+        }
+        if let Some(difference) = difference.as_mut().filter(|difference| !difference.lacking.is_empty()) {
+            self.fit(&peer, &room, difference);
+            if difference.lacking.is_empty() {
+                return;
+            }
         }
         let here = self.rooms.entry(room).or_insert_with(Room::new);
         let mut again = false;
@@ -181,6 +185,20 @@ impl<P: Copy + Ord> AntiEntropy<P> {
             self.look(peer, room, now.saturating_add(self.tempo.look_again), false);
         }
         self.tidy();
+    }
+
+    /// Leaves of a difference what there is room for beside all that is remembered.
+    fn fit(&self, peer: &P, room: &RoomId, difference: &mut Difference) {
+        let here = self.rooms.get(room);
+        let replaced = here.map_or(0, |here| here.claims_of(peer));
+        let all: usize = self.rooms.values().map(Room::size).sum();
+        let of_peer: usize = self.rooms.values().map(|room| room.size_of(peer)).sum();
+        let free = |most: usize, taken: usize| most.saturating_sub(taken.saturating_sub(replaced));
+        let free = free(MOST_REMEMBERED, all).min(free(MOST_OF_PEER, of_peer));
+        match here {
+            Some(here) => here.fit(difference, free),
+            None => Room::<P>::new().fit(difference, free),
+        }
     }
 
     /// A comparison found a room not to differ, or not to be held by the peer.

@@ -207,7 +207,7 @@ impl<P: Copy + Ord> AntiEntropy<P> {
     /// Compares whole vectors with one peer at a time, where nothing else is to be had.
     fn pull(&mut self, room: RoomId, now: Duration, actions: &mut Vec<Action<P>>) {
         let Some(here) = self.rooms.get(&room) else { return };
-        if self.under_way(room).next().is_some() || !here.is_exhausted() || self.is_full() {
+        if self.under_way(room).next().is_some() || self.is_full() || !here.is_exhausted() {
             return;
         }
         let Some(peer) = here.wholes.iter().copied().find(|peer| self.is_free(peer, room, now)) else { return };

@@ -41,10 +41,76 @@ pub(super) struct Source {
     pub(super) stalled: bool,
 }
 
+/// What is missing, by lanes. What is asked each time the machine is, is counted as it changes: nothing goes through all of it.
+#[derive(Clone, Debug)]
+struct Chains<P> {
+    lanes: BTreeMap<(Tag, Lane), Chain<P>>,
+    /// How much of each lane a peer can still be asked for. A made-up chain is as long as a number goes.
+    left: BTreeMap<(P, Lane), u128>,
+    /// How many chains a peer was the first to show.
+    shown: BTreeMap<P, usize>,
+}
+
+impl<P: Copy + Ord> Chains<P> {
+    fn new() -> Self {
+        Chains { lanes: BTreeMap::new(), left: BTreeMap::new(), shown: BTreeMap::new() }
+    }
+
+    fn clear(&mut self) {
+        *self = Chains::new();
+    }
+
+    fn left(&self, peer: &P, lane: Lane) -> u128 {
+        self.left.get(&(*peer, lane)).copied().unwrap_or(0)
+    }
+
+    fn offer(&mut self, peer: P, stretch: &Stretch) {
+        let key = (stretch.origin, stretch.lane);
+        let shown = &mut self.shown;
+        self.lanes.entry(key).or_insert_with(|| {
+            *shown.entry(peer).or_default() += 1;
+            Chain::new(stretch.from)
+        });
+        self.change(key, |chain| chain.offer(peer, stretch.from, stretch.to));
+    }
+
+    /// A peer has nothing more of any chain but these.
+    fn withdraw_but(&mut self, peer: &P, offered: &BTreeSet<(Tag, Lane)>) {
+        for (key, chain) in self.lanes.iter_mut().filter(|(key, _)| !offered.contains(key)) {
+            changing(&mut self.left, key.1, chain, |chain| chain.withdraw(peer));
+        }
+    }
+
+    /// Changes a chain, if it is known.
+    fn change(&mut self, key: (Tag, Lane), how: impl FnOnce(&mut Chain<P>)) {
+        if let Some(chain) = self.lanes.get_mut(&key) {
+            changing(&mut self.left, key.1, chain, how);
+        }
+    }
+}
+
+/// Changes a chain of a lane, and counts what that leaves of it.
+fn changing<P: Copy + Ord, R>(
+    left: &mut BTreeMap<(P, Lane), u128>,
+    lane: Lane,
+    chain: &mut Chain<P>,
+    how: impl FnOnce(&mut Chain<P>) -> R,
+) -> R {
+    for peer in chain.peers() {
+        let counted = left.entry((*peer, lane)).or_default();
+        *counted = counted.saturating_sub(u128::from(chain.left(peer)));
+    }
+    let outcome = how(chain);
+    for peer in chain.peers() {
+        *left.entry((*peer, lane)).or_default() += u128::from(chain.left(peer));
+    }
+    outcome
+}
+
 #[derive(Clone, Debug)]
 pub(super) struct Room<P> {
     pub(super) sources: BTreeMap<P, Source>,
-    chains: BTreeMap<(Tag, Lane), Chain<P>>,
+    chains: Chains<P>,
     /// Peers with whom whole vectors are to be compared.
     pub(super) wholes: BTreeSet<P>,
     /// Peers that lack something, and are to hear of it.
@@ -61,7 +127,7 @@ impl<P: Copy + Ord> Room<P> {
     pub(super) fn new() -> Self {
         Room {
             sources: BTreeMap::new(),
-            chains: BTreeMap::new(),
+            chains: Chains::new(),
             wholes: BTreeSet::new(),
             offers: BTreeSet::new(),
             unmet: BTreeSet::new(),
@@ -73,7 +139,7 @@ impl<P: Copy + Ord> Room<P> {
     /// Whether there is nothing to remember.
     pub(super) fn is_idle(&self) -> bool {
         self.sources.is_empty()
-            && self.chains.is_empty()
+            && self.chains.lanes.is_empty()
             && self.wholes.is_empty()
             && self.offers.is_empty()
             && self.unmet.is_empty()
@@ -81,18 +147,36 @@ impl<P: Copy + Ord> Room<P> {
 
     /// How much is remembered of what peers said.
     pub(super) fn size(&self) -> usize {
-        self.chains.len() + self.sources.values().map(|source| source.claims.len()).sum::<usize>()
+        self.chains.lanes.len() + self.sources.values().map(|source| source.claims.len()).sum::<usize>()
+    }
+
+    /// How much of that a peer is the reason for.
+    pub(super) fn size_of(&self, peer: &P) -> usize {
+        self.chains.shown.get(peer).copied().unwrap_or(0) + self.claims_of(peer)
+    }
+
+    /// How many heads a peer showed when it was compared with last: those that it shows next replace them.
+    pub(super) fn claims_of(&self, peer: &P) -> usize {
+        self.sources.get(peer).map_or(0, |source| source.claims.len())
+    }
+
+    /// Leaves of a difference no more than adds this much to what is remembered.
+    pub(super) fn fit(&self, difference: &mut Difference, mut free: usize) {
+        difference.lacking.retain(|stretch| {
+            let known = self.chains.lanes.contains_key(&(stretch.origin, stretch.lane));
+            let fits = known || free > 0;
+            free -= usize::from(!known && fits);
+            fits
+        });
+        difference.claims.truncate(free);
     }
 
     /// A peer has this.
     pub(super) fn add(&mut self, peer: P, path: Path, difference: Difference, now: Duration) {
         let offered: BTreeSet<(Tag, Lane)> = difference.lacking.iter().map(|it| (it.origin, it.lane)).collect();
-        for (_, chain) in self.chains.iter_mut().filter(|(key, _)| !offered.contains(key)) {
-            chain.withdraw(&peer);
-        }
+        self.chains.withdraw_but(&peer, &offered);
         for stretch in &difference.lacking {
-            let chain = self.chains.entry((stretch.origin, stretch.lane)).or_insert_with(|| Chain::new(stretch.from));
-            chain.offer(peer, stretch.from, stretch.to);
+            self.chains.offer(peer, stretch);
         }
         let known = self.sources.get(&peer).map(|source| (source.part, source.parts, source.refusals));
         let (part, parts, refusals) = known.unwrap_or((FIRST_PART, 0, 0));
@@ -103,9 +187,8 @@ impl<P: Copy + Ord> Room<P> {
     /// A peer is not to be asked any more.
     pub(super) fn remove(&mut self, peer: &P) {
         self.sources.remove(peer);
-        for chain in self.chains.values_mut() {
-            chain.withdraw(peer);
-        }
+        self.chains.withdraw_but(peer, &BTreeSet::new());
+        self.chains.left.retain(|(other, _), _| other != peer);
     }
 
     /// Forgets what is missing, once it was seen what came of it.
@@ -115,12 +198,8 @@ impl<P: Copy + Ord> Room<P> {
     }
 
     /// How much of a lane a peer can still be asked for.
-    pub(super) fn left(&self, peer: &P, lane: Lane) -> u64 {
-        self.of_lane(lane).map(|chain| chain.left(peer)).fold(0, u64::saturating_add)
-    }
-
-    fn of_lane(&self, lane: Lane) -> impl Iterator<Item = &Chain<P>> {
-        self.chains.iter().filter(move |((_, its), _)| *its == lane).map(|(_, chain)| chain)
+    pub(super) fn left(&self, peer: &P, lane: Lane) -> u128 {
+        self.chains.left(peer, lane)
     }
 
     /// Whether anybody can be asked for anything.
@@ -156,7 +235,7 @@ impl<P: Copy + Ord> Room<P> {
             }
         }
         let Some(lane) = lanes.into_iter().find(|lane| self.left(&peer, *lane) > 0) else { return Vec::new() };
-        let total = u128::from(self.left(&peer, lane).max(1));
+        let total = self.left(&peer, lane).max(1);
         self.take_by(lane, part, |chain, left| {
             let share = u128::from(chain.left(&peer)) * u128::from(part) / total;
             chain.take_next(&peer, (share as u64).clamp(1, left))
@@ -171,14 +250,15 @@ impl<P: Copy + Ord> Room<P> {
     ) -> Vec<Stretch> {
         let mut stretches = Vec::new();
         let mut left = part;
-        for ((origin, its), chain) in &mut self.chains {
+        let Chains { lanes, left: counted, .. } = &mut self.chains;
+        for ((origin, its), chain) in lanes {
             if left == 0 || stretches.len() == MAX_STRETCHES_PER_REQUEST {
                 break;
             }
             if *its != lane {
                 continue;
             }
-            if let Some((from, to)) = take(chain, left) {
+            if let Some((from, to)) = changing(counted, lane, chain, |chain| take(chain, left)) {
                 let stretch = Stretch { origin: *origin, lane, from, to };
                 left = left.saturating_sub(stretch.count());
                 stretches.push(stretch);
@@ -190,9 +270,7 @@ impl<P: Copy + Ord> Room<P> {
     /// A peer will not bring this, or not yet.
     pub(super) fn give_back(&mut self, stretches: &[Stretch]) {
         for stretch in stretches {
-            if let Some(chain) = self.chains.get_mut(&(stretch.origin, stretch.lane)) {
-                chain.give_back(stretch.from, stretch.to);
-            }
+            self.chains.change((stretch.origin, stretch.lane), |chain| chain.give_back(stretch.from, stretch.to));
         }
     }
 
@@ -210,21 +288,22 @@ impl<P: Copy + Ord> Room<P> {
             let key = (stretch.origin, stretch.lane);
             let reached = reached.get(&key).filter(|seq| **seq >= stretch.from).map(|seq| (*seq).min(stretch.to));
             came |= reached.is_some();
-            let Some(chain) = self.chains.get_mut(&key) else { continue };
-            if let Some(reached) = reached {
-                chain.came(stretch.from, reached);
-            }
-            let from = reached.map_or(stretch.from, |reached| reached + 1);
-            if from > stretch.to {
-                continue;
-            }
-            if !more {
-                // It does not have what it showed, or keeps it to itself.
-                chain.withdraw(&peer);
-            }
-            if !given_up {
-                chain.give_back(from, stretch.to);
-            }
+            self.chains.change(key, |chain| {
+                if let Some(reached) = reached {
+                    chain.came(stretch.from, reached);
+                }
+                let from = reached.map_or(stretch.from, |reached| reached + 1);
+                if from > stretch.to {
+                    return;
+                }
+                if !more {
+                    // It does not have what it showed, or keeps it to itself.
+                    chain.withdraw(&peer);
+                }
+                if !given_up {
+                    chain.give_back(from, stretch.to);
+                }
+            });
         }
         if more && !came {
             // Whoever has more and brings nothing has nothing.

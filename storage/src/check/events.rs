@@ -9,6 +9,7 @@ use rocketmesh_protocol::id::{EventId, RoomId};
 use rocketmesh_protocol::identity::Origin;
 
 use super::log::Arrivals;
+use super::rooms::Named;
 use super::{Checker, FindingKind, NamedBy, Stop, id_at};
 use crate::error::StoreError;
 use crate::layout::{self, RoomRecord};
@@ -140,6 +141,9 @@ impl Checker<'_> {
             let order = layout::order_key(number, &place);
             self.ensure(order, FindingKind::OrderIndex, event, "the room's order lacks it")?;
         }
+        if verdict != Verdict::Rejected && self.renewed.contains(&event.room()) {
+            self.list_sightings(number, event)?;
+        }
         let stored = StoredEvent { event: event.clone(), verdict };
         if let Some(alteration) = alteration_key(number, &stored) {
             self.ensure(alteration, FindingKind::BodyIndex, event, "the index of edits and redactions lacks it")?;
@@ -149,6 +153,21 @@ impl Checker<'_> {
             self.ensure(wanted, FindingKind::BodyIndex, event, "its body is missing and not asked for")?;
         }
         self.look_at_own_files(number, &stored)
+    }
+
+    /// Lists again what an event came after and that is not here, in a room that lost its list together with its record.
+    fn list_sightings(&mut self, number: u32, event: &Event) -> Result<(), Stop> {
+        for id in event.header().sightings() {
+            let missing = match self.named(&id)? {
+                Named::Sound(seen) => seen.event.room() != event.room(),
+                Named::Absent => true,
+                Named::Unclear => false,
+            };
+            if missing {
+                self.mending.set(layout::sighted_key(number, &id, &event.id()), Vec::new())?;
+            }
+        }
+        Ok(())
     }
 
     pub(super) fn ensure(&mut self, key: Vec<u8>, kind: FindingKind, event: &Event, what: &str) -> Result<(), Stop> {

@@ -29,7 +29,7 @@ impl EventStore {
         self.place_with(event, &BTreeMap::new())
     }
 
-    /// Whether anything of the room came after an event that is not here.
+    /// Whether anything of the room came after an event that is not here in this room.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -65,16 +65,18 @@ impl EventStore {
                 let place = self.place_with(event, &coming)?;
                 changes.push(Change::Set(layout::order_key(room, &place), Vec::new()));
                 for id in event.header().sightings() {
-                    if !coming.contains_key(&id) && !self.contains(&id)? {
+                    // One of another room is never here, so that nothing depends on when that came.
+                    let here = |seen: StoredEvent| seen.event.room() == event.room();
+                    if !coming.contains_key(&id) && !self.event(&id)?.is_some_and(here) {
                         changes.push(Change::Set(layout::sighted_key(room, &id, &event.id()), Vec::new()));
                     }
                 }
             }
-            if event.header().lane == Lane::Timeline {
-                for (key, _) in scan_all(&*self.backend, &layout::sighted_prefix(room, &event.id()))? {
+            for (key, _) in scan_all(&*self.backend, &layout::sighted_prefix(room, &event.id()))? {
+                if event.header().lane == Lane::Timeline {
                     moved.insert(layout::read_sighted_key(&key).ok_or_else(|| layout::damaged("a sighting"))?);
-                    changes.push(Change::Remove(key));
                 }
+                changes.push(Change::Remove(key));
             }
         }
         for id in moved {

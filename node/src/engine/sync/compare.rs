@@ -89,7 +89,18 @@ async fn weigh(engine: &Engine, peer: PeerId, room: RoomId, sketch: Sketch, back
             }
         }
     };
-    feed(engine, |machine, now| machine.differs(peer, room, path, difference, back, now));
+    if !engine.is_pulling_history(&room) {
+        return feed(engine, |machine, now| machine.differs(peer, room, path, difference, back, now));
+    }
+    // The timeline is on its way, and would come twice: of what is missing the machine has new state brought.
+    let mut difference = difference.unwrap_or_default();
+    difference.lacking.retain(|stretch| stretch.lane == Lane::State);
+    difference.claims.retain(|claim| claim.lane == Lane::State);
+    difference.unclear = false;
+    feed(engine, |machine, now| match difference.is_none() {
+        true => machine.alike(&peer, &room),
+        false => machine.differs(peer, room, path, Some(difference), back, now),
+    });
 }
 
 /// Asks for the entries of sections that differ.

@@ -14,7 +14,7 @@ use tokio::time::{Instant, timeout};
 
 use super::feed;
 use crate::engine::history::{self, Gap};
-use crate::engine::room::{PostError, RoomCommand, RoomHandle};
+use crate::engine::room::{Brought, PostError, RoomCommand, RoomHandle};
 use crate::engine::{Engine, add, intake, lock};
 use crate::network::{Count, RequestError};
 
@@ -60,8 +60,7 @@ pub(in crate::engine) fn repair(engine: Engine, task: RoomHandle, room: RoomId, 
         loop {
             tokio::time::sleep(OVERTAKING).await;
             // What one peer brings may stand on what another one is bringing.
-            let bringing = lock(&engine.syncing.machine).is_bringing(&room);
-            if !bringing || begun.elapsed() >= LONGEST_BRINGING {
+            if !super::is_bringing(&engine, &room) || begun.elapsed() >= LONGEST_BRINGING {
                 break;
             }
         }
@@ -86,19 +85,31 @@ pub(in crate::engine) async fn pull(
     peer: PeerId,
     sections: Sections,
 ) -> Result<(), PullError> {
-    pull_for(engine, room, peer, sections, None).await
+    pull_for(engine, room, peer, sections, None).await.map(|_| ())
 }
 
-/// As [`pull`], for a question of the machine, which hears that something comes.
+/// As [`pull`], of all sections. Returns whether the peer has the whole room, as far as it knows: not where its own timeline has a
+/// gap.
+pub(in crate::engine) async fn pull_from_witness(
+    engine: &Engine,
+    room: RoomId,
+    peer: PeerId,
+) -> Result<bool, PullError> {
+    pull_for(engine, room, peer, Sections::ALL, None).await
+}
+
+/// As [`pull_from_witness`], of some sections, for a question of the machine, which hears that something comes.
 pub(super) async fn pull_for(
     engine: &Engine,
     room: RoomId,
     peer: PeerId,
     sections: Sections,
     question: Option<AskId>,
-) -> Result<(), PullError> {
-    if engine.gap(&room) == Some(Gap::PutOff) {
-        return history::outline(engine, room, peer).await;
+) -> Result<bool, PullError> {
+    // Of a room whose history is on its way already, the machine has the rest brought.
+    let comes = question.is_some() && engine.is_pulling_history(&room);
+    if comes || engine.gap(&room) == Some(Gap::PutOff) {
+        return history::outline(engine, room, peer).await.map(|()| false);
     }
     engine.store().check_space().map_err(|error| PostError::Store(std::sync::Arc::new(error)))?;
     let _turn = Turn::take(engine, room, peer).ok_or(PullError::UnderWay)?;
@@ -109,18 +120,17 @@ pub(super) async fn pull_for(
         let (events, theirs, more) =
             ask(engine, peer, &Request::Pull { room, sections, state_only: false, have }).await?;
         let received = events.len();
-        let new = deliver(engine, room, peer, events).await?.new;
+        let new = deliver(engine, room, peer, events, Brought::AsHistory).await?.new;
         add(&engine.counters.pulled, new);
         if let Some(question) = question.filter(|_| new > 0) {
             feed(engine, |machine, now| machine.heard(question, now));
         }
         if more {
-            // A peer that says that there is more and sends nothing new has nothing to say.
+            // A peer that says that there is more and sends nothing new has a gap itself, or nothing to say.
             fruitless = if new == 0 { fruitless + 1 } else { 0 };
-            if fruitless < FRUITLESS_ROUNDS {
+            if received > 0 && fruitless < FRUITLESS_ROUNDS {
                 continue;
             }
-            return Err(PullError::OffTopic);
         }
         let store = engine.store();
         let mut heads = unknown_heads(&theirs, |id| store.contains(id).unwrap_or(true));
@@ -134,7 +144,7 @@ pub(super) async fn pull_for(
                 }
             }
         }
-        return Ok(());
+        return Ok(!more);
     }
 }
 
@@ -188,7 +198,7 @@ pub(in crate::engine) async fn fetch(
     }
     let have = have(engine, room)?;
     let (events, _, _) = ask(engine, peer, &Request::Fetch { room, ids, have }).await?;
-    Ok(deliver(engine, room, peer, events).await?.new)
+    Ok(deliver(engine, room, peer, events, Brought::AsHistory).await?.new)
 }
 
 pub(in crate::engine) async fn ask(
@@ -243,6 +253,7 @@ pub(in crate::engine) async fn deliver(
     room: RoomId,
     peer: PeerId,
     events: Vec<WireEvent>,
+    brought: Brought,
 ) -> Result<Delivered, PullError> {
     let _ = engine.network.count(peer, Count::Events(events.len() as u64)).await;
     let mut delivered = Delivered::default();
@@ -260,7 +271,8 @@ pub(in crate::engine) async fn deliver(
         let _ = engine.network.count(peer, Count::EventsRefused(refused as u64)).await;
     }
     let mut events = events.into_iter().peekable();
-    while events.peek().is_some() {
+    // Once at least: how many events wait is to be known also where nothing came.
+    loop {
         // In parts: each is one batch of the store, and a batch is whole or not at all.
         let mut bytes = 0;
         let mut part = Vec::new();
@@ -269,11 +281,13 @@ pub(in crate::engine) async fn deliver(
             delivered.reach(event.header());
             part.push(event);
         }
-        let ingested = engine.room(room).ingest(part, Some(peer)).await?;
+        let ingested = engine.room(room).ingest_as(brought, part, Some(peer)).await?;
         delivered.new += ingested.new;
         delivered.waiting = ingested.waiting;
+        if events.peek().is_none() {
+            return Ok(delivered);
+        }
     }
-    Ok(delivered)
 }
 
 pub(in crate::engine) fn have(engine: &Engine, room: RoomId) -> Result<HaveVector, PullError> {
