@@ -32,7 +32,9 @@ const FRUITLESS_ROUNDS: usize = 2;
 pub(in crate::engine) const LONGEST_PULL: Duration = Duration::from_secs(120);
 /// How long an event may wait for what it stands on before that is asked for.
 const OVERTAKING: Duration = Duration::from_millis(300);
-/// How long what waits is left to those who are bringing the room.
+/// How long what waits is left to those who are bringing the room: while they bring something, and at all. After a cut questions stand
+/// open for a while that nobody will answer.
+const NOTHING_BROUGHT: Duration = Duration::from_millis(1500);
 const LONGEST_BRINGING: Duration = Duration::from_secs(30);
 /// How long to wait before asking again a peer that was asked too often.
 const TOO_MANY_PAUSE: Duration = Duration::from_secs(2);
@@ -57,10 +59,16 @@ pub(in crate::engine) enum PullError {
 pub(in crate::engine) fn repair(engine: Engine, task: RoomHandle, room: RoomId, peer: PeerId) {
     engine.clone().background(async move {
         let begun = Instant::now();
+        let (mut here, mut grew) = (engine.held_events(&room).unwrap_or(0), begun);
         loop {
             tokio::time::sleep(OVERTAKING).await;
-            // What one peer brings may stand on what another one is bringing.
-            if !super::is_bringing(&engine, &room) || begun.elapsed() >= LONGEST_BRINGING {
+            // What one peer brings may stand on what another one is bringing, as long as they bring something.
+            let now = engine.held_events(&room).unwrap_or(0);
+            if now != here {
+                (here, grew) = (now, Instant::now());
+            }
+            let bringing = super::is_bringing(&engine, &room);
+            if !bringing || grew.elapsed() >= NOTHING_BROUGHT || begun.elapsed() >= LONGEST_BRINGING {
                 break;
             }
         }
