@@ -34,6 +34,12 @@ function requestsOf(file) {
 }
 
 const requests = requestsOf(values.requests);
+for (const request of requests) {
+	// A recording does not say which release it was made with. The connector asks for pages from 7.13 on only.
+	if (request.path === 'chat.syncMessages' && request.query?.type) {
+		request.versions ??= VERSIONS.filter((version) => version !== '7.0');
+	}
+}
 if (requests.length === 0) {
 	fail(`${values.requests} holds no request`);
 }
