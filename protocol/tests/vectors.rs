@@ -29,7 +29,7 @@ use rocketmesh_protocol::limits::{MAX_NUMBER, MAX_PARENTS};
 use rocketmesh_protocol::receipt::{Misplaced, Receipt};
 use rocketmesh_protocol::sync::Stretch;
 use rocketmesh_protocol::wire::{
-    GossipFrame, Hello, Refused, Request, Response, WIRE_VERSION, WireEvent, gossip_message_id, topic,
+    Contact, GossipFrame, Hello, Refused, Request, Response, WIRE_VERSION, WireEvent, gossip_message_id, topic,
 };
 use serde_json::{Value as Json, json};
 use support::refused::{OUTSIDE_PROFILE, SECOND_ENCODINGS};
@@ -597,6 +597,7 @@ fn requests(recorder: &Recorder) -> Vec<(&'static str, Request)> {
         ("pull with something", Request::Pull { room, sections: Sections::ALL, state_only: false, have: have.clone() }),
         ("pull some sections", Request::Pull { room, sections, state_only: false, have: have.within(sections) }),
         ("pull the state", Request::Pull { room, sections: Sections::ALL, state_only: true, have: HaveVector::new() }),
+        ("contacts", Request::Contacts { room }),
         ("recent", Request::Recent { room, known: ids.clone() }),
         ("recent, knowing nothing", Request::Recent { room, known: Vec::new() }),
         ("fetch", Request::Fetch { room, ids, have }),
@@ -651,6 +652,7 @@ fn request_json(request: &Request) -> Json {
         Request::Recent { room, known } => {
             json!({ "ask": "recent", "room": room.to_string(), "ids": texts(known) })
         }
+        Request::Contacts { room } => json!({ "ask": "contacts", "room": room.to_string() }),
         Request::Tell { room, events } => {
             let events: Vec<Json> = events.iter().map(wire_event_json).collect();
             json!({ "ask": "tell", "room": room.to_string(), "events": events })
@@ -738,6 +740,17 @@ fn responses(recorder: &Recorder) -> Vec<(&'static str, Response)> {
         ("sections", Response::Sections { digests: Box::new(have.section_digests()) }),
         ("two events and more to come", Response::Events { events, have, more: true }),
         ("no events", Response::Events { events: Vec::new(), have: HaveVector::new(), more: false }),
+        ("no contacts", Response::Contacts { contacts: Vec::new() }),
+        (
+            "a contact",
+            Response::Contacts {
+                contacts: vec![Contact {
+                    server: Origin::from_bytes([7; 32]),
+                    // /ip4/192.0.2.7/tcp/4848
+                    addresses: vec![vec![0x04, 192, 0, 2, 7, 0x06, 0x12, 0xf0]],
+                }],
+            },
+        ),
         ("slice", Response::Slice { slice: [&3_u64.to_le_bytes()[..], b"abc"].concat() }),
         ("unknown room", Response::Refused(Refused::UnknownRoom)),
         ("not admitted", Response::Refused(Refused::NotAdmitted)),
@@ -770,6 +783,13 @@ fn response_json(response: &Response) -> Json {
         Response::Events { events, have, more } => {
             let events: Vec<Json> = events.iter().map(wire_event_json).collect();
             json!({ "events": events, "have": have_json(have), "more": more })
+        }
+        Response::Contacts { contacts } => {
+            let contact = |contact: &Contact| {
+                let addresses: Vec<String> = contact.addresses.iter().map(hex::encode).collect();
+                json!([contact.server.to_string(), addresses])
+            };
+            json!({ "contacts": contacts.iter().map(contact).collect::<Vec<Json>>() })
         }
         Response::Slice { slice } => json!({ "slice": hex::encode(slice) }),
         Response::Refused(refused) => json!({ "refused": refused.word() }),
@@ -1072,6 +1092,7 @@ fn request_from_json(entry: &Json) -> Request {
         "recent" => {
             Request::Recent { room: room(), known: list(&entry["ids"], |id| text(id).parse::<EventId>().unwrap()) }
         }
+        "contacts" => Request::Contacts { room: room() },
         "tell" => Request::Tell { room: room(), events: list(&entry["events"], wire_event_from_json) },
         "ephemeral" => Request::Ephemeral { room: room(), message: unhex(&entry["message"]) },
         "file" => Request::File {
@@ -1124,6 +1145,13 @@ fn response_from_json(entry: &Json) -> Response {
     if let Some(sections) = entry.get("sections") {
         let digests: Vec<[u8; 8]> = list(sections, |digest| unhex(digest).try_into().unwrap());
         return Response::Sections { digests: Box::new(digests.try_into().unwrap()) };
+    }
+    if let Some(contacts) = entry.get("contacts") {
+        let contact = |entry: &Json| Contact {
+            server: text(&entry[0]).parse::<Origin>().unwrap(),
+            addresses: list(&entry[1], unhex),
+        };
+        return Response::Contacts { contacts: list(contacts, contact) };
     }
     if let Some(slice) = entry.get("slice") {
         return Response::Slice { slice: unhex(slice) };

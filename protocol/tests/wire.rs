@@ -19,13 +19,14 @@ use rocketmesh_protocol::have::{
 use rocketmesh_protocol::id::{EventId, FileId, RoomId};
 use rocketmesh_protocol::identity::{Origin, ServerName};
 use rocketmesh_protocol::limits::{
-    FILE_RANGE_BYTES, MAX_EVENTS_PER_RESPONSE, MAX_EVENTS_PER_TELL, MAX_FILE_BYTES, MAX_GOSSIP_BYTES,
-    MAX_IDS_PER_REQUEST, MAX_NUMBER, MAX_ORIGINS, MAX_REQUEST_BYTES, MAX_RESPONSE_BYTES, MAX_ROOMS_PER_REQUEST,
-    MAX_SLICE_BYTES, MAX_STRETCHES_PER_REQUEST,
+    FILE_RANGE_BYTES, MAX_ADDRESS_BYTES, MAX_ADDRESSES_PER_CONTACT, MAX_CONTACTS, MAX_EVENTS_PER_RESPONSE,
+    MAX_EVENTS_PER_TELL, MAX_FILE_BYTES, MAX_GOSSIP_BYTES, MAX_IDS_PER_REQUEST, MAX_NUMBER, MAX_ORIGINS,
+    MAX_REQUEST_BYTES, MAX_RESPONSE_BYTES, MAX_ROOMS_PER_REQUEST, MAX_SLICE_BYTES, MAX_STRETCHES_PER_REQUEST,
 };
 use rocketmesh_protocol::sync::{ChainRange, Stretch, difference, lacking, unknown_heads};
 use rocketmesh_protocol::wire::{
-    GossipFrame, Hello, Refused, Request, Response, WireError, WireEvent, common_version, gossip_message_id, topic,
+    Contact, GossipFrame, Hello, Refused, Request, Response, WireError, WireEvent, common_version, gossip_message_id,
+    topic,
 };
 use support::room::{TestRoom, World, any_steps};
 use support::values::{any_damage, damaged, small_map};
@@ -139,6 +140,7 @@ fn any_request() -> impl Strategy<Value = Request> {
         (any_room(), vec(any_id(), 0..8)).prop_map(|(room, known)| Request::Recent { room, known }),
         (any_room(), vec(any_wire_event(), 0..6)).prop_map(|(room, events)| Request::Tell { room, events }),
         (any_room(), vec(any::<u8>(), 0..80)).prop_map(|(room, message)| Request::Ephemeral { room, message }),
+        any_room().prop_map(|room| Request::Contacts { room }),
         (any_room(), any::<[u8; 32]>().prop_map(FileId::from_hash), any_range())
             .prop_map(|(room, file, range)| Request::File { room, file, range }),
     ]
@@ -161,9 +163,16 @@ fn any_response() -> impl Strategy<Value = Response> {
             have,
             more
         }),
+        vec(any_contact(), 0..6).prop_map(|contacts| Response::Contacts { contacts }),
         vec(any::<u8>(), 0..80).prop_map(|slice| Response::Slice { slice }),
         select(REFUSALS.to_vec()).prop_map(Response::Refused),
     ]
+}
+
+fn any_contact() -> impl Strategy<Value = Contact> {
+    let addresses = vec(vec(any::<u8>(), 0..=MAX_ADDRESS_BYTES), 0..=MAX_ADDRESSES_PER_CONTACT);
+    (any::<[u8; 32]>().prop_map(Origin::from_bytes), addresses)
+        .prop_map(|(server, addresses)| Contact { server, addresses })
 }
 
 /// The events of a small room.
@@ -530,6 +539,13 @@ fn lists_end_at_their_limits() {
     assert!(events(MAX_EVENTS_PER_RESPONSE) && !events(MAX_EVENTS_PER_RESPONSE + 1));
     let slice = |len: usize| Response::decode(&Response::Slice { slice: vec![0; len] }.encode()).is_ok();
     assert!(slice(MAX_SLICE_BYTES) && !slice(MAX_SLICE_BYTES + 1));
+    let contacts = |count: usize, addresses: usize, bytes: usize| {
+        let contact = Contact { server: Origin::from_bytes([7; 32]), addresses: vec![vec![0; bytes]; addresses] };
+        Response::decode(&Response::Contacts { contacts: vec![contact; count] }.encode()).is_ok()
+    };
+    let [most, addresses, bytes] = [MAX_CONTACTS, MAX_ADDRESSES_PER_CONTACT, MAX_ADDRESS_BYTES];
+    assert!(contacts(most, addresses, bytes) && !contacts(most + 1, 0, 0));
+    assert!(!contacts(1, addresses + 1, 0) && !contacts(1, 1, bytes + 1));
     let vector = |lanes: usize| {
         let mut vector = HaveVector::new();
         for number in 0..lanes {

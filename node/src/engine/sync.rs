@@ -13,7 +13,7 @@ mod company;
 mod compare;
 mod pull;
 
-pub(super) use company::{keep_company, meet};
+pub(super) use company::{contacts, keep_company, meet};
 pub(super) use compare::{by_tag, introduce, spread, spread_now};
 pub(super) use pull::{LONGEST_PULL, PullError, ask, deliver, fetch, have, pull, pull_from_witness, repair};
 

@@ -36,6 +36,10 @@ const DHT_REPLICATION: usize = 10;
 /// at the start, 1.6 MB a node with its 20.
 const DHT_BUCKET: NonZeroUsize = NonZeroUsize::new(8).expect("8 is not 0");
 
+/// How often a node that stays up looks for its neighbours in the DHT. Whoever starts is known to its own at once; this is for what
+/// changed unnoticed.
+const DHT_LOOKS_AROUND: Duration = Duration::from_secs(15 * 60);
+
 /// The most rooms whose providers this node remembers for the DHT, its own included: about 10 MiB.
 const MAX_PROVIDED_KEYS: usize = 65_536;
 
@@ -184,6 +188,7 @@ fn kad(peer: libp2p::PeerId, mode: DhtMode) -> kad::Behaviour<MemoryStore> {
     config
         .set_kbucket_inserts(kad::BucketInserts::Manual)
         .set_query_timeout(Duration::from_secs(20))
+        .set_periodic_bootstrap_interval(Some(DHT_LOOKS_AROUND))
         // With 20, a node that starts dials a tenth of a mesh of a thousand. What is stored is who is in a room, which its
         // servers say again themselves.
         .set_replication_factor(NonZeroUsize::new(DHT_REPLICATION).unwrap_or(NonZeroUsize::MIN))

@@ -29,6 +29,7 @@ use crate::network::transport::{self, NodeTransport};
 use crate::network::{DhtMode, NetworkConfig};
 
 mod change;
+mod contacts;
 mod discovery;
 mod early;
 mod events;
@@ -283,6 +284,10 @@ impl Driver {
                 let query = self.swarm.behaviour_mut().kad.get_providers(provider_key(&room));
                 self.searches.insert(query, discovery::Search::new(found, random_16(&*self.entropy)));
             }
+            Command::Contacts { asker, peers, answer } => {
+                let _ = answer.send(self.contacts(&asker, peers));
+            }
+            Command::Acquaint { by, contacts, found } => self.acquaint(&by, contacts, &found),
             Command::Ready { answer } => {
                 let ready = self.peers.iter().filter(|(_, peer)| peer.ready());
                 let mut ready: Vec<(Option<Path>, PeerId)> =

@@ -25,6 +25,7 @@ const MAX_CLAIMS: usize = 64;
 pub(super) enum FoundBy {
     Bootstrap,
     Command,
+    Contact,
     Dht,
     Inbound,
     Mdns,
@@ -35,6 +36,7 @@ impl FoundBy {
         match self {
             FoundBy::Bootstrap => "bootstrap",
             FoundBy::Command => "command",
+            FoundBy::Contact => "contact",
             FoundBy::Dht => "dht",
             FoundBy::Inbound => "inbound",
             FoundBy::Mdns => "mdns",
