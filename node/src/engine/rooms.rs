@@ -140,6 +140,8 @@ impl Engine {
         RoomState::created(&event)?;
         let room = self.room(event.room());
         self.follow(event.room(), Some(room_type)).await;
+        // Fails only while the node shuts down.
+        let _ = self.network.announce(event.room()).await;
         room.send(RoomCommand::Participate(Participation::Joined)).await?;
         room.author(Authored::Create(event)).await
     }

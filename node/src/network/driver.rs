@@ -1,7 +1,7 @@
 //! The task that owns the swarm: commands in, events out, and a tick for what is due.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -111,6 +111,8 @@ pub(super) struct Driver {
     pub(super) searches: HashMap<QueryId, discovery::Search>,
     /// Look-ups of a provider's addresses.
     pub(super) lookups: HashMap<QueryId, PeerId>,
+    /// Rooms that are announced in the DHT, or are to be.
+    announced: HashSet<RoomId>,
     /// Who wants to know once a peer is ready.
     pub(super) awaited: Vec<(PeerId, mpsc::Sender<PeerId>)>,
     /// Rooms of which the engine was too busy to take gossip, and from whom it came.
@@ -184,6 +186,7 @@ pub(crate) async fn spawn(parts: NetworkParts) -> Result<(NetworkHandle, mpsc::R
         providing: Vec::new(),
         searches: HashMap::new(),
         lookups: HashMap::new(),
+        announced: HashSet::new(),
         awaited: Vec::new(),
         passed_over: BTreeSet::new(),
         early: early::EarlyGossip::default(),
@@ -250,7 +253,8 @@ impl Driver {
                 self.kept.remove(&room);
                 self.follow(room);
             }
-            Command::Follow { room, gossiped: false } => self.provide(room),
+            Command::Follow { gossiped: false, .. } => {}
+            Command::Announce(room) => self.provide(room),
             Command::Keep { room, peers } => {
                 self.kept.insert(room, peers);
             }
@@ -371,7 +375,6 @@ impl Driver {
         match self.swarm.behaviour_mut().gossip.subscribe(&topic) {
             Ok(true) => {
                 self.topics.insert(topic.hash(), room);
-                self.provide(room);
             }
             Ok(false) => {}
             Err(error) => tracing::warn!(%room, %error, "a room's gossip cannot be followed; sync will carry it"),
@@ -379,6 +382,9 @@ impl Driver {
     }
 
     fn provide(&mut self, room: RoomId) {
+        if !self.announced.insert(room) {
+            return;
+        }
         self.to_provide.push_back(room);
         self.provide_more();
     }
@@ -387,6 +393,7 @@ impl Driver {
         let topic = IdentTopic::new(wire::topic(&room));
         self.topics.remove(&topic.hash());
         self.kept.remove(&room);
+        self.announced.remove(&room);
         self.to_provide.retain(|waiting| *waiting != room);
         let behaviour = self.swarm.behaviour_mut();
         behaviour.gossip.unsubscribe(&topic);

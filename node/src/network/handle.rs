@@ -76,6 +76,7 @@ pub(crate) enum Count {
 #[derive(Debug)]
 pub(super) enum Command {
     Follow { room: RoomId, gossiped: bool },
+    Announce(RoomId),
     Keep { room: RoomId, peers: Vec<PeerId> },
     Unfollow(RoomId),
     Publish { room: RoomId, frame: Vec<u8>, reached: oneshot::Sender<bool> },
@@ -165,9 +166,14 @@ impl NetworkHandle {
         waiting.await.map_err(|_| NetworkClosed)
     }
 
-    /// Advertises a room in the DHT and, unless it is one that is not gossiped, receives its gossip.
+    /// Receives a room's gossip, unless it is one that is not gossiped.
     pub(crate) async fn follow(&self, room: RoomId, gossiped: bool) -> Result<(), NetworkClosed> {
         self.send(Command::Follow { room, gossiped }).await
+    }
+
+    /// Says in the DHT that this node is in a room that it follows.
+    pub(crate) async fn announce(&self, room: RoomId) -> Result<(), NetworkClosed> {
+        self.send(Command::Announce(room)).await
     }
 
     /// Stays connected to these peers for the sake of a room that is not gossiped, in place of those named before.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use libp2p::identity::PeerId;
 use rocketmesh_protocol::id::RoomId;
+use rocketmesh_protocol::identity::Origin;
 use rocketmesh_protocol::limits::MAX_CONTACTS;
 use rocketmesh_protocol::wire::{Contact, Request, Response};
 use tokio::time::{Instant, timeout};
@@ -21,6 +22,8 @@ const LOOKED_AT: usize = 256;
 const FIRST_SEARCH: Duration = Duration::from_secs(5);
 const LAST_SEARCH: Duration = Duration::from_secs(80);
 
+/// How many servers of a room say in the DHT that they are in it, about: enough for some to be there at any time.
+const ANNOUNCERS: u64 = 40;
 /// How many servers are asked whom else they know, and how long it is waited for those that one has named.
 const ASKED: usize = 3;
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -30,6 +33,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub(in crate::engine) async fn keep_company(engine: Engine) {
     let mut shutdown = engine.shutdown();
     let mut pauses: BTreeMap<RoomId, (Duration, Instant)> = BTreeMap::new();
+    let mut announced: BTreeSet<RoomId> = BTreeSet::new();
     let mut next = 0;
     loop {
         tokio::select! {
@@ -38,6 +42,7 @@ pub(in crate::engine) async fn keep_company(engine: Engine) {
         }
         let rooms = engine.followed();
         pauses.retain(|room, _| rooms.contains(room));
+        announced.retain(|room| rooms.contains(room));
         let now = Instant::now();
         let Ok(ready) = engine.network.ready().await else { return };
         let mut searches = 0;
@@ -48,11 +53,20 @@ pub(in crate::engine) async fn keep_company(engine: Engine) {
             }
             next = (next + 1) % rooms.len();
             let room = rooms[next];
-            if pauses.get(&room).is_some_and(|(_, until)| now < *until) {
+            let waits = pauses.get(&room).is_some_and(|(_, until)| now < *until);
+            if waits && announced.contains(&room) {
                 continue;
             }
-            if !lonely_among(&engine, room, &ready).await {
+            let Some(circle) = Circle::of(&engine, room).await else { continue };
+            if !announced.contains(&room) && announces(&room, &engine.origin, circle.others.len() + 1) {
+                announced.insert(room);
+                let Ok(()) = engine.network.announce(room).await else { return };
+            }
+            if circle.lacks(&engine, &ready, circle.enough) == 0 {
                 pauses.remove(&room);
+                continue;
+            }
+            if waits {
                 continue;
             }
             searches += 1;
@@ -93,11 +107,15 @@ impl Circle {
 /// Whether the room has servers that this node could be connected to, and is connected to too few.
 async fn lonely(engine: &Engine, room: RoomId) -> bool {
     let Ok(ready) = engine.network.ready().await else { return false };
-    lonely_among(engine, room, &ready).await
+    Circle::of(engine, room).await.is_some_and(|circle| circle.lacks(engine, &ready, circle.enough) > 0)
 }
 
-async fn lonely_among(engine: &Engine, room: RoomId, ready: &[PeerId]) -> bool {
-    Circle::of(engine, room).await.is_some_and(|circle| circle.lacks(engine, ready, circle.enough) > 0)
+/// Whether this server says in the DHT that it is in a room, which has so many servers: of a large room some do, drawn by lot. The
+/// DHT names no more than twenty of a room, and whoever finds one finds the others through it.
+fn announces(room: &RoomId, own: &Origin, servers: usize) -> bool {
+    let hash = blake3::hash(&[&room.hash()[..], own.as_bytes()].concat());
+    let lot = hash.as_bytes().first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes));
+    (lot % servers.max(1) as u64) < ANNOUNCERS
 }
 
 /// Looks for a room's servers and connects to them: asks those who are here whom else they know, and if that is not enough, looks

@@ -114,7 +114,7 @@ impl Driver {
                 return self.bootstrap.refused(address, "this is the node's own address", now);
             }
             if let Some(connection) = known.connections.keys().next().copied() {
-                return self.bootstrap.connected(connection, peer);
+                return self.bootstrap.connected(connection, peer, now);
             }
         }
         match self.dial_address(address.clone()) {

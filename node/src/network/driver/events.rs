@@ -135,7 +135,7 @@ impl Driver {
             self.introduce(peer);
         }
         if outbound {
-            self.bootstrap.connected(connection, peer);
+            self.bootstrap.connected(connection, peer, Instant::now());
         } else {
             self.on_inbound(peer, &open);
             if let Some(relay) = open.via {
@@ -156,7 +156,8 @@ impl Driver {
             known.in_dht = false;
             self.unintroduced.remove(&peer);
             self.awaited.retain(|(awaited, _)| *awaited != peer);
-            self.bootstrap.lost(&peer, Instant::now());
+            let alone = self.peers.iter().all(|(_, known)| !known.ready());
+            self.bootstrap.lost(&peer, alone, Instant::now());
             if let Some(last) = closed.filter(|_| broken) {
                 self.on_lost(peer, &last, Instant::now());
                 self.notice_solitude(Instant::now());
