@@ -121,7 +121,7 @@ pub(super) struct Driver {
     pub(super) early: early::EarlyGossip,
     /// Servers of the local network.
     pub(super) nearby: BTreeMap<PeerId, discovery::Nearby>,
-    pub(super) dht_bootstrapped: bool,
+    pub(super) dht_joined: bool,
     /// Whether and how others reach this node.
     pub(super) nat: nat::Nat,
     pub(super) clock: Arc<dyn Clock>,
@@ -191,7 +191,7 @@ pub(crate) async fn spawn(parts: NetworkParts) -> Result<(NetworkHandle, mpsc::R
         passed_over: BTreeSet::new(),
         early: early::EarlyGossip::default(),
         nearby: BTreeMap::new(),
-        dht_bootstrapped: false,
+        dht_joined: false,
         nat,
         clock,
         entropy,

@@ -192,9 +192,8 @@ impl Driver {
         known.in_dht = true;
         let kad = &mut self.swarm.behaviour_mut().kad;
         note_in_dht(kad, peer, usable);
-        if !self.dht_bootstrapped {
-            self.dht_bootstrapped = kad.bootstrap().is_ok();
-        }
+        // kad bootstraps by itself, half a second after it has come to know somebody.
+        self.dht_joined = true;
         self.provide_more();
     }
 
@@ -255,7 +254,7 @@ impl Driver {
 
     /// Announces rooms whose turn it is. Announcing to nobody would be forgotten, so it waits for a first DHT peer.
     pub(super) fn provide_more(&mut self) {
-        if !self.dht_bootstrapped {
+        if !self.dht_joined {
             return;
         }
         while self.providing.len() < ANNOUNCEMENTS {

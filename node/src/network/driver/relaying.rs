@@ -136,7 +136,7 @@ impl Driver {
         for peer in away {
             self.dial_known(peer);
         }
-        if self.dht_bootstrapped {
+        if self.dht_joined {
             self.swarm.behaviour_mut().kad.get_closest_peers(PeerId::random());
         }
     }
