@@ -3,7 +3,7 @@
 //! ```text
 //!  realtime ──► dispatch ──► one queue a room ──► room task ──► room engine
 //!                  │                                ▲   └─────► REST, as the shadow or the service account
-//!                  └── direct rooms with the bot    └── the local log, by position
+//!                  └── direct rooms with the bot    └── feed: the local log, by position, each room's own part
 //! ```
 //!
 //! One task for each federated room does everything in it, one thing after the other, in both directions: nothing that it knows of the
@@ -17,6 +17,7 @@ mod ears;
 mod ephemeral;
 mod explain;
 mod federate;
+mod feed;
 mod files;
 mod health;
 mod inward;
@@ -214,6 +215,10 @@ pub(crate) struct Shared {
     /// What is over in a moment, and whose name or picture may have changed: both have a task beside those of the rooms.
     signs: mpsc::Sender<Sign>,
     looks: Looks,
+    /// What the log says, for each room.
+    feed: Arc<feed::Feed>,
+    /// What waits has changed, and is shown soon.
+    telling: Notify,
 }
 
 impl std::ops::Deref for Bridge {
@@ -305,10 +310,15 @@ impl Bridge {
         let url = site_url.unwrap_or_else(|| client.address().as_str().trim_end_matches('/').to_owned());
         let (signs, heard_signs) = mpsc::channel(ephemeral::WAITING);
         let (looks, heard_looks) = Looks::channel();
+        let records = Records::new(engine.store.clone());
+        let rooms = records.rooms()?;
+        let begins = feed::Feed::begins(rooms.iter().map(|(_, federated)| federated.log), *engine.durable().borrow());
         let bridge = Bridge(Arc::new(Shared {
             signs,
             looks,
-            records: Records::new(engine.store.clone()),
+            feed: Arc::new(feed::Feed::new(begins)),
+            telling: Notify::new(),
+            records,
             engine,
             client,
             service,
@@ -326,9 +336,11 @@ impl Bridge {
             restored_ms,
             stopped: watch::channel(false).0,
         }));
-        for (rid, federated) in bridge.records.rooms()? {
+        for (rid, federated) in rooms {
             bridge.open(rid, federated);
         }
+        bridge.engine.background(bridge.clone().feed_rooms());
+        bridge.engine.background(bridge.clone().keep_telling());
         let own = bridge.clone();
         bridge.engine.background(async move { own.dispatch(events).await });
         let own = bridge.clone();

@@ -348,6 +348,7 @@ impl RoomTask {
             self.federated.room = self.room.to_string();
             self.federated.also = rooms.iter().map(ToString::to_string).collect();
             self.also = rooms;
+            self.feed.change(&self.rooms());
             // What was said in the one that was not read yet is shown.
             self.federated.fresh = true;
             self.view = View::new(self.bridge.clone(), self.room, &self.rid, &self.federated);
