@@ -19,8 +19,10 @@ mod explain;
 mod federate;
 mod feed;
 mod files;
+mod finding;
 mod health;
 mod inward;
+mod opening;
 mod outward;
 mod people;
 mod places;
@@ -341,6 +343,7 @@ impl Bridge {
         }
         bridge.engine.background(bridge.clone().feed_rooms());
         bridge.engine.background(bridge.clone().keep_telling());
+        bridge.engine.background(bridge.clone().go_on_opening());
         let own = bridge.clone();
         bridge.engine.background(async move { own.dispatch(events).await });
         let own = bridge.clone();
