@@ -380,7 +380,7 @@ impl Bridge {
     fn open(&self, rid: String, federated: Federated) {
         if let Some(reader) = &federated.reader {
             self.listen_as(reader, &rid);
-        } else if self.realtime.watch_room(&rid).is_err() {
+        } else if self.realtime.watch_room_since(&rid, federated.heard_ms).is_err() {
             tracing::warn!(%rid, "more rooms are federated than can be listened to; deletions here come late");
         }
         let (sender, receiver) = mpsc::channel(QUEUE);
