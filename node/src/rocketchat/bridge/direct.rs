@@ -23,7 +23,7 @@ use super::{Bridge, FederateError, Heard, RoomHandle, RoomStatus, Stall, lock};
 use crate::network::shut_down;
 use crate::rocketchat::client::{Client, Moment, Room, RoomKind};
 use crate::rocketchat::mapping::Who;
-use crate::rocketchat::records::{Changes, Federated, Standing, closed_key, of_key};
+use crate::rocketchat::records::{Changes, Federated, Standing, anchor_key, closed_key, of_key};
 
 /// The time between two accounts that are asked.
 const PACE: Duration = Duration::from_millis(250);
@@ -50,6 +50,17 @@ pub(super) struct Begun {
     pub(super) log: LogPosition,
     /// Whether it was there already, so that what was said in it is to be shown.
     pub(super) found: bool,
+}
+
+impl Begun {
+    /// The last event of it that was handled, to be recorded with the room; not known of one that was there already.
+    pub(super) fn noted(&self, rid: &str) -> Changes {
+        let mut changes = Changes::default();
+        if !self.found {
+            changes.set(anchor_key(rid), &EventId::from(self.room).to_string());
+        }
+        changes
+    }
 }
 
 impl Bridge {
@@ -169,7 +180,7 @@ impl Bridge {
             reader: Some(id.to_owned()),
             also: Vec::new(),
         };
-        self.keep(&room.id, federated, &[]).await.map(drop)
+        self.keep(&room.id, federated, begun.noted(&room.id)).await.map(drop)
     }
 
     /// Begins a direct room in the mesh, or takes the one that was begun before and is not kept. One direct room is begun at a time.
@@ -348,6 +359,7 @@ impl RoomTask {
             self.federated.room = self.room.to_string();
             self.federated.also = rooms.iter().map(ToString::to_string).collect();
             self.also = rooms;
+            self.feed.change(&self.rooms());
             // What was said in the one that was not read yet is shown.
             self.federated.fresh = true;
             self.view = View::new(self.bridge.clone(), self.room, &self.rid, &self.federated);

@@ -81,6 +81,7 @@ impl RoomTask {
         let end = engine.store.log_end();
         let mut durable = engine.durable();
         durable.wait_for(|at| *at >= end).await.map_err(|_| PostError::Closed)?;
+        self.feed.reached(end).await;
         self.found_own = true;
         self.follow().await
     }

@@ -232,6 +232,26 @@ async fn rooms_are_made_changed_moderated_and_read() {
 }
 
 #[tokio::test]
+async fn one_room_is_read_by_its_name_and_whether_the_account_is_in_it() {
+    for version in Version::ALL {
+        let (standin, client) = start_like(version).await;
+        let alice = standin.add_person("alice").unwrap();
+        let channel = alice.create_channel("lunch", &["bridge"]).await.unwrap();
+        let other = alice.create_channel("dinner", &[]).await.unwrap();
+        let new = NewRoom { name: "cooks".to_owned(), members: Vec::new() };
+        let group = client.create_room(RoomKind::Group, &new).await.unwrap();
+        assert_eq!(client.room_named(RoomKind::Channel, "lunch").await.unwrap().id, channel);
+        assert_eq!(client.room_named(RoomKind::Group, "cooks").await.unwrap().id, group.id);
+        for (kind, name) in [(RoomKind::Group, "lunch"), (RoomKind::Channel, "cooks"), (RoomKind::Channel, "nothing")] {
+            let missing = client.room_named(kind, name).await;
+            assert!(matches!(missing, Err(RestError::NotFound { .. })), "{missing:?}");
+        }
+        assert_eq!(client.subscription(&channel).await.unwrap().unwrap().rid, channel);
+        assert_eq!(client.subscription(&other).await.unwrap(), None);
+    }
+}
+
+#[tokio::test]
 async fn members_are_read_to_the_last_page() {
     let (standin, client) = start().await;
     let names: Vec<String> = (0..PAGE * 2 + 1).map(|number| format!("user{number}")).collect();
