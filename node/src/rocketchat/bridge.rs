@@ -10,6 +10,7 @@
 //! room can change under its hands. A queue that is full is no loss: the room is marked as behind, takes nothing more, and catches
 //! up over REST as after a new connection. What stands in the way of one room delays no other.
 
+mod attached;
 mod catching_up;
 mod compare;
 mod direct;
@@ -20,6 +21,8 @@ mod federate;
 mod files;
 mod health;
 mod inward;
+mod members;
+mod messages;
 mod outward;
 mod people;
 mod places;
@@ -29,6 +32,7 @@ mod queue;
 mod restored;
 mod room;
 mod run;
+mod settings;
 mod view;
 mod webhook;
 
