@@ -96,7 +96,7 @@ pub(crate) struct Shown {
     pub(crate) showing: u32,
     /// Whether it says when it was said, because it was told late.
     pub(crate) old: bool,
-    /// Its files, which are messages of their own there.
+    /// Its files, each of which is a message there; the one that takes the text along is the message.
     pub(crate) parts: Vec<ShownFile>,
     /// How far it was said by an incoming webhook.
     pub(crate) hook: Hooking,

@@ -6,13 +6,14 @@ use rocketmesh_protocol::identity::UserId;
 use rocketmesh_storage::LogKind;
 
 use super::Stall;
+use super::attached::Attached;
 use super::people::Speaker;
 use super::room::RoomTask;
 use crate::rocketchat::client::{Client, Outgoing, RestError, SystemKind};
-use crate::rocketchat::mapping::Known;
 use crate::rocketchat::mapping::id::message_id;
 use crate::rocketchat::mapping::incoming::{self, ToDo, Wanted};
 use crate::rocketchat::mapping::seen::Seen;
+use crate::rocketchat::mapping::{Known, outgoing};
 use crate::rocketchat::records::{Changes, Hooking, Shown, event_key, message_key};
 use crate::rocketchat::status::Counted;
 
@@ -29,13 +30,21 @@ impl RoomTask {
         let message = shown.as_ref().map(|shown| shown.message.clone()).unwrap_or_default();
         let seen = if message.is_empty() { None } else { self.bridge.records.seen(&message)? };
         match incoming::message(&wanted, seen.as_ref(), &self.view) {
-            // Its text stands there; some of its files may not yet.
             ToDo::Nothing => match (wanted, shown.take()) {
+                // Its text stands there; some of its files may not yet.
                 (Wanted::Shown { files, thread, .. }, Some(mut shown))
                     if arrival.is_some() && seen.as_ref().is_some_and(|seen| seen.inserted && !seen.gone) =>
                 {
                     let thread = thread.and_then(|thread| self.view.message(&thread));
-                    self.insert_files(id, &author, &mut shown, (files.as_slice(), thread.as_deref())).await
+                    let mut attached = Attached { files: &files, thread: thread.as_deref(), text: None };
+                    self.insert_files(id, &author, &mut shown, &mut attached).await
+                }
+                // Somebody took the message away here, and its other files have to follow.
+                (Wanted::Hidden, Some(shown))
+                    if seen.as_ref().is_some_and(|seen| seen.gone)
+                        && shown.parts.iter().any(|part| part.message.is_some()) =>
+                {
+                    self.take_down(id, &author, shown, (message, seen.unwrap_or_default())).await
                 }
                 _ => Ok(()),
             },
@@ -48,10 +57,16 @@ impl RoomTask {
             ToDo::Edit { text } => {
                 let mut seen = seen.unwrap_or_default();
                 let client = self.hand(&author, seen.inserted && !seen.hooked).await?;
-                let edited = match client.update_message(&self.rid, &message, &text).await {
+                let has_files = matches!(&wanted, Wanted::Shown { files, .. } if !files.is_empty());
+                let there = match has_files && !seen.inserted {
+                    true => self.read_message(&message).await?,
+                    false => None,
+                };
+                let words = there.as_ref().map_or(text.as_str(), |there| outgoing::edited(there, &text));
+                let edited = match client.update_message(&self.rid, &message, words).await {
                     // Whoever may not speak here any more may not edit either; the node's own account may.
                     Err(error) if seen.inserted && error.is_of_the_account() => {
-                        self.bridge.client.update_message(&self.rid, &message, &text).await
+                        self.bridge.client.update_message(&self.rid, &message, words).await
                     }
                     edited => self.bridge.heed(&client, edited)?,
                 };
@@ -66,30 +81,40 @@ impl RoomTask {
                 self.record(changes).await
             }
             ToDo::Delete => {
-                let mut seen = seen.unwrap_or_default();
-                let mut shown = shown.take().unwrap_or_default();
-                let mut changes = Changes::default();
-                // The first file of a message without words is the message.
-                let parts = shown.parts.iter().filter_map(|part| part.message.clone()).filter(|part| *part != message);
-                // The message goes last: once that is gone nobody looks for its files.
-                let all: Vec<String> = parts.chain(std::iter::once(message.clone())).collect();
-                for one in all {
-                    if !self.take_away(&author, seen.inserted && !seen.hooked, &one).await? {
-                        return Ok(());
-                    }
-                    let part = self.bridge.records.seen(&one)?.unwrap_or_default();
-                    changes.set(message_key(&one), &Seen { gone: true, ..part });
-                }
-                seen.gone = true;
-                changes.set(message_key(&message), &seen);
-                shown.showing += 1;
-                shown.parts.clear();
-                // Shown again it is another message, which no webhook has said.
-                shown.hook = Hooking::No;
-                changes.set(event_key(&id), &shown);
-                self.record(changes).await
+                let shown = shown.take().unwrap_or_default();
+                self.take_down(id, &author, shown, (message, seen.unwrap_or_default())).await
             }
         }
+    }
+
+    /// Takes a message away, with all its files. One that cannot be taken away stays, and is a dead letter.
+    async fn take_down(
+        &mut self,
+        id: EventId,
+        author: &UserId,
+        mut shown: Shown,
+        (message, mut seen): (String, Seen),
+    ) -> Result<(), Stall> {
+        let mut changes = Changes::default();
+        // One of the files may be the message.
+        let parts = shown.parts.iter().filter_map(|part| part.message.clone()).filter(|part| *part != message);
+        // The message goes last: once that is gone nobody looks for its files.
+        let all: Vec<String> = parts.chain((!seen.gone).then(|| message.clone())).collect();
+        for one in all {
+            if !self.take_away(author, seen.inserted && !seen.hooked, &one).await? {
+                return Ok(());
+            }
+            let part = self.bridge.records.seen(&one)?.unwrap_or_default();
+            changes.set(message_key(&one), &Seen { gone: true, ..part });
+        }
+        seen.gone = true;
+        changes.set(message_key(&message), &seen);
+        shown.showing += 1;
+        shown.parts.clear();
+        // Shown again it is another message, which no webhook has said.
+        shown.hook = Hooking::No;
+        changes.set(event_key(&id), &shown);
+        self.record(changes).await
     }
 
     /// Deletes a message as whoever said it, or else as the service account. What is not there any more is deleted.
@@ -134,28 +159,43 @@ impl RoomTask {
     ) -> Result<(), Stall> {
         let speaker = self.bridge.speaker(author).await?;
         self.let_in(author).await?;
-        if !text.is_empty() || files.is_empty() {
-            let id = message_id(&event, shown.showing);
-            let message = Outgoing {
-                id: id.clone(),
-                rid: self.rid.clone(),
-                msg: text.clone(),
-                tmid: thread.clone(),
-                alias: speaker.alias.clone(),
-                ..Outgoing::default()
-            };
-            if self.was_hooked(event, shown, &text).await? {
-                return self.insert_files(event, author, shown, (files.as_slice(), thread.as_deref())).await;
-            }
-            let sent = match self.send(&speaker, &message).await {
-                Err(Stall::Rest(RestError::Restricted)) => {
-                    let name = self.shown_name(author);
-                    self.hook(event, shown, (&text, &name, &speaker.username)).await?;
-                    return self.insert_files(event, author, shown, (files.as_slice(), thread.as_deref())).await;
+        let mut attached = Attached { files: &files, thread: thread.as_deref(), text: None };
+        if text.is_empty() && !files.is_empty() || self.was_hooked(event, shown, &text).await? {
+            return self.insert_files(event, author, shown, &mut attached).await;
+        }
+        let mut placed = false;
+        // Of a file that the service account sends nobody sees whose it is: there the text says it.
+        if speaker.alias.is_none() && !files.is_empty() {
+            attached.text = Some(&text);
+            let inserted = self.insert_files(event, author, shown, &mut attached).await;
+            let said = attached.text.take().is_none();
+            match inserted {
+                Ok(()) if said => {
+                    self.is_open_again();
+                    return Ok(());
                 }
-                sent => sent?,
-            };
-            if sent {
+                // No file takes the text along: it is said by itself.
+                Ok(()) => placed = true,
+                // A webhook says it where there is one.
+                Err(Stall::Rest(RestError::Restricted)) if !said => {}
+                Err(stall) => return Err(stall),
+            }
+        }
+        let id = message_id(&event, shown.showing);
+        let message = Outgoing {
+            id: id.clone(),
+            rid: self.rid.clone(),
+            msg: text.clone(),
+            tmid: thread.clone(),
+            alias: speaker.alias.clone(),
+            ..Outgoing::default()
+        };
+        match self.send(&speaker, &message).await {
+            Err(Stall::Rest(RestError::Restricted)) => {
+                let name = self.shown_name(author);
+                self.hook(event, shown, (&text, &name, &speaker.username)).await?;
+            }
+            Ok(true) => {
                 self.bridge.host.count(Counted::Delivered);
                 self.is_open_again();
                 let mut changes = Changes::default();
@@ -164,8 +204,13 @@ impl RoomTask {
                 changes.set(event_key(&event), &*shown);
                 self.record(changes).await?;
             }
+            Ok(false) => {}
+            Err(stall) => return Err(stall),
         }
-        self.insert_files(event, author, shown, (files.as_slice(), thread.as_deref())).await
+        match placed {
+            true => Ok(()),
+            false => self.insert_files(event, author, shown, &mut attached).await,
+        }
     }
 
     /// Inserts a message. False if that cannot be; then it is a dead letter.

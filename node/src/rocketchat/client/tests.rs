@@ -340,8 +340,8 @@ async fn files_go_up_and_come_down_whole() {
     let stream = reqwest::Body::wrap_stream(futures::stream::iter(parts));
     let body = UploadBody::Stream(stream, bytes.len() as u64);
     let file = client.upload(&room, "a menu.pdf", "application/pdf", body).await.unwrap();
-    let said = client.confirm_upload(&room, &file.id, Some("the menu"), None).await.unwrap();
-    assert_eq!(said.attachments[0].description.as_deref(), Some("the menu"));
+    let said = client.confirm_upload(&room, &file.id, "the menu", None).await.unwrap();
+    assert_eq!((said.msg.as_str(), said.attachments[0].description.as_deref()), ("the menu", None));
     let sent = said.sent_files();
     assert_eq!((sent.len(), sent[0].id.as_str(), sent[0].name.as_str()), (1, file.id.as_str(), "a menu.pdf"));
 
