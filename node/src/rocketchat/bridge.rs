@@ -12,6 +12,7 @@
 
 mod attached;
 mod catching_up;
+mod company;
 mod compare;
 mod direct;
 mod ears;
