@@ -34,6 +34,7 @@ mod restored;
 mod room;
 mod run;
 mod settings;
+mod unwelcome;
 mod view;
 mod webhook;
 

@@ -13,6 +13,7 @@
 //! | `rc/picture/ID` | the picture of a local person that was taken in | [`Taken`] |
 //! | `rc/in/RID/ID` | that an account which stands for somebody is in a room | true; false if it was not let in |
 //! | `rc/told/ROOM/NAME` | an invitation of which somebody was told | nothing |
+//! | `rc/unwelcome/ROOM/SERVER` | that a server does not take a direct room, of which people were told | true |
 //! | `rc/entering/ROOM/NAME` | a direct room that somebody of this server joins and that is not here yet | true |
 //! | `rc/agreed/RID` | a federated room | [`Agreed`]: what both sides had when they were last found the same |
 //! | `rc/closed/RID` | a direct room that was closed on purpose | up to when it was followed |

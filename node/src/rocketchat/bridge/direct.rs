@@ -68,6 +68,9 @@ impl Bridge {
             }
             pause = PACE;
             let Some(id) = turn.pop_front() else {
+                if let Err(error) = self.tell_unwelcome().await {
+                    tracing::debug!(%error, "people are told later which direct rooms are not taken");
+                }
                 pause = TURN.saturating_sub(begun.elapsed()).max(PACE);
                 let shadows = self.records.shadows().unwrap_or_default();
                 {
