@@ -70,12 +70,15 @@ impl RoomTask {
                     }
                     edited => self.bridge.heed(&client, edited)?,
                 };
-                let edited = self.unless_gone(&message, edited).await?;
+                let edited_at = edited.as_ref().ok().copied().flatten();
+                let edited = self.unless_gone(&message, edited.map(drop)).await?;
                 if !self.done(&message, edited).await? {
                     // What stands there is what stood there: another try changes it.
                     return Ok(());
                 }
                 seen.note_text(&text);
+                // What somebody here wrote at the same moment and was overwritten by this is not told: it stands nowhere any more.
+                seen.edited_ms = seen.edited_ms.max(edited_at.map_or(0, |at| at.ms()));
                 let mut changes = Changes::default();
                 changes.set(message_key(&message), &seen);
                 self.record(changes).await
