@@ -6,12 +6,14 @@
 //! Each thing has a module of its own: [`messages`](super::messages) and their [files](super::attached), [people](super::members),
 //! [texts and switches](super::settings) of the room.
 
+use rocketmesh_protocol::codec::Value;
 use rocketmesh_protocol::event::{Content, Event, kind};
 use rocketmesh_protocol::id::EventId;
 use rocketmesh_protocol::identity::UserId;
 use rocketmesh_storage::{Alteration, LogKind, Verdict};
 
 use super::Stall;
+use super::outward::IN_ROOM;
 use super::room::RoomTask;
 use crate::rocketchat::client::RestError;
 use crate::rocketchat::mapping::incoming::Wanted;
@@ -87,8 +89,9 @@ impl RoomTask {
         }
         let words = last.and_then(|edit| edit.body()).as_ref().map_or_else(|| Text::of_body(&body), Text::of_body);
         let files = event.files().unwrap_or_default();
+        let in_room = body.fields().get(IN_ROOM).and_then(Value::as_bool).unwrap_or(false);
         let said_ms = event.header().time_ms;
-        Ok(Some((Wanted::Shown { text: words, files, thread, said_ms, old }, author)))
+        Ok(Some((Wanted::Shown { text: words, files, thread, in_room, said_ms, old }, author)))
     }
 
     /// Whether the room has taken a message down.

@@ -48,10 +48,10 @@ impl RoomTask {
                 }
                 _ => Ok(()),
             },
-            ToDo::Insert { text, thread, files } if arrival.is_some() => {
+            ToDo::Insert { text, thread, in_room, files } if arrival.is_some() => {
                 let mut shown = shown.take().unwrap_or_default();
                 shown.old = old;
-                self.insert(id, &author, &mut shown, (text, thread, files)).await
+                self.insert(id, &author, &mut shown, (text, thread, in_room, files)).await
             }
             ToDo::Insert { .. } => Ok(()),
             ToDo::Edit { text } => {
@@ -158,7 +158,7 @@ impl RoomTask {
         event: EventId,
         author: &UserId,
         shown: &mut Shown,
-        (text, thread, files): (String, Option<String>, Vec<FileRef>),
+        (text, thread, in_room, files): (String, Option<String>, bool, Vec<FileRef>),
     ) -> Result<(), Stall> {
         let speaker = self.bridge.speaker(author).await?;
         self.let_in(author).await?;
@@ -190,6 +190,7 @@ impl RoomTask {
             rid: self.rid.clone(),
             msg: text.clone(),
             tmid: thread.clone(),
+            tshow: in_room,
             alias: speaker.alias.clone(),
             ..Outgoing::default()
         };

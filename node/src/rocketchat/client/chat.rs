@@ -23,6 +23,9 @@ pub(crate) struct Outgoing {
     /// Under which message it stands. **It must be in the same room**: otherwise the message goes to that one's room.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) tmid: Option<String>,
+    /// Whether it is shown in the room too, which only a reply may be.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) tshow: bool,
     /// The name that is shown instead of the account's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) alias: Option<String>,

@@ -30,8 +30,8 @@ pub(crate) struct Said {
 /// What somebody did.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum What {
-    /// Said something, or sent files.
-    Message { text: Text, thread: Option<EventId>, files: Vec<FileInfo> },
+    /// Said something, or sent files; a reply perhaps so that it stands in the room too.
+    Message { text: Text, thread: Option<EventId>, in_room: bool, files: Vec<FileInfo> },
     /// Changed a message's text.
     Edit { target: EventId, text: Text },
     /// Took a message down.
@@ -107,6 +107,7 @@ fn first(message: &Message, known: &impl Known) -> News {
     let what = What::Message {
         text: text::outgoing(&words(message), known),
         thread: message.tmid.as_deref().and_then(|thread| known.event(thread)),
+        in_room: message.tshow == Some(true),
         files: message.sent_files().into_iter().cloned().collect(),
     };
     // Reactions come with the second look, when the message has an event that they can be about.

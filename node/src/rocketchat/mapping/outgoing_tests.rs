@@ -72,7 +72,7 @@ fn system(kind: &str, by: &str, about: &str) -> News {
 #[test]
 fn a_new_message_of_a_local_user_is_said_once() {
     let news = message(&doc(json!({"tmid": "RemoteMessage1234"})), None, &mock());
-    let What::Message { text, thread, files } = only(&news).1 else { panic!("{news:?}") };
+    let What::Message { text, thread, in_room: false, files } = only(&news).1 else { panic!("{news:?}") };
     assert_eq!((text.words.as_str(), *thread), ("hello", Some(mock().event_of(2))));
     assert!(files.is_empty());
     assert_eq!(message(&doc(json!({})), Some(&seen()), &mock()).said, []);
