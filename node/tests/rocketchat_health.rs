@@ -224,6 +224,10 @@ async fn a_webhook_goes_round_a_restricted_workspace_and_nothing_that_it_said_is
     a.suffers(ProblemKind::RestrictedWorkspace).await;
     bob.edit(at_b, &back_door, "by the back door, changed").await.unwrap();
     eventually("the edit waits", || async { a.queue().await.letters.len() == 1 }).await;
+    // What is said with a file comes at once, and the file later.
+    bob.upload(at_b, "menu.txt", "text/plain", b"soup", "with the menu").await.unwrap();
+    a.hears(at_a, "with the menu").await;
+    eventually("the file waits", || async { a.queue().await.letters.len() == 2 }).await;
     bob.say(at_b, "and on").await.unwrap();
     a.hears(at_a, "and on").await;
 
@@ -231,11 +235,12 @@ async fn a_webhook_goes_round_a_restricted_workspace_and_nothing_that_it_said_is
     bob.say(at_b, "by the front door").await.unwrap();
     a.hears(at_a, "by the front door").await;
     a.hears(at_a, "by the back door, changed").await;
+    a.holds(at_a, "the menu", |room| room.messages.iter().any(|message| !message.files.is_empty())).await;
     a.recovers(ProblemKind::RestrictedWorkspace).await;
     // The trial that the webhook said stays on its own server.
     assert_eq!(a.times(at_a, "through it."), 1);
     assert_eq!(b.times(at_b, "through it."), 0);
-    for text in ["by the back door, changed", "and on", "by the front door"] {
+    for text in ["by the back door, changed", "with the menu", "and on", "by the front door"] {
         assert_eq!((a.times(at_a, text), b.times(at_b, text)), (1, 1), "{text}");
     }
     let (code, _) = a.node().raw("DELETE", &path, None).await;

@@ -10,7 +10,9 @@
 //! room can change under its hands. A queue that is full is no loss: the room is marked as behind, takes nothing more, and catches
 //! up over REST as after a new connection. What stands in the way of one room delays no other.
 
+mod attached;
 mod catching_up;
+mod company;
 mod compare;
 mod direct;
 mod ears;
@@ -22,6 +24,8 @@ mod files;
 mod finding;
 mod health;
 mod inward;
+mod members;
+mod messages;
 mod opening;
 mod outward;
 mod people;
@@ -32,6 +36,8 @@ mod queue;
 mod restored;
 mod room;
 mod run;
+mod settings;
+mod unwelcome;
 mod view;
 mod webhook;
 

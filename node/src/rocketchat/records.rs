@@ -14,6 +14,7 @@
 //! | `rc/picture/ID` | the picture of a local person that was taken in | [`Taken`] |
 //! | `rc/in/RID/ID` | that an account which stands for somebody is in a room | true; false if it was not let in |
 //! | `rc/told/ROOM/NAME` | an invitation of which somebody was told | nothing |
+//! | `rc/unwelcome/ROOM/SERVER` | that a server does not take a direct room, of which people were told | true |
 //! | `rc/entering/ROOM/NAME` | a direct room that somebody of this server joins and that is not here yet | true |
 //! | `rc/agreed/RID` | a federated room | [`Agreed`]: what both sides had when they were last found the same |
 //! | `rc/closed/RID` | a direct room that was closed on purpose | up to when it was followed |
@@ -111,7 +112,7 @@ pub(crate) struct Shown {
     pub(crate) showing: u32,
     /// Whether it says when it was said, because it was told late.
     pub(crate) old: bool,
-    /// Its files, which are messages of their own there.
+    /// Its files, each of which is a message there; the one that takes the text along is the message.
     pub(crate) parts: Vec<ShownFile>,
     /// How far it was said by an incoming webhook.
     pub(crate) hook: Hooking,

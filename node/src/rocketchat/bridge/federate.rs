@@ -8,6 +8,7 @@ use rocketmesh_protocol::id::RoomId;
 use rocketmesh_protocol::identity::{Localpart, UserId};
 use rocketmesh_storage::StoreError;
 
+use super::company::called;
 use super::{Bridge, RoomReport, RoomStatus, Stall};
 use crate::engine::{JoinError, PostError};
 use crate::network::shut_down;
@@ -134,10 +135,10 @@ impl Bridge {
         let body = self.engine.store.event(&label)?.and_then(|stored| stored.event.body());
         let name = body.and_then(|body| body.text("name").map(str::to_owned)).unwrap_or_default();
         let kind = kind_of(state.room_type());
+        let others = self.company_in(&state, &about);
         let (room, reader) = match existing {
             Some((room, _)) => (room, None),
             None if kind == RoomKind::Direct => {
-                let others: Vec<UserId> = state.joined().filter(|user| user.origin != self.engine.origin).collect();
                 let (room, reader) = self.make_direct(username, &others).await?;
                 (room, Some(reader))
             }
@@ -146,9 +147,9 @@ impl Bridge {
         if let Some(here) = self.records.room(&room.id)? {
             return self.join_directs(&room.id, here, id).await;
         }
-        let (now_ms, called) = match (&reader, state.joined().find(|user| user.origin != self.engine.origin)) {
-            (Some(_), with) => (self.remembered_ms(), with.map(|with| with.localpart.to_string()).unwrap_or_default()),
-            (None, _) => (room.updated_at.ms(), name_of(&room)),
+        let (now_ms, called) = match &reader {
+            Some(_) => (self.remembered_ms(), called(&others)),
+            None => (room.updated_at.ms(), name_of(&room)),
         };
         let federated = Federated {
             room: id.to_string(),
@@ -217,7 +218,7 @@ impl Bridge {
         if let Some(federated) = self.records.room(&room.id)? {
             return Ok(self.status_of(&room.id, federated));
         }
-        let begun = self.begin_direct(user.clone(), &with).await?;
+        let begun = self.begin_direct(user.clone(), std::slice::from_ref(&with)).await?;
         let now_ms = self.remembered_ms();
         let federated = Federated {
             room: begun.room.to_string(),
