@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use crate::id::RoomId;
 use crate::sync::ask::{Ask, Wanted};
+use crate::sync::plan::MOST_COMPARISONS;
 use crate::sync::room::Room;
-use crate::sync::{AskId, Difference, Outcome, Path, Tempo};
+use crate::sync::{AskId, Comparison, Difference, Outcome, Path, Tempo};
 
 /// Peers that are looked after. More connections than a server has.
 const MOST_PEERS: usize = 4096;
@@ -31,6 +32,9 @@ pub(super) struct Peer {
     pub(super) compare_at: Duration,
     /// Comparisons with it that are under way.
     pub(super) comparing: usize,
+    /// Comparisons in a row that brought no answer, and questions in a row that brought nothing.
+    unanswered: u32,
+    failures: u32,
     /// Until when it is not asked for anything.
     pub(super) paused_until: Duration,
 }
@@ -73,13 +77,22 @@ impl<P: Copy + Ord> AntiEntropy<P> {
         }
     }
 
-    /// A peer is connected: all rooms are compared with it at once, and about once a minute from now on.
+    /// A peer is connected, or connected anew: all rooms are compared with it at once, whatever failed before, and about once a
+    /// minute from now on. Questions that it left open are not waited for: they may have gone down with an older connection.
     pub fn connected(&mut self, peer: P, now: Duration) {
         if self.peers.len() >= MOST_PEERS && !self.peers.contains_key(&peer) {
             return;
         }
-        let comparing = self.peers.get(&peer).map_or(0, |known| known.comparing);
-        self.peers.insert(peer, Peer { since: now, compare_at: now, comparing, paused_until: now });
+        // Comparisons that hang keep no new one from being made.
+        let comparing = self.peers.get(&peer).map_or(0, |known| known.comparing.min(MOST_COMPARISONS - 1));
+        let known = Peer { since: now, compare_at: now, comparing, unanswered: 0, failures: 0, paused_until: now };
+        self.peers.insert(peer, known);
+        self.asks.retain(|_, ask| ask.peer != peer || !ask.given_up);
+    }
+
+    /// Whether a peer was connected anew after this moment.
+    pub(super) fn came_back(&self, peer: &P, moment: Duration) -> bool {
+        self.peers.get(peer).is_some_and(|known| known.since > moment)
     }
 
     /// A peer is not connected any longer. Others are asked for what it was to bring.
@@ -215,10 +228,24 @@ impl<P: Copy + Ord> AntiEntropy<P> {
         self.differs(peer, room, Path::Direct, None, false, now);
     }
 
-    /// A comparison with a peer is over, whatever came of it.
+    /// A comparison with a peer is over.
     pub fn compared(&mut self, peer: &P) {
         if let Some(peer) = self.peers.get_mut(peer) {
             peer.comparing = peer.comparing.saturating_sub(1);
+            peer.unanswered = 0;
+        }
+    }
+
+    /// A comparison with a peer is over and brought no answer. It is made again soon, and ever later if that brings none either.
+    pub fn uncompared(&mut self, peer: P, rooms: Comparison, now: Duration) {
+        let (again, longest) = (self.tempo.again, self.tempo.compare_every);
+        let Some(known) = self.peers.get_mut(&peer) else { return };
+        known.comparing = known.comparing.saturating_sub(1);
+        let at = now.saturating_add(doubled(again, known.unanswered, longest));
+        known.unanswered = known.unanswered.saturating_add(1);
+        match rooms {
+            Comparison::All => known.compare_at = known.compare_at.min(at),
+            Comparison::Rooms { rooms, back } => rooms.into_iter().for_each(|room| self.look(peer, room, at, back)),
         }
     }
 
@@ -237,8 +264,17 @@ impl<P: Copy + Ord> AntiEntropy<P> {
             known.paused_until = now.saturating_add(self.tempo.too_many);
         }
         let Wanted::Stretches(stretches) = wanted else { return self.tidy() };
-        if outcome == Outcome::Failed {
-            self.look(peer, room, now.saturating_add(self.tempo.retry), false);
+        if let Some(known) = self.peers.get_mut(&peer) {
+            let failures = known.failures;
+            match outcome {
+                Outcome::Brought { .. } => known.failures = 0,
+                Outcome::Failed => known.failures = known.failures.saturating_add(1),
+                Outcome::TooMany => {}
+            }
+            if outcome == Outcome::Failed {
+                let pause = doubled(self.tempo.again, failures, self.tempo.retry);
+                self.look(peer, room, now.saturating_add(pause), false);
+            }
         }
         if let Some(here) = self.rooms.get_mut(&room) {
             match outcome {
@@ -318,4 +354,9 @@ impl<P: Copy + Ord> AntiEntropy<P> {
         let idle = self.rooms.iter().find(|(_, room)| room.sources.is_empty()).map(|(room, _)| *room);
         idle.is_some_and(|idle| self.rooms.remove(&idle).is_some())
     }
+}
+
+/// A pause that was doubled this often, up to the longest.
+fn doubled(pause: Duration, times: u32, longest: Duration) -> Duration {
+    pause.saturating_mul(1 << times.min(16)).min(longest)
 }
