@@ -42,6 +42,8 @@ const FRESH: Duration = Duration::from_secs(3);
 const FRESH_BESIDE: Duration = Duration::from_secs(1);
 /// A connection without an answered ping for this long is doubted.
 const OVERDUE: Duration = PING_EVERY.saturating_add(Duration::from_secs(4));
+/// A connection that breaks and over which nothing came for this long was dead before.
+const STALE: Duration = PING_EVERY.saturating_add(Duration::from_secs(1));
 /// A question that is open for this long has its connection doubted.
 const OPEN: Duration = Duration::from_secs(3);
 /// How long after a sign was asked for in vain the next one is.
@@ -56,6 +58,8 @@ const LATER: Duration = Duration::from_secs(1);
 const BESIDE: usize = 8;
 /// How often the engine is told that one peer is there, at most: each time costs a comparison.
 const WELCOME: Duration = Duration::from_secs(3);
+/// How many peers the engine is told of again in a second: after a change of the network all may be there again at once.
+const WELCOMED: usize = 32;
 
 /// A question of the engine's that is open.
 pub(in crate::network) struct Asked {
@@ -67,8 +71,9 @@ pub(in crate::network) struct Asked {
 impl Driver {
     /// What is due about connections that may be dead.
     pub(super) fn tend_doubts(&mut self, now: Instant) {
-        let returned = self.peers.iter().filter(|(_, known)| known.returned).map(|(peer, _)| *peer);
-        for peer in returned.collect::<Vec<PeerId>>() {
+        let rests = |known: &Peer| known.welcomed.is_none_or(|at| now.duration_since(at) >= WELCOME);
+        let returned = self.peers.iter().filter(|(_, known)| known.returned && rests(known)).map(|(peer, _)| *peer);
+        for peer in returned.take(WELCOMED).collect::<Vec<PeerId>>() {
             self.welcome(peer, now);
         }
         if !self.nat.on {
@@ -133,8 +138,10 @@ impl Driver {
         if !known.connections.values().any(older) {
             return;
         }
-        known.anew = Some(since);
-        self.on_another_connection(peer, connection, now);
+        if self.nat.on {
+            known.anew = Some(since);
+            self.on_another_connection(peer, connection, now);
+        }
         self.welcome(peer, now);
     }
 
@@ -158,8 +165,10 @@ impl Driver {
         let now = Instant::now();
         if answered {
             self.prove(&peer, connection, now);
-            if self.nat.change.was_checked(&peer) {
-                self.welcome(peer, now);
+            if self.nat.change.was_checked(&peer)
+                && let Some(known) = self.peers.get_mut(&peer)
+            {
+                known.returned = true;
             }
             return;
         }
@@ -229,12 +238,15 @@ impl Driver {
         known.connections.values().all(|open| open.is_relayed() && open.via.is_some_and(silent))
     }
 
-    /// One of several connections with a peer has broken: what was said over it is lost.
+    /// One of several connections with a peer has broken. If it was dead before, what was said over it is lost.
     pub(super) fn on_partly_lost(&mut self, peer: PeerId, last: &Connection, now: Instant) {
         let Some(known) = self.peers.get(&peer) else { return };
         let begins_anew = |anew: Instant| known.connections.values().all(|open| open.since >= anew);
         if !known.anew.is_some_and(begins_anew) {
-            return self.welcome(peer, now);
+            if last.is_silent() || now.duration_since(last.alive_at()) >= STALE {
+                self.welcome(peer, now);
+            }
+            return;
         }
         // gossipsub tells its rooms to a peer with the first connection only, and this one has forgotten what it was told.
         tracing::debug!(%peer, "a peer has begun anew: closing all connections with it, to begin anew as well");
