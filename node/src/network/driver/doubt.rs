@@ -243,7 +243,7 @@ impl Driver {
         let Some(known) = self.peers.get(&peer) else { return };
         let begins_anew = |anew: Instant| known.connections.values().all(|open| open.since >= anew);
         if !known.anew.is_some_and(begins_anew) {
-            if last.is_silent() || now.duration_since(last.alive_at()) >= STALE {
+            if self.nat.on && (last.is_silent() || now.duration_since(last.alive_at()) >= STALE) {
                 self.welcome(peer, now);
             }
             return;
