@@ -4,10 +4,14 @@
 mod support;
 
 use std::path::Path;
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use rocketmesh_node::NodeBuilder;
-use support::{TestNode, converged, converged_within};
+use rocketmesh_node::api::types::PeerView;
+use rocketmesh_node::clock::{Clock, SystemClock};
+use support::{PATIENCE, TestNode, converged, converged_within, eventually_within};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -18,6 +22,20 @@ use tokio::task::JoinSet;
 /// Long before the next comparison by itself, which is after a minute, and before two pings over TCP are missing.
 const SOON: Duration = Duration::from_secs(20);
 const BUFFER: usize = 16 * 1024;
+/// After this long without a question nothing is left over from the start.
+const QUIET: Duration = Duration::from_secs(2);
+/// How long the calendar goes on while a machine sleeps.
+const SLEEP_MS: u64 = 60_000;
+
+/// The system's calendar, some time ahead of what waits.
+#[derive(Default)]
+struct Ahead(AtomicU64);
+
+impl Clock for Ahead {
+    fn now_ms(&self) -> u64 {
+        SystemClock.now_ms() + self.0.load(Ordering::Relaxed)
+    }
+}
 
 /// A line to a server, which can be cut as a router does that forgets its connections: both ends keep theirs, and nothing passes any
 /// more. New connections pass.
@@ -123,4 +141,37 @@ async fn a_peer_that_comes_back_is_compared_with_at_once_also_after_comparisons_
         converged_within(SOON, &[&a, &b], &room).await;
     }
     assert_eq!(a.texts(&room).await.len(), 10);
+}
+
+/// How often a server was asked by another one.
+async fn asked(node: &TestNode, by: &TestNode) -> u64 {
+    let peer: PeerView = node.get(&format!("/v1/peers/{}", by.id())).await;
+    peer.received.requests
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_machine_that_slept_compares_rooms_once_it_is_awake_and_not_at_the_next_minute() {
+    let calendar = Arc::new(Ahead::default());
+    let a = TestNode::start("a.example.org", &[]).await;
+    let clock: Arc<dyn Clock> = calendar.clone();
+    let sleeper = |builder: NodeBuilder| builder.clock(clock);
+    let b = TestNode::start_with("b.example.org", &[a.address().await], sleeper).await;
+    b.introduced(&a).await;
+    let room = a.create("alice", "general").await.summary.id;
+    b.join(&room, "bob").await;
+    converged(&[&a, &b], &room).await;
+    let mut last = (asked(&a, &b).await, Instant::now());
+    let quiet = async {
+        while last.1.elapsed() < QUIET {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            let now = asked(&a, &b).await;
+            if now != last.0 {
+                last = (now, Instant::now());
+            }
+        }
+        last.0
+    };
+    let before = tokio::time::timeout(PATIENCE, quiet).await.unwrap();
+    calendar.0.store(SLEEP_MS, Ordering::Relaxed);
+    eventually_within(SOON, "rooms are compared", || async { asked(&a, &b).await > before }).await;
 }
