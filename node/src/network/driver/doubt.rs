@@ -30,9 +30,10 @@ use crate::network::pulse::Beat;
 
 /// How long a sign of life may take, beside four times what the last ping took.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// The same where the peer has just connected in another way: it most likely knows why.
+/// The same where the peer has just connected in another way: it most likely knows why. A relay hands circuits to either connection of
+/// whom it relays for, so that those fail until the dead one is closed.
 const PATIENCE_BESIDE: Duration = Duration::from_secs(2);
-/// The same where something large may be on its way, behind which the sign waits.
+/// The same where something large may be on its way, behind which the sign waits, and nothing says that the connection is dead.
 const PATIENCE_BUSY: Duration = Duration::from_secs(8);
 /// The most that a ping counts: what it took may have been a moment's.
 const SLOWEST: Duration = Duration::from_secs(2);
@@ -150,7 +151,8 @@ impl Driver {
     fn doubt(&mut self, peer: PeerId, but: Option<ConnectionId>, fresh: Duration, patience: Duration, now: Instant) {
         let Some(pulse) = self.swarm.behaviour_mut().pulse.as_mut() else { return };
         let Some(known) = self.peers.get_mut(&peer) else { return };
-        let patience = if known.asking > 0 && but.is_none() { PATIENCE_BUSY } else { patience };
+        let likely = fresh.is_zero() || known.anew.is_some();
+        let patience = if known.asking > 0 && !likely { PATIENCE_BUSY } else { patience };
         let patience = patience + known.latency.unwrap_or_default().min(SLOWEST) * 4;
         let others = known.connections.iter_mut().filter(|(id, _)| Some(**id) != but);
         for (connection, open) in others.filter(|(_, open)| may_be_doubted(open, fresh, patience, now)) {
