@@ -694,3 +694,22 @@ fn a_peer_that_comes_back_is_compared_with_at_once_and_asked_for_what_it_left_op
         assert_eq!(machine.outstanding(), 1, "which is not waited for");
     }
 }
+
+#[test]
+fn a_peer_that_comes_back_all_the_time_does_not_take_every_place_with_what_it_leaves_open() {
+    let tempo = Tempo::default();
+    let mut machine = AntiEntropy::new(tempo);
+    machine.connected(1_u8, Duration::ZERO);
+    let mut asked = 0;
+    for step in 0..9 {
+        let now = tempo.stall * step;
+        machine.connected(1, now);
+        for at in 0..200 {
+            let room = RoomId::from_hash([at; 32]);
+            machine.differs(1, room, Path::Direct, Some(made_up(1, 1)), false, now);
+        }
+        let actions = machine.poll(now, 0);
+        asked += actions.iter().filter(|action| matches!(action, Action::Bring { .. })).count();
+    }
+    assert!(asked < MOST_OPEN, "{asked} questions in half a minute");
+}

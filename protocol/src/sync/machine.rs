@@ -23,11 +23,17 @@ const MOST_OF_PEER: usize = MOST_REMEMBERED / 8;
 /// Comparisons of single rooms that wait for their time.
 const MOST_LOOKS: usize = 16_384;
 
+/// How long after what a peer left open was not waited for, because it came back, that may be so again. One that comes back all the
+/// time would else take every place with questions that it leaves open.
+const FORGIVEN: Duration = Duration::from_secs(30);
+
 /// A peer that is connected.
 #[derive(Clone, Debug)]
 pub(super) struct Peer {
     /// When it was connected last.
     since: Duration,
+    /// When it last came back, and what it had left open was not waited for any more.
+    forgiven: Option<Duration>,
     /// When all rooms are to be compared with it next.
     pub(super) compare_at: Duration,
     /// Comparisons with it that are under way.
@@ -83,16 +89,22 @@ impl<P: Copy + Ord> AntiEntropy<P> {
         if self.peers.len() >= MOST_PEERS && !self.peers.contains_key(&peer) {
             return;
         }
+        let known = self.peers.get(&peer);
         // Comparisons that hang keep no new one from being made.
-        let comparing = self.peers.get(&peer).map_or(0, |known| known.comparing.min(MOST_COMPARISONS - 1));
-        let known = Peer { since: now, compare_at: now, comparing, unanswered: 0, failures: 0, paused_until: now };
+        let comparing = known.map_or(0, |known| known.comparing.min(MOST_COMPARISONS - 1));
+        let lately = known.and_then(|known| known.forgiven).filter(|at| now < at.saturating_add(FORGIVEN));
+        let forgiven = lately.or(known.map(|_| now));
+        if lately.is_none() {
+            self.asks.retain(|_, ask| ask.peer != peer || !ask.given_up);
+        }
+        let (unanswered, failures) = (0, 0);
+        let known = Peer { since: now, forgiven, compare_at: now, comparing, unanswered, failures, paused_until: now };
         self.peers.insert(peer, known);
-        self.asks.retain(|_, ask| ask.peer != peer || !ask.given_up);
     }
 
-    /// Whether a peer was connected anew after this moment.
+    /// Whether a peer came back after this moment, so that what was open is not waited for.
     pub(super) fn came_back(&self, peer: &P, moment: Duration) -> bool {
-        self.peers.get(peer).is_some_and(|known| known.since > moment)
+        self.peers.get(peer).and_then(|known| known.forgiven).is_some_and(|at| at > moment)
     }
 
     /// A peer is not connected any longer. Others are asked for what it was to bring.
