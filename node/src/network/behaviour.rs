@@ -20,6 +20,7 @@ use rocketmesh_protocol::wire;
 use crate::network::dial_back::DialBack;
 use crate::network::framing::Framing;
 use crate::network::prober::Prober;
+use crate::network::pulse::Pulse;
 use crate::network::punching::Punching;
 use crate::network::serving::Serving;
 use crate::network::{DhtMode, NetworkConfig, NetworkLimits, RelayMode};
@@ -44,8 +45,8 @@ const DHT_LOOKS_AROUND: Duration = Duration::from_secs(15 * 60);
 const MAX_PROVIDED_KEYS: usize = 65_536;
 
 /// How often a connection is tested, and how long an answer may take, where connections may die without a word: behind NAT, or on
-/// a machine that sleeps. Two missing answers close it, which takes some half a minute.
-const PING_EVERY: Duration = Duration::from_secs(8);
+/// a machine that sleeps. Two missing answers close it, which takes some half a minute over TCP: the driver doubts it before.
+pub(super) const PING_EVERY: Duration = Duration::from_secs(8);
 const PING_TIMEOUT: Duration = Duration::from_secs(7);
 
 pub(super) type Gossip =
@@ -69,6 +70,7 @@ pub(super) struct Behaviour {
     pub(super) punching: Toggle<Punching>,
     pub(super) prober: Toggle<Prober>,
     pub(super) dial_back: Toggle<DialBack>,
+    pub(super) pulse: Toggle<Pulse>,
 }
 
 impl Behaviour {
@@ -120,6 +122,7 @@ impl Behaviour {
             serving: serves.then(|| Serving::new(peer, &config.relay)).into(),
             prober: config.nat.then(Prober::default).into(),
             dial_back: config.nat.then(DialBack::default).into(),
+            pulse: config.nat.then(Pulse::default).into(),
         })
     }
 }

@@ -14,7 +14,7 @@ use libp2p::request_response::OutboundRequestId;
 use libp2p::swarm::ConnectionId;
 use libp2p::{Multiaddr, Swarm, TransportError, relay, swarm};
 use rocketmesh_protocol::id::RoomId;
-use rocketmesh_protocol::wire::{self, Hello};
+use rocketmesh_protocol::wire::{self, Hello, UnverifiedEphemeral};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
@@ -31,6 +31,7 @@ use crate::network::{DhtMode, NetworkConfig};
 mod change;
 mod contacts;
 mod discovery;
+mod doubt;
 mod early;
 mod events;
 mod nat;
@@ -104,7 +105,7 @@ pub(super) struct Driver {
     /// Peers that rooms without gossip need.
     pub(super) kept: BTreeMap<RoomId, Vec<PeerId>>,
     pub(super) hellos: HashMap<OutboundRequestId, PeerId>,
-    pub(super) requests: HashMap<OutboundRequestId, oneshot::Sender<Result<Vec<u8>, String>>>,
+    pub(super) requests: HashMap<OutboundRequestId, doubt::Asked>,
     pub(super) connects: HashMap<ConnectionId, oneshot::Sender<Result<PeerId, String>>>,
     pub(super) to_provide: VecDeque<RoomId>,
     pub(super) providing: Vec<QueryId>,
@@ -261,11 +262,15 @@ impl Driver {
             Command::Unfollow(room) => self.unfollow(room),
             Command::Publish { room, frame, reached } => {
                 let topic = IdentTopic::new(wire::topic(&room));
+                let lasts = !UnverifiedEphemeral::is_meant(&frame);
                 let published = self.swarm.behaviour_mut().gossip.publish(topic, frame);
                 if let Err(error) = &published {
                     tracing::debug!(%room, %error, "an event was not gossiped; sync will carry it");
                 }
                 let _ = reached.send(published.is_ok());
+                if lasts {
+                    self.doubt_listeners(&room, Instant::now());
+                }
             }
             Command::Validated { token, acceptance } => {
                 let gossip = &mut self.swarm.behaviour_mut().gossip;
@@ -275,7 +280,7 @@ impl Driver {
                 if let Some(known) = self.peers.get_mut(&peer).filter(|known| known.ready()) {
                     known.asking += 1;
                     let id = self.swarm.behaviour_mut().sync.send_request(&peer, request);
-                    self.requests.insert(id, answer);
+                    self.requests.insert(id, doubt::Asked { peer, at: Instant::now(), answer });
                 } else {
                     let _ = answer.send(Err("not connected".to_owned()));
                 }
@@ -364,6 +369,7 @@ impl Driver {
         }
         self.dial_nearby(now);
         self.tend_nat(now);
+        self.tend_doubts(now);
         self.prune_duplicates(now);
         self.prune_spare(now);
         self.provide_more();
