@@ -37,7 +37,7 @@ async fn is_open(side: &Side, rid: &str, room: &str) -> bool {
 
 #[tokio::test]
 async fn a_channel_is_opened_with_the_same_calls_however_many_are_open_and_each_has_its_own_words() {
-    let mut a = Side::start("a.example", Version::default()).await;
+    let mut a = Side::start("a.example").await;
     let alice = a.standin.add_person("alice").unwrap();
     let mut rooms = Vec::new();
     for number in 0..MANY {
@@ -79,7 +79,7 @@ async fn a_channel_is_opened_with_the_same_calls_however_many_are_open_and_each_
 #[tokio::test]
 async fn a_room_whose_opening_a_crash_interrupted_is_open_after_it_and_is_the_room_that_was_made() {
     let (mut a, mut b) =
-        tokio::join!(Side::start("a.example", Version::default()), Side::start("b.example", Version::default()));
+        tokio::join!(Side::start("a.example"), Side::start("b.example", Version::default()));
     let (alice, bob) = (a.standin.add_person("alice").unwrap(), b.standin.add_person("bob").unwrap());
     let at_a = alice.create_channel("lunch", &["bridge"]).await.unwrap();
     let opened = a.federate(json!({"channel": "lunch"})).await;
@@ -120,7 +120,7 @@ async fn a_room_whose_opening_a_crash_interrupted_is_open_after_it_and_is_the_ro
 
 #[tokio::test]
 async fn a_room_of_which_a_crash_left_nothing_but_the_note_is_taken_back_and_can_be_opened() {
-    let mut a = Side::start("a.example", Version::default()).await;
+    let mut a = Side::start("a.example").await;
     let alice = a.standin.add_person("alice").unwrap();
     let rid = alice.create_channel("lunch", &["bridge"]).await.unwrap();
     let never_made = RoomId::from_hash([7; 32]).to_string();
