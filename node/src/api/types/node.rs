@@ -76,7 +76,8 @@ pub struct NodeStatus {
 pub struct BootstrapView {
     /// The address as configured.
     pub address: String,
-    /// `connected`, `connecting` or `unreachable`.
+    /// `connected`, `connecting`, `unreachable`, or `let go`: it closed the connection soon after it was made, as servers do that
+    /// many know, and is asked again later.
     pub state: String,
     /// How often it was tried without success since the last one.
     pub failures: u64,
