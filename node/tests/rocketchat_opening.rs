@@ -8,7 +8,6 @@ mod two_servers;
 
 use rocketmesh_node::api::FederatedRooms;
 use rocketmesh_protocol::id::RoomId;
-use rocketmesh_standin::Version;
 use rocketmesh_storage::EventStore;
 use serde_json::{Value, json};
 use support::eventually;
@@ -78,7 +77,7 @@ async fn a_channel_is_opened_with_the_same_calls_however_many_are_open_and_each_
 
 #[tokio::test]
 async fn a_room_whose_opening_a_crash_interrupted_is_open_after_it_and_is_the_room_that_was_made() {
-    let (mut a, mut b) = tokio::join!(Side::start("a.example"), Side::start("b.example", Version::default()));
+    let (mut a, mut b) = tokio::join!(Side::start("a.example"), Side::start("b.example"));
     let (alice, bob) = (a.standin.add_person("alice").unwrap(), b.standin.add_person("bob").unwrap());
     let at_a = alice.create_channel("lunch", &["bridge"]).await.unwrap();
     let opened = a.federate(json!({"channel": "lunch"})).await;
