@@ -238,8 +238,9 @@ async fn a_webhook_goes_round_a_restricted_workspace_and_nothing_that_it_said_is
     a.holds(at_a, "the menu", |room| room.messages.iter().any(|message| !message.files.is_empty())).await;
     a.recovers(ProblemKind::RestrictedWorkspace).await;
     // The trial that the webhook said stays on its own server.
-    assert_eq!(a.times(at_a, "through it."), 1);
-    assert_eq!(b.times(at_b, "through it."), 0);
+    let trials =
+        |side: &Side, rid: &str| side.said(rid).iter().filter(|said| said.text.ends_with("through it.")).count();
+    assert_eq!((trials(a, at_a), trials(b, at_b)), (1, 0));
     for text in ["by the back door, changed", "with the menu", "and on", "by the front door"] {
         assert_eq!((a.times(at_a, text), b.times(at_b, text)), (1, 1), "{text}");
     }
