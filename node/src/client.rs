@@ -2,6 +2,8 @@
 //!
 //! Nothing here is more than the API offers; it comes without sockets, tokens and JSON.
 
+mod files;
+
 use std::sync::Arc;
 use std::time::Duration;
 

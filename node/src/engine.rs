@@ -35,6 +35,7 @@ mod serve;
 mod sync;
 pub(crate) mod verify;
 
+pub use files::{FetchError, ReceiveError};
 pub use history::rooms_with_gaps;
 pub use room::{PostError, Written};
 pub use rooms::JoinError;

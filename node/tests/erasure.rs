@@ -6,7 +6,8 @@ mod support;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use rocketmesh_node::api::types::{EventView, RoomProof};
+use futures::StreamExt;
+use rocketmesh_node::api::types::{EventView, RoomProof, StreamEntry};
 use rocketmesh_node::clock::{Clock, SystemClock};
 use rocketmesh_protocol::codec::Map;
 use rocketmesh_protocol::event::{Body, Content, Draft, Event, Membership, Placement, Role, RoomVersion, author};
@@ -208,6 +209,24 @@ async fn what_is_older_than_a_server_keeps_is_gone_there_and_only_there() {
     }
 }
 
+/// What the stream of a room says from its beginning up to this event: ids of accepted events, and whether each came late.
+async fn told_up_to(node: &TestNode, room: &str, last: &str) -> Vec<(String, bool)> {
+    let url = node.url(&format!("/v1/rooms/{room}/stream?after=0"));
+    let response = node.client.get(url).bearer_auth(node.node.api_token()).send().await.unwrap();
+    let (mut chunks, mut text) = (response.bytes_stream(), String::new());
+    loop {
+        text.push_str(&String::from_utf8_lossy(&chunks.next().await.unwrap().unwrap()));
+        // A line that has not come to its end cannot be read yet.
+        let entries = text.lines().filter_map(|line| line.strip_prefix("data:"));
+        let entries = entries.filter_map(|data| serde_json::from_str::<StreamEntry>(data.trim()).ok());
+        let accepted = entries.filter(|entry| entry.change == "accepted");
+        let told: Vec<(String, bool)> = accepted.map(|entry| (entry.event.id, entry.event.late)).collect();
+        if told.iter().any(|(id, _)| id == last) {
+            return told;
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_was_away_for_a_month_misses_nothing_and_knows_what_is_old() {
     let a = TestNode::start("a.example.org", &[]).await;
@@ -218,16 +237,27 @@ async fn a_server_that_was_away_for_a_month_misses_nothing_and_knows_what_is_old
     b.join(&room, "bob").await;
     converged(&[&a, &b], &room).await;
     let kept = b.stop().await;
-    let missed = a.say(&room, "alice", "you were away").await.event;
+    let mut missed = Vec::new();
+    for turn in 0..5 {
+        missed.push(a.say(&room, "alice", &format!("you were away, {turn}")).await.event);
+    }
 
     let clock = Arc::new(Ahead(AtomicU64::new(30 * DAY_MS)));
     let shared: Arc<dyn Clock> = clock.clone();
     let b = TestNode::start_in_with(kept.path(), "b.example.org", &hub, |builder| builder.clock(shared)).await;
     b.introduced(&a).await;
     converged(&[&a, &b], &room).await;
-    assert!(event(&b, &missed).await.late, "it was said a month ago");
+    for missed in &missed {
+        assert!(event(&b, missed).await.late, "it was said a month ago");
+    }
     let fresh = b.say(&room, "bob", "I am back").await.event;
     assert!(!event(&b, &fresh).await.late);
+    // Whoever follows the stream can tell too, so that nobody is flooded with what is old.
+    let told = told_up_to(&b, &room, &fresh).await;
+    for missed in &missed {
+        assert_eq!(told.iter().filter(|(id, late)| id == missed && *late).count(), 1, "once, and as late");
+    }
+    assert!(told.contains(&(fresh, false)));
     assert!(proof(&b, &room).await.nothing_missing);
     for node in [a, b] {
         node.node.shutdown().await;

@@ -23,6 +23,8 @@ struct Contents {
     undo: Vec<Change>,
     /// What undoes the last sync.
     last_synced: Vec<Change>,
+    /// Bytes that are said to be free.
+    free: Option<u64>,
 }
 
 impl Contents {
@@ -46,6 +48,17 @@ impl MemoryDisk {
     #[must_use]
     pub fn with_flush(self, takes: Duration) -> Self {
         MemoryDisk { flush_takes: takes, ..self }
+    }
+
+    /// Says from now on that so many bytes are free; none is no word about it, as at the beginning. What is written does not
+    /// change it: it is for stores that keep a reserve, see [`crate::EventStore::with_reserve`].
+    pub fn set_free(&self, bytes: Option<u64>) {
+        self.lock().free = bytes;
+    }
+
+    /// How many bytes lie in each blob of a file and of what belongs to files, by their names in the store's directory.
+    pub fn blob_sizes(&self) -> BTreeMap<String, u64> {
+        self.blobs.sizes()
     }
 
     /// Loses what was not flushed, as a power failure does.
@@ -156,6 +169,10 @@ impl Backend for MemoryDisk {
 
     fn sync_takes(&self) -> Duration {
         self.flush_takes
+    }
+
+    fn free(&self) -> Option<u64> {
+        self.lock().free
     }
 
     fn size(&self) -> Result<u64, StoreError> {

@@ -320,6 +320,19 @@ fn a_crash_of_the_memory_store_loses_exactly_what_was_not_flushed() {
 }
 
 #[test]
+fn a_store_in_memory_takes_nothing_while_its_disk_says_that_less_is_free_than_it_keeps_free() {
+    let disk = MemoryDisk::new();
+    let store = EventStore::in_memory(&disk).unwrap().with_reserve(100);
+    assert!(store.check_space().is_ok(), "there is no telling");
+    disk.set_free(Some(99));
+    assert!(matches!(store.check_space(), Err(StoreError::Full { free: 99, reserve: 100 })));
+    let after = EventStore::in_memory(&disk.after_crash()).unwrap().with_reserve(100);
+    assert!(after.check_space().is_err(), "a crash frees nothing");
+    disk.set_free(Some(100));
+    assert!(store.check_space().is_ok());
+}
+
+#[test]
 fn a_second_opening_of_the_same_directory_is_refused_and_harms_nothing() {
     let directory = TempDir::new().unwrap();
     let store = EventStore::open(directory.path(), 8 << 20).unwrap();

@@ -17,7 +17,8 @@ mod race;
 mod serve;
 pub(super) mod want;
 
-pub(crate) use fetch::{FetchError, Progress, ended};
+pub use fetch::FetchError;
+pub(crate) use fetch::{Progress, ended};
 pub(super) use serve::answer;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -76,7 +77,7 @@ pub(super) struct FileWork {
 
 /// Why a user's file was not taken.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum ReceiveError {
+pub enum ReceiveError {
     /// By its own fault, or the store's.
     #[error(transparent)]
     File(#[from] FileError),
@@ -165,7 +166,19 @@ impl Engine {
     ) -> Result<(FileId, u64), ReceiveError> {
         let (store, now) = (self.store().clone(), self.clock.now_ms());
         let received = tokio::task::spawn_blocking(move || receive(&store, room, size, content, now)).await;
-        let received = received.map_err(|_| ReceiveError::Closed)?;
+        self.received(received.map_err(|_| ReceiveError::Closed)?).await
+    }
+
+    /// The same for a file whose bytes are all in memory already.
+    pub(crate) async fn receive_bytes(&self, room: RoomId, bytes: Vec<u8>) -> Result<(FileId, u64), ReceiveError> {
+        let (store, now) = (self.store().clone(), self.clock.now_ms());
+        let said = bytes.len() as u64;
+        let received = blocking(self, move || receive(&store, room, Some(said), bytes.as_slice(), now)).await;
+        self.received(received.ok_or(ReceiveError::Closed)?).await
+    }
+
+    /// Returns once the file is on disk.
+    async fn received(&self, received: Result<(FileId, u64), ReceiveError>) -> Result<(FileId, u64), ReceiveError> {
         if let Err(ReceiveError::File(error)) = &received {
             self.files.note_unwritten(error);
         }

@@ -3,15 +3,21 @@
 mod authority;
 mod bounds;
 mod convergence;
+mod files;
+mod full_disk;
 mod liveness;
 mod nothing_lost;
 mod nothing_twice;
+mod taken_back;
 
 use std::time::Duration;
 
 use crate::observe::{Ledger, Observation};
 use crate::plan::Plan;
 use crate::record::InvariantRow;
+
+pub use files::{End, Fate, FileSight, Seen};
+pub use full_disk::Trial;
 
 /// How an observation bears on an invariant.
 pub enum Finding {
@@ -53,7 +59,7 @@ pub struct Invariants(Vec<Watched>);
 
 /// All invariants, for a plan.
 pub fn all(plan: &Plan) -> Invariants {
-    let invariants: Vec<Box<dyn Invariant>> = vec![
+    let mut invariants: Vec<Box<dyn Invariant>> = vec![
         Box::new(convergence::Convergence::default()),
         Box::new(nothing_lost::NothingLost::default()),
         Box::new(nothing_twice::NothingTwice::new(plan)),
@@ -61,6 +67,12 @@ pub fn all(plan: &Plan) -> Invariants {
         Box::new(bounds::Bounds),
         Box::new(liveness::Liveness::default()),
     ];
+    // Where nothing happens to files and disks there is nothing to say of them.
+    if !plan.files.steps.is_empty() {
+        invariants.push(Box::new(files::Files));
+        invariants.push(Box::new(taken_back::TakenBack));
+        invariants.push(Box::new(full_disk::FullDisk));
+    }
     let watched = |invariant| Watched { invariant, checks: 0, violations: 0, first: None };
     Invariants(invariants.into_iter().map(watched).collect())
 }

@@ -16,6 +16,7 @@ scenarios![
     "big-room",
     "churn-storm",
     "duelling-moderators",
+    "files-and-cuts",
     "first-steps",
     "flash-crowd-join",
     "hostile-tenth",

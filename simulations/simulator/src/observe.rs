@@ -16,7 +16,7 @@ use rocketmesh_protocol::event::Event;
 use rocketmesh_protocol::id::EventId;
 
 use crate::cities;
-use crate::invariants::{self, Invariants};
+use crate::invariants::{self, FileSight, Invariants, Trial};
 use crate::plan::Plan;
 use crate::record::{
     DisturbanceRow, EventRow, LatencyRow, LinkRow, MeshRow, ProgressRow, Record, ServerRow, TRAFFIC, TrafficRow,
@@ -53,6 +53,12 @@ pub enum Observation<'a> {
     Probe { event: u32 },
     /// The run ends, and every honest server is up; `holds` tells whether an event is in the server's store.
     End { server: usize, holds: &'a dyn Fn(&EventId) -> bool },
+    /// What is seen of a file on a server.
+    File(FileSight),
+    /// A message was taken back; whether its words are gone from a server in the end.
+    TakenBack { server: usize, event: &'a EventId, gone: bool },
+    /// Somebody wrote while a server's disk was nearly full.
+    FullDisk { server: usize, trial: Trial },
 }
 
 /// What a server holds of a room.
@@ -439,6 +445,11 @@ impl Observer {
     /// An event that every honest member must get, said after everything went right again.
     pub fn probe(&mut self, now: Duration, event: u32) {
         self.check(now, &Observation::Probe { event });
+    }
+
+    /// Something is seen of files or disks, of which nothing but invariants is told.
+    pub fn saw(&mut self, now: Duration, observation: &Observation<'_>) {
+        self.check(now, observation);
     }
 
     /// The run ends for a server.

@@ -3,6 +3,8 @@
 //! Everything random about a run that is not the servers' own is decided here, from the seed, before anything starts. Times
 //! count from the end of the warm-up.
 
+mod files;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -13,6 +15,8 @@ use rocketmesh_simulations::chat::Chat;
 use crate::cities;
 use crate::random::Random;
 use crate::scenario::{Act, Harm, Joining, Members, Scenario, ScenarioError, Span};
+
+pub use files::{FileDo, FileMessage, FilePlan, FileStep};
 
 /// What carries a line without a class: 100 Mbit/s, in bytes a second.
 const FAST: u64 = 12_500_000;
@@ -30,6 +34,8 @@ pub struct Plan {
     pub rooms: Vec<RoomPlan>,
     /// What happens, by time.
     pub steps: Vec<Step>,
+    /// What happens to files and disks, which the real layer alone takes.
+    pub files: FilePlan,
 }
 
 /// One server.
@@ -148,14 +154,15 @@ impl Plan {
     pub fn new(scenario: &Scenario, seed: u64, beside: &Path) -> Result<Self, ScenarioError> {
         let servers = servers(scenario, seed);
         let mut rooms = rooms(scenario, seed, &servers);
-        let mut steps = Vec::new();
-        talks(scenario, seed, beside, &servers, &mut rooms, &mut steps)?;
+        let (mut steps, mut files) = (Vec::new(), FilePlan::default());
+        talks(scenario, seed, beside, &servers, &mut rooms, &mut steps, &mut files)?;
         joins(scenario, seed, &rooms, &mut steps);
         deeds(scenario, &rooms, &mut steps)?;
         faults(scenario, seed, &servers, &rooms, &mut steps)?;
         // Stable: what is planned for one moment stays in the order in which it was planned.
         steps.sort_by_key(|step| step.at);
-        Ok(Plan { seed, scenario: scenario.clone(), servers, rooms, steps })
+        files::finish(&mut files, scenario, seed);
+        Ok(Plan { seed, scenario: scenario.clone(), servers, rooms, steps, files })
     }
 
     /// How long talk and faults last.
@@ -278,6 +285,7 @@ fn talks(
     servers: &[ServerPlan],
     rooms: &mut [RoomPlan],
     steps: &mut Vec<Step>,
+    files: &mut FilePlan,
 ) -> Result<(), ScenarioError> {
     for (number, talk) in scenario.talks.iter().enumerate() {
         let until = end(talk.until, scenario);
@@ -301,11 +309,16 @@ fn talks(
                 });
             }
             let mean = Duration::from_secs_f64(1.0 / talk.rate);
+            let askers = files::askers(&rooms[room], servers);
+            let mut sender = files::Sender::of(talk, seed, number, room, &askers);
             let mut at = talk.from.0 + random.wait(mean);
             while at < until {
                 let member = speakers[random.below(speakers.len())];
                 let length = (talk.bytes as f64 * (0.25 + 1.5 * random.fraction())) as usize;
-                steps.push(Step { at, what: Do::Say { room, member, text: words(&mut random, length).into() } });
+                let text: Arc<str> = words(&mut random, length).into();
+                if !sender.as_mut().is_some_and(|sender| sender.takes(files, at, until, member, &text)) {
+                    steps.push(Step { at, what: Do::Say { room, member, text } });
+                }
                 at += random.wait(mean);
             }
         }

@@ -139,14 +139,14 @@ pub struct LatencyRow {
 pub struct TrafficRow {
     /// The end of the stretch.
     pub t_s: f64,
-    /// `payload`, `gossip control`, `sync`, `discovery` or `connections`.
+    /// `payload`, `gossip control`, `sync`, `discovery`, `connections` or `files`.
     pub kind: String,
     /// How many bytes.
     pub bytes: u64,
 }
 
 /// The kinds of traffic, in the order in which pictures show them.
-pub const TRAFFIC: [&str; 5] = ["payload", "gossip control", "sync", "discovery", "connections"];
+pub const TRAFFIC: [&str; 6] = ["payload", "gossip control", "sync", "discovery", "connections", "files"];
 
 /// A server at the end.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -15,4 +15,10 @@ pub enum Sabotage {
     HoldsEverything,
     /// Servers never compare rooms: breaks liveness after a cut.
     NeverCompares,
+    /// Server 0 changes a byte of each file before anybody looks at it: breaks "files". Real layer only.
+    SpoilsFiles,
+    /// Servers say that a message was taken back and do nothing: breaks "taken back" and "files". Real layer only.
+    ForgetsRedactions,
+    /// Servers keep nothing of their disks free: breaks "full disk". Real layer only.
+    FillsDisks,
 }

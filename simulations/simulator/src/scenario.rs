@@ -2,12 +2,16 @@
 //!
 //! Every field has its default, its unit and its range here; `docs/simulation.md` shows them by example. Times are virtual.
 
+mod files;
+
 use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
 use rocketmesh_node::Tuning;
 use serde::{Deserialize, Serialize};
+
+pub use files::{Files, FullDisk, MAX_FILE, SentFiles};
 
 /// The most servers of one run.
 pub const MAX_SERVERS: usize = 100_000;
@@ -86,6 +90,9 @@ pub struct Scenario {
     /// Parameters of the node that are under study. What is not given is the node's own default.
     #[serde(default)]
     pub mesh: Mesh,
+    /// How servers keep files. Real layer only.
+    #[serde(default)]
+    pub files: Files,
     /// Rooms.
     #[serde(default, rename = "room")]
     pub rooms: Vec<Room>,
@@ -107,6 +114,9 @@ pub struct Scenario {
     /// Disks that take their time.
     #[serde(default)]
     pub slow_disk: Vec<SlowDisk>,
+    /// Disks that are nearly full for a while. Real layer only.
+    #[serde(default)]
+    pub full_disk: Vec<FullDisk>,
     /// Clocks that are wrong.
     #[serde(default)]
     pub clock_skew: Vec<ClockSkew>,
@@ -291,6 +301,9 @@ pub struct Talk {
     /// Only servers of these regions speak; none is all.
     #[serde(default)]
     pub regions: Vec<String>,
+    /// Files that messages name; none without this. Not with `chat`; real layer only.
+    #[serde(default)]
+    pub files: Option<SentFiles>,
 }
 
 /// One deed of moderation.
@@ -667,6 +680,7 @@ impl Scenario {
         for (field, share, most) in self.shares() {
             within(field, share, most)?;
         }
+        self.check_files()?;
         within("hostile", self.hostile.iter().map(|hostile| hostile.share).sum(), 0.5)
     }
 

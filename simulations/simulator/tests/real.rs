@@ -75,6 +75,51 @@ share = 1.0
 flush = "50ms"
 "#;
 
+/// Files are sent, asked for and taken back while the network is cut, servers crash, a disk fills up and one holder lies.
+const FILES: &str = r#"
+title = "Files"
+servers = 10
+duration = "50s"
+warm_up = "15s"
+settle = "8m"
+[network]
+regions = ["Frankfurt", "Tokyo"]
+[[network.bandwidth]]
+name = "dsl"
+share = 0.3
+down_kbps = 16000
+up_kbps = 2000
+[files]
+server_quota_mib = 64
+[[room]]
+name = "general"
+[[talk]]
+room = "general"
+rate = 1.5
+[talk.files]
+share = 0.3
+bytes = [500, 2000000]
+again = 0.3
+taken_back = 0.4
+after = "10s"
+asked = 0.2
+[[partition]]
+at = "10s"
+until = "25s"
+share = 0.5
+[[crash]]
+at = "15s"
+share = 0.2
+after = "10s"
+[[full_disk]]
+at = "32s"
+until = "45s"
+share = 0.3
+[[hostile]]
+share = 0.1
+what = "garbage"
+"#;
+
 struct Run {
     folder: TempDir,
     trace: PathBuf,
@@ -99,6 +144,11 @@ impl Run {
 
     fn record(&self) -> Record {
         Record::read(self.folder.path()).unwrap()
+    }
+
+    /// How often an invariant was looked at.
+    fn checks(&self, name: &str) -> u64 {
+        self.record().invariants.into_iter().find(|row| row.name == name).map_or(0, |row| row.checks)
     }
 
     /// The invariants that did not hold.
@@ -142,6 +192,48 @@ fn forgetting_ones_place_in_the_log_is_caught() {
 }
 
 #[test]
+fn files_come_whole_and_go_when_they_are_taken_back_through_cuts_crashes_full_disks_and_liars() {
+    let [one, again] = ["3", "3"].map(|seed| Run::of(FILES, &["--seed", seed]));
+    assert!(one.held, "{:?}", one.record().about.failures);
+    for invariant in ["files", "taken back", "full disk"] {
+        assert!(one.checks(invariant) > 0, "{invariant}");
+    }
+    let traffic = one.record().traffic;
+    let bytes: u64 = traffic.iter().filter(|row| row.kind == "files").map(|row| row.bytes).sum();
+    assert!(bytes > 1_000_000, "{bytes} bytes of files");
+    assert!(one.trace() == again.trace(), "files repeat as everything else does");
+}
+
+#[test]
+fn files_stay_within_the_quota_and_what_finds_space_comes() {
+    let run = Run::of(FILES, &["--set", "servers=6", "--set", "files.server_quota_mib=1"]);
+    assert!(run.held, "{:?}", run.record().about.failures);
+    assert!(run.checks("files") > 0 && run.checks("bounded") > 0);
+}
+
+#[test]
+fn files_that_nobody_asks_for_stay_away_and_come_to_those_who_ask() {
+    let run = Run::of(FILES, &["--set", "servers=6", "--set", "files.fetch_up_to_mib=0"]);
+    assert!(run.held, "{:?}", run.record().about.failures);
+    assert!(run.checks("files") > 0);
+}
+
+#[test]
+fn a_spoiled_file_a_forgotten_redaction_and_a_disk_that_is_filled_are_caught() {
+    let few = ["--set", "servers=4", "--set", "settle=10s", "--set", "full_disk.0.share=0.5", "--sabotage"];
+    for (sabotage, invariants) in [
+        ("spoils-files", &["files"][..]),
+        ("forgets-redactions", &["files", "taken back"][..]),
+        ("fills-disks", &["full disk"][..]),
+    ] {
+        let broken = Run::of(FILES, &[&few[..], &[sabotage]].concat()).broken();
+        for invariant in invariants {
+            assert!(broken.iter().any(|name| name == invariant), "{sabotage}: {broken:?}");
+        }
+    }
+}
+
+#[test]
 fn a_wrong_scenario_is_refused_with_what_would_be_right() {
     let folder = TempDir::new().unwrap();
     let refused = |text: &str| {
@@ -158,6 +250,10 @@ fn a_wrong_scenario_is_refused_with_what_would_be_right() {
     assert!(
         refused(&format!("{head}[[talk]]\nroom = \"nowhere\"\nrate = 1.0\n")).contains("there is no room `nowhere`")
     );
+    let files = "[[talk]]\nroom = \"a\"\nrate = 1.0\n[talk.files]\nshare = 0.5\nbytes = [9, 5]\n";
+    let room = "[[room]]\nname = \"a\"\n";
+    assert!(refused(&format!("{head}{room}{files}")).contains("talk.files.bytes"));
+    assert!(refused(&format!("{head}layer = \"protocol\"\n{room}{files}")).contains("real layer only"));
     assert!(refused("title = \"x\"\nservers = 1\nduration = \"10s\"\n").contains("not between 2 and"));
     assert!(refused("title = \"x\"\nservers = 4\nduration = \"10 minutes\"\n").contains("such as 30s or 5m"));
 }

@@ -67,6 +67,11 @@ impl MemoryBlobs {
         }
     }
 
+    /// How many bytes are in each blob.
+    pub(crate) fn sizes(&self) -> BTreeMap<String, u64> {
+        lock(&self.0).iter().map(|(name, content)| (name.clone(), lock(content).bytes.len() as u64)).collect()
+    }
+
     /// Every blob, for tests of what becomes of them.
     pub(crate) fn contents(&self) -> BTreeMap<String, Vec<u8>> {
         lock(&self.0).iter().map(|(name, content)| (name.clone(), lock(content).bytes.clone())).collect()

@@ -34,7 +34,7 @@ const TURN: Duration = Duration::from_secs(30);
 
 /// Why a file could not be fetched. What came of it is kept.
 #[derive(Debug, Clone, thiserror::Error)]
-pub(crate) enum FetchError {
+pub enum FetchError {
     /// No message names it.
     #[error("no message of this room that is shown names the file")]
     NotNamed,

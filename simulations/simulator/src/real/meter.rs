@@ -24,6 +24,43 @@ const CONTROL: usize = 1;
 const SYNC: usize = 2;
 const DISCOVERY: usize = 3;
 const CONNECTIONS: usize = 4;
+const FILES: usize = 5;
+
+/// Bytes in front of a request or an answer that say how long it is.
+const LENGTH: usize = 4;
+/// How an answer with a range of a file begins, and a request for one: maps in CBOR.
+const SLICE: &[u8] = b"\xa1\x65slice";
+const ASK_FILE: &[u8] = b"\xa5\x63ask\x64file";
+/// What a liar leaves as it is of an answer with a range of a file: it can still be read as one, and says the right size.
+const SOUND: usize = 32;
+
+/// What a stream of requests and answers is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum About {
+    /// Not enough has come to tell.
+    Unknown,
+    /// A request for a range of a file.
+    FileAsked,
+    /// A range of a file.
+    Slice,
+    Else,
+}
+
+impl About {
+    /// What these first bytes of a stream, behind its negotiation, say.
+    fn of(head: &[u8]) -> Self {
+        let Some(said) = head.get(LENGTH..) else { return About::Unknown };
+        for (beginning, about) in [(SLICE, About::Slice), (ASK_FILE, About::FileAsked)] {
+            if said.starts_with(beginning) {
+                return about;
+            }
+            if beginning.starts_with(said) {
+                return About::Unknown;
+            }
+        }
+        About::Else
+    }
+}
 
 /// A connection's muxer, looked into.
 pub(super) struct Meter {
@@ -48,6 +85,7 @@ impl Meter {
             harm,
             read: Reading::default(),
             written: Protocol::Unknown(Vec::new()),
+            said: Vec::new(),
         }
     }
 }
@@ -81,6 +119,8 @@ pub(super) struct Metered {
     harm: Option<Harm>,
     read: Reading,
     written: Protocol,
+    /// The first bytes that were written behind the negotiation; kept for liars alone.
+    said: Vec<u8>,
 }
 
 /// What a stream is for.
@@ -124,11 +164,13 @@ impl Protocol {
 struct Reading {
     protocol: Protocol,
     frame: Vec<u8>,
+    /// What a stream of requests and answers is about.
+    about: About,
 }
 
 impl Default for Reading {
     fn default() -> Self {
-        Reading { protocol: Protocol::Unknown(Vec::new()), frame: Vec::new() }
+        Reading { protocol: Protocol::Unknown(Vec::new()), frame: Vec::new(), about: About::Unknown }
     }
 }
 
@@ -145,12 +187,28 @@ impl Reading {
             return;
         }
         match self.protocol {
+            Protocol::Other(SYNC) => self.requests(bytes, stage, server),
             Protocol::Other(kind) => stage.count(kind, bytes.len(), server),
             _ => {
                 self.frame.extend_from_slice(bytes);
                 self.frames(stage, server);
             }
         }
+    }
+
+    /// Counts requests and answers: those about files apart.
+    fn requests(&mut self, bytes: &[u8], stage: &Stage, server: usize) {
+        let mut count = bytes.len();
+        if self.about == About::Unknown {
+            self.frame.extend_from_slice(bytes);
+            self.about = About::of(&self.frame);
+            if self.about == About::Unknown {
+                return;
+            }
+            count = std::mem::take(&mut self.frame).len();
+        }
+        let kind = if self.about == About::Else { SYNC } else { FILES };
+        stage.count(kind, count, server);
     }
 
     fn frames(&mut self, stage: &Stage, server: usize) {
@@ -246,6 +304,20 @@ impl AsyncWrite for Metered {
                 let mut garbled = bytes.to_vec();
                 this.stage.garble(&mut garbled);
                 Pin::new(&mut this.inner).poll_write(context, &garbled)
+            }
+            // A holder of files that sends other bytes than the files have.
+            (Harm::Garbage, Protocol::Other(SYNC)) => {
+                let mut told = bytes.to_vec();
+                let sound = SOUND.saturating_sub(this.said.len()).min(told.len());
+                let head = [this.said.as_slice(), &told[..sound]].concat();
+                if About::of(&head) == About::Slice && sound < told.len() {
+                    this.stage.garble(&mut told[sound..]);
+                }
+                let polled = Pin::new(&mut this.inner).poll_write(context, &told);
+                if let Poll::Ready(Ok(written)) = polled {
+                    this.said.extend_from_slice(&bytes[..written.min(sound)]);
+                }
+                polled
             }
             // Said to nobody. Control messages go the same way, so that it also never asks to be left out of a mesh.
             (Harm::Withhold | Harm::Eclipse, Protocol::Gossip | Protocol::Other(SYNC)) => Poll::Ready(Ok(bytes.len())),

@@ -28,6 +28,8 @@ use crate::sabotage::Sabotage;
 const TOLD: usize = 3;
 /// Entries of the local log that are read at a time.
 const PAGE: usize = 512;
+/// What servers keep free on their disks, in bytes: the default of nodes on real ones.
+pub(super) const RESERVE: u64 = 64 * 1024 * 1024;
 
 /// A server.
 pub(super) struct Server {
@@ -61,6 +63,11 @@ impl Server {
     /// The store, while the node does not run.
     pub(super) fn store(&self) -> Result<EventStore, RealError> {
         Ok(EventStore::in_memory(&self.disk)?)
+    }
+
+    /// What the store lies on.
+    pub(super) fn disk(&self) -> &MemoryDisk {
+        &self.disk
     }
 
     /// Follows the log from its present end on: what is there is known.
@@ -104,6 +111,8 @@ impl Server {
             .map_err(|error| RealError::Past(error.to_string()))?
             .map(move |(peer, muxer), _| (peer, StreamMuxerBox::new(Meter::new(muxer, metered, number))))
             .boxed();
+        let files = stage.plan.scenario.files.clone();
+        let reserve = if sabotage == Some(Sabotage::FillsDisks) { 0 } else { RESERVE };
         let node = NodeBuilder::in_directory(Path::new("nowhere"))
             .configure(|config| {
                 config.name = format!("s{number}.example");
@@ -113,10 +122,13 @@ impl Server {
                 // Who is behind NAT here cannot be dialled, and nobody relays: the routers for that are in the laboratory. Asking
                 // and testing would cost every server of every run.
                 config.network.nat = false;
+                let own = &mut config.files;
+                own.server_quota_mib = files.server_quota_mib.unwrap_or(own.server_quota_mib);
+                own.fetch_up_to_mib = files.fetch_up_to_mib.unwrap_or(own.fetch_up_to_mib);
             })
             .key(self.key.clone())
             .transport(transport)
-            .store(self.store()?)
+            .store(self.store()?.with_reserve(reserve))
             .clock(Arc::new(SimClock::of(stage, number)))
             .entropy(Arc::new(SimEntropy::of(&stage.plan, number, self.restarts)))
             .tuning(tuning)

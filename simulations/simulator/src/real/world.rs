@@ -1,5 +1,8 @@
 //! The run itself: servers are started, the plan's steps are taken, and everybody is looked at from time to time.
 
+mod disks;
+mod files;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,6 +30,7 @@ use crate::random::Random;
 use crate::record::{LinkRow, Record, ServerRow};
 use crate::sabotage::Sabotage;
 use crate::scenario::Scenario;
+use files::FileBook;
 
 /// How often a server that finds no holder of a room tries again, and how long one try may take.
 const JOIN_AGAIN: Duration = Duration::from_secs(5);
@@ -52,6 +56,11 @@ pub(super) struct World<'a> {
     look_every: Duration,
     next_look: Duration,
     started: Duration,
+    book: Arc<FileBook>,
+    /// The place of the next step about files and disks.
+    next_file_step: usize,
+    /// Servers whose disks are nearly full, and how many bytes they had then.
+    full: BTreeMap<usize, u64>,
     progress: &'a mut (dyn FnMut(Duration, Duration) + Send),
 }
 
@@ -110,6 +119,9 @@ impl<'a> World<'a> {
             look_every: (whole / LOOKS).max(SHORTEST_LOOK),
             next_look: Duration::ZERO,
             started,
+            book: Arc::new(FileBook::of(&plan)),
+            next_file_step: 0,
+            full: BTreeMap::new(),
             stage,
             servers,
             plan,
@@ -126,9 +138,11 @@ impl<'a> World<'a> {
         harm::begin(&self.plan, &self.stage, &self.servers);
         let plan = Arc::clone(&self.plan);
         for step in plan.steps.iter().filter(|step| step.at <= scenario.duration.0) {
+            self.take_file_steps(step.at).await;
             self.pass(scenario.warm_up.0 + step.at).await;
             self.take(&step.what).await?;
         }
+        self.take_file_steps(scenario.duration.0).await;
         let end = scenario.warm_up.0 + scenario.duration.0;
         self.pass(end).await;
         self.restore().await?;
@@ -189,12 +203,14 @@ impl<'a> World<'a> {
             }
             Do::Join { room, member } => self.join(*room, *member)?,
             Do::Stop(server) => {
+                self.hush(*server);
                 if let Some(closing) = self.servers[*server].stop(&self.internet) {
                     self.closing.insert(*server, closing);
                     self.stage.observe(|observer, now| observer.down(now, *server));
                 }
             }
             Do::Crash(server) => {
+                self.hush(*server);
                 if let Some(closing) = self.servers[*server].crash(&self.internet, self.sabotage) {
                     self.closing.insert(*server, closing);
                     self.stage.observe(|observer, now| observer.down(now, *server));
@@ -219,6 +235,7 @@ impl<'a> World<'a> {
         self.start(server).await?;
         let holds = |id: &EventId| store.contains(id).unwrap_or(false);
         self.stage.observe(|observer, now| observer.up(now, server, &holds));
+        self.ask_again(server);
         Ok(())
     }
 
@@ -298,6 +315,10 @@ impl<'a> World<'a> {
             let share = (crash.share * 100.0).round();
             found.push((format!("{share} % of servers crash"), crash.at.0, (crash.at.0 + crash.after.0).min(end)));
         }
+        for full in plan.scenario.full_disk.iter().filter(|full| full.at.0 < end) {
+            let count = full.servers(plan.servers.len());
+            found.push((format!("{count} disks are nearly full"), full.at.0, full.until.0.min(end)));
+        }
         let stops = plan.steps.iter().filter(|step| matches!(step.what, Do::Stop(_))).map(|step| step.at);
         let starts = plan.steps.iter().filter(|step| matches!(step.what, Do::Start(_))).map(|step| step.at);
         if let (Some(first), Some(last)) = (stops.min(), starts.max()) {
@@ -316,6 +337,7 @@ impl<'a> World<'a> {
             self.internet.mend(number);
         }
         for server in 0..self.servers.len() {
+            self.clear(server);
             self.start_again(server).await?;
         }
         Ok(())
@@ -344,7 +366,7 @@ impl<'a> World<'a> {
         loop {
             let now = self.stage.now();
             let missing = self.stage.observe(|observer, now| observer.missing(now));
-            if now >= until || (missing == 0 && self.apart() == 0) {
+            if now >= until || (missing == 0 && self.apart() == 0 && self.files_are_settled()) {
                 return;
             }
             self.pass((now + SHORTEST_LOOK).min(until)).await;
@@ -376,6 +398,7 @@ impl<'a> World<'a> {
     }
 
     async fn look(&mut self) {
+        self.look_at_files();
         let scenario = &self.plan.scenario;
         let end = scenario.warm_up.0 + scenario.duration.0 + scenario.settle.0;
         let apart = self.apart();
@@ -429,6 +452,7 @@ impl<'a> World<'a> {
                 );
             });
         }
+        self.end_files();
         let links: Vec<LinkRow> =
             self.internet.links().into_iter().map(|(from, to)| LinkRow { from: from as u32, to: to as u32 }).collect();
         let rows = self.rows().await;
