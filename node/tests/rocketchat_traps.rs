@@ -137,9 +137,11 @@ async fn a_call_to_everybody_wakes_nobody_elsewhere_and_is_not_refused() {
         a.standin.wish(Wish::Permit { permission: permission.to_owned(), roles: Some(Vec::new()) }).unwrap();
     }
     bob.say(at_b, "@all and @here: soup!").await.unwrap();
-    a.hears(at_a, "soup!").await;
+    let came = |room: &HeldRoom| room.messages.iter().any(|message| message.text.ends_with("soup!"));
+    a.holds(at_a, "the call", came).await;
     assert!(!find(a, at_a, "soup!").text.contains("@all"));
-    lunch.once(&["soup!"]).await;
+    lunch.once_beside(&[], 1).await;
+    assert_eq!(a.said(at_a).iter().filter(|message| message.text.ends_with("soup!")).count(), 1);
     lunch.close().await;
 }
 

@@ -49,9 +49,10 @@ use std::time::Duration;
 use rocketmesh_protocol::id::RoomId;
 use rocketmesh_storage::StoreError;
 use tokio::sync::{Notify, mpsc, watch};
+use tokio::time::{Instant, sleep_until};
 
 use super::client::{Client, Message, Release, RestError, User};
-use super::realtime::{Change, RealtimeEvent, RealtimeHandle};
+use super::realtime::{Change, ClosedReason, RealtimeEvent, RealtimeHandle};
 use super::records::{Changes, Federated, Records};
 use super::status::{BridgedRoom, Counted, Notices, ProblemKind, QueueView};
 use crate::engine::{Engine, JoinError, PostError};
@@ -71,6 +72,8 @@ const QUEUE: usize = 256;
 const REST: Duration = Duration::from_secs(5);
 /// How long after a full stop: a workspace that takes nothing, a token that is not accepted.
 const LONG_REST: Duration = Duration::from_secs(30);
+/// For how long everything that is heard has to be taken at once after events came too fast, until that is over.
+const OVERRUN: Duration = Duration::from_secs(5);
 
 /// What the bridge needs of the connector around it.
 pub(crate) trait Host: Send + Sync + 'static {
@@ -428,17 +431,23 @@ impl Bridge {
 
     async fn dispatch(&self, mut events: mpsc::Receiver<RealtimeEvent>) {
         let mut stopped = self.stopped.subscribe();
+        let mut overrun_until = None;
         loop {
             let event = tokio::select! {
-                event = events.recv() => event,
+                biased;
                 () = shut_down(&mut stopped) => None,
+                event = events.recv() => event,
+                () = sleep_until(overrun_until.unwrap_or_else(Instant::now)), if overrun_until.is_some() => {
+                    overrun_until = None;
+                    self.kept_up();
+                    continue;
+                }
             };
             let Some(event) = event else { return };
-            let heard = matches!(event, RealtimeEvent::Message { .. });
-            self.take(event).await;
-            if heard && events.is_empty() {
-                self.kept_up();
+            if matches!(event, RealtimeEvent::Closed { reason: ClosedReason::Overrun }) {
+                overrun_until = Some(Instant::now() + OVERRUN);
             }
+            self.take(event).await;
         }
     }
 

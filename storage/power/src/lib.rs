@@ -127,10 +127,19 @@ impl Remains {
     }
 
     fn flush_directory(&mut self, directory: &Path) {
-        let (certain, open): (Vec<_>, Vec<_>) =
-            mem::take(&mut self.renamings).into_iter().partition(|renaming| renaming.directory() == Some(directory));
-        self.renamings = open;
-        for renaming in certain {
+        // Where a renaming is certain, the file has gone through all that came before.
+        let mut arrived = BTreeSet::new();
+        let (mut certain, mut open) = (Vec::new(), Vec::new());
+        for renaming in mem::take(&mut self.renamings).into_iter().rev() {
+            if renaming.directory() == Some(directory) || arrived.contains(&renaming.file) {
+                arrived.insert(renaming.file);
+                certain.push(renaming);
+            } else {
+                open.push(renaming);
+            }
+        }
+        self.renamings = open.into_iter().rev().collect();
+        for renaming in certain.into_iter().rev() {
             renaming.apply(&mut self.names);
             if renaming.to.is_none() {
                 self.files.remove(&renaming.file);

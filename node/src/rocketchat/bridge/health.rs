@@ -95,7 +95,7 @@ impl Bridge {
         self.host.raise(kind, None, &reason.to_string());
     }
 
-    /// Everything that was heard is with its room.
+    /// Everything that was heard is with its room, and has been for a while.
     pub(super) fn kept_up(&self) {
         self.host.clear(ProblemKind::Overrun, None);
     }
