@@ -1,6 +1,6 @@
 //! What makes no sense is said before anything runs.
 
-use super::{Joining, MAX_SERVERS, Members, Scenario, ScenarioError};
+use super::{Harm, Joining, Layer, MAX_SERVERS, Members, Scenario, ScenarioError};
 
 impl Scenario {
     /// Whether a run could be made of it.
@@ -19,7 +19,24 @@ impl Scenario {
         let network = &self.network;
         within("network.jitter", network.jitter, 10.0)?;
         within("network.loss", network.loss, 0.5)?;
+        within("network.duplicates", network.duplicates, 0.5)?;
+        within("network.reordering", network.reordering, 0.5)?;
         within("network.nat", network.nat, 0.95)?;
+        if self.layer == Layer::Real && (network.duplicates > 0.0 || network.reordering > 0.0) {
+            let reason = "no message comes twice or is overtaken over TCP, which is what the real layer has; take \
+                          `layer = \"protocol\"`, or leave `duplicates` and `reordering` out";
+            return fail("network", reason.to_owned());
+        }
+        let modelled = |harm: Harm| matches!(harm, Harm::Lie | Harm::Spoil);
+        if let Some(hostile) = self.hostile.iter().find(|hostile| modelled(hostile.what))
+            && self.layer == Layer::Real
+        {
+            let word = hostile.what.word();
+            return fail(
+                "hostile.what",
+                format!("`{word}` is known to the protocol layer only; take `layer = \"protocol\"`"),
+            );
+        }
         if network.bootstraps == 0 || network.bootstraps > self.servers {
             return fail(
                 "network.bootstraps",

@@ -99,6 +99,10 @@ pub enum Harm {
     Garbage,
     /// Crowds around one server with many identities that pass nothing on to it.
     Eclipse,
+    /// Shows more than there is to whoever compares with it, and brings nothing. Protocol layer only.
+    Lie,
+    /// Breaks an event in the middle of whatever it brings. Protocol layer only.
+    Spoil,
 }
 
 impl Harm {
@@ -111,6 +115,8 @@ impl Harm {
             Harm::Withhold => "withhold",
             Harm::Garbage => "garbage",
             Harm::Eclipse => "eclipse",
+            Harm::Lie => "lie",
+            Harm::Spoil => "spoil",
         }
     }
 }

@@ -12,6 +12,11 @@ pub struct Network {
     pub jitter: f64,
     /// The probability that a packet is lost. TCP sends it again after a round trip and more, in order. 0 to 0.5.
     pub loss: f64,
+    /// The probability that a message comes a second time, up to two seconds later. 0 to 0.5. Protocol layer only.
+    pub duplicates: f64,
+    /// The probability that a message takes up to two seconds longer, so that later ones overtake it. 0 to 0.5. Protocol layer
+    /// only.
+    pub reordering: f64,
     /// Kinds of lines and how many servers have them. The rest has 100 Mbit/s both ways.
     pub bandwidth: Vec<Bandwidth>,
     /// The share of servers that nobody can dial. 0 to 0.95.
@@ -41,6 +46,8 @@ impl Default for Network {
             regions: vec!["lan".to_owned()],
             jitter: 0.1,
             loss: 0.0,
+            duplicates: 0.0,
+            reordering: 0.0,
             bandwidth: Vec::new(),
             nat: 0.0,
             bootstraps: 3,
