@@ -250,6 +250,7 @@ async fn whatever_is_killed_both_rooms_end_with_what_people_said_once() {
     start_nodes(&mut a, &mut b).await;
     let begun = Instant::now();
     loop {
+        let looking = Instant::now();
         let (wanted, one, other) = (a.talk.wanted_with(&b.talk), a.held(&b).await, b.held(&a).await);
         if one == wanted && other == wanted {
             break;
@@ -259,7 +260,8 @@ async fn whatever_is_killed_both_rooms_end_with_what_people_said_once() {
             conversation::differ("b", &other, &wanted);
             panic!("in vain: both rooms hold what people said");
         }
-        tokio::time::sleep(Duration::from_millis(200)).await;
+        // With thousands of messages a look takes a while, and no more than half of the time is for looking.
+        tokio::time::sleep(GLANCE.max(looking.elapsed())).await;
     }
     for side in [&a, &b] {
         told_once(side, &room).await;

@@ -22,6 +22,7 @@ mod pass_on;
 mod peers;
 pub mod private_key;
 mod prober;
+mod pulse;
 mod punching;
 mod quota;
 mod serving;

@@ -38,9 +38,9 @@ pub struct Tuning {
 impl Default for Tuning {
     fn default() -> Self {
         Tuning {
-            mesh_degree: 4,
+            mesh_degree: 3,
             mesh_low: 3,
-            mesh_high: 8,
+            mesh_high: 5,
             gossip_lazy: 6,
             flood_own: true,
             decline_copies: true,

@@ -82,6 +82,36 @@ async fn a_bootstrap_address_may_be_a_domain_whose_records_name_servers() {
     assert_eq!(status["bootstrap"][0]["state"], "connected");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn servers_that_know_one_address_meet_the_others_of_a_room_through_it_without_the_dht() {
+    let client = |builder: rocketmesh_node::NodeBuilder| {
+        builder.configure(|config| config.network.dht = rocketmesh_node::network::DhtMode::Client)
+    };
+    let hub = TestNode::start_with("hub.example.org", &[], client).await;
+    let address = [hub.address().await];
+    let room = hub.create("ada", "General").await.summary.id;
+    let mut others = Vec::new();
+    for name in ["a.example.org", "b.example.org", "c.example.org", "d.example.org"] {
+        let node = TestNode::start_with(name, &address, client).await;
+        node.introduced(&hub).await;
+        node.join(&room, "bob").await;
+        others.push(node);
+    }
+    for (at, node) in others.iter().enumerate() {
+        for other in others.iter().skip(at + 1) {
+            node.introduced(other).await;
+        }
+    }
+    let mut told = 0;
+    for node in &others {
+        let (_, peers) = node.raw("GET", "/v1/peers", None).await;
+        let peers = peers["peers"].as_array().unwrap().clone();
+        told += peers.iter().filter(|peer| peer["found_by"].to_string().contains("contact")).count();
+        assert!(peers.iter().all(|peer| !peer["found_by"].to_string().contains("dht")), "{peers:?}");
+    }
+    assert!(told >= 6, "each of six pairs met because one of the two was told of the other: {told}");
+}
+
 /// Whether what is sent to the local network's multicast group comes back here, as it does unless a machine has no network.
 fn hears_multicast() -> bool {
     const GROUP: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 250);

@@ -2,103 +2,15 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod support;
+#[path = "support/two_servers.rs"]
+mod two_servers;
 
-use std::path::Path;
 use std::time::Instant;
 
-use reqwest::StatusCode;
-use rocketmesh_node::api::{FederatedRoom, FederatedRooms};
-use rocketmesh_standin::{Account, HeldMessage, HeldRoom, Options, Person, Seen, Standin, Wish};
-use serde_json::{Value, json};
-use support::{PATIENCE, TestNode};
-use tempfile::TempDir;
-
-const ROOMS: &str = "/v1/rocketchat/rooms";
-
-/// A Rocket.Chat server and the node beside it.
-struct Side {
-    standin: Standin,
-    service: Account,
-    directory: TempDir,
-    name: &'static str,
-    node: Option<TestNode>,
-}
-
-impl Side {
-    async fn start(name: &'static str) -> Self {
-        let standin = Standin::start(Options::default()).await.unwrap();
-        let service = standin.add_account("bridge", &["admin", "bot"]).unwrap();
-        let directory = TempDir::new().unwrap();
-        let mut side = Side { standin, service, directory, name, node: None };
-        side.begin().await;
-        let body = json!({"url": side.standin.url(), "token": side.service.token, "user_id": side.service.user_id});
-        let (code, answer) = side.node().raw("PUT", "/v1/rocketchat", Some(body)).await;
-        assert_eq!((code, answer["connected"].as_bool()), (StatusCode::OK, Some(true)), "{answer}");
-        side.bridged().await;
-        side
-    }
-
-    async fn begin(&mut self) {
-        let path: &Path = self.directory.path();
-        self.node = Some(TestNode::start_in(path, self.name, &[]).await);
-    }
-
-    /// Ends the node, as a restart of its machine does.
-    async fn end(&mut self) {
-        self.node.take().unwrap().node.shutdown().await;
-    }
-
-    fn node(&self) -> &TestNode {
-        self.node.as_ref().unwrap()
-    }
-
-    /// Waits until the bridge runs.
-    async fn bridged(&self) {
-        let begun = Instant::now();
-        while self.node().raw("GET", ROOMS, None).await.0 != StatusCode::OK {
-            assert!(begun.elapsed() < PATIENCE, "the bridge does not begin");
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-        }
-    }
-
-    async fn federate(&self, body: Value) -> FederatedRoom {
-        let (code, answer) = self.node().raw("POST", ROOMS, Some(body)).await;
-        assert_eq!(code, StatusCode::OK, "{answer}");
-        serde_json::from_value(answer).unwrap()
-    }
-
-    async fn rooms(&self) -> Vec<FederatedRoom> {
-        self.node().get::<FederatedRooms>(ROOMS).await.rooms
-    }
-
-    fn held(&self, rid: &str) -> HeldRoom {
-        self.standin.dump().into_iter().find(|room| room.id == rid).unwrap()
-    }
-
-    /// What people said, without what the room tells of itself.
-    fn said(&self, rid: &str) -> Vec<HeldMessage> {
-        self.held(rid).messages.into_iter().filter(|message| message.kind.is_none()).collect()
-    }
-
-    /// Waits until a room holds what fulfils a condition.
-    async fn holds(&self, rid: &str, what: &str, condition: impl Fn(&HeldRoom) -> bool) -> HeldRoom {
-        let begun = Instant::now();
-        loop {
-            let room = self.held(rid);
-            if condition(&room) {
-                return room;
-            }
-            assert!(begun.elapsed() < PATIENCE, "{}: {what} does not come: {room:?}", self.name);
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-        }
-    }
-
-    /// Waits until a room holds a message, and gives its id.
-    async fn hears(&self, rid: &str, text: &str) -> String {
-        let room = self.holds(rid, text, |room| room.messages.iter().any(|message| message.text == text)).await;
-        room.messages.into_iter().find(|message| message.text == text).unwrap().id
-    }
-}
+use rocketmesh_standin::{HeldRoom, Person, Seen, Wish};
+use serde_json::json;
+use support::PATIENCE;
+use two_servers::{GLANCE, Side};
 
 /// Alice's channel on one server, which Bob has entered on the other.
 struct Lunch {
@@ -246,7 +158,7 @@ async fn a_restricted_workspace_is_told_and_what_is_for_it_waits() {
             break;
         }
         assert!(begun.elapsed() < PATIENCE, "{rooms:?}");
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        tokio::time::sleep(GLANCE).await;
     }
     let (_, status) = a.node().raw("GET", "/v1/rocketchat", None).await;
     assert!(status["problems"].as_array().unwrap().iter().any(|one| one["code"] == "restricted_workspace"), "{status}");
@@ -274,7 +186,7 @@ async fn the_bot_opens_rooms_and_answers() {
     let begun = Instant::now();
     while !side.rooms().await.is_empty() {
         assert!(begun.elapsed() < PATIENCE, "the room is let go");
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        tokio::time::sleep(GLANCE).await;
     }
     let mut side = side;
     side.end().await;

@@ -20,8 +20,12 @@ async fn what_somebody_said_who_was_banned_at_that_moment_is_taken_away_where_it
     let Lunch { a, b, alice, bob, at_a, at_b, .. } = &lunch;
     bob.say(at_b, "before").await.unwrap();
     a.hears(at_a, "before").await;
+    let asked = bob.say(at_b, "asked").await.unwrap();
+    a.hears(at_a, "asked").await;
     lunch.apart(true).await;
     bob.say(at_b, "meanwhile").await.unwrap();
+    bob.edit(at_b, &asked, "asked again").await.unwrap();
+    let of_bob = bob.upload(at_b, "plan.bin", "application/octet-stream", &[7; 2_000], "a plan").await.unwrap();
     bob.react(&b.hears(at_b, "meanwhile").await, ":wave:").await.unwrap();
     alice.ban(at_a, &lunch.bob_at_a().await).await.unwrap();
     alice.say(at_a, "Bob is out").await.unwrap();
@@ -34,9 +38,11 @@ async fn what_somebody_said_who_was_banned_at_that_moment_is_taken_away_where_it
     lunch.apart(false).await;
     let gone = |text: &'static str| move |room: &HeldRoom| room.messages.iter().all(|message| message.text != text);
     b.holds(at_b, "the end of what is withheld", gone("meanwhile")).await;
+    b.holds(at_b, "the end of the file", |room| room.messages.iter().all(|message| message.id != of_bob)).await;
+    b.hears(at_b, "asked").await;
     b.holds(at_b, "the ban", |room| room.banned == ["bob"]).await;
     let at_alices: Vec<String> = a.said(at_a).into_iter().map(|message| message.text).collect();
-    assert_eq!(at_alices, ["before", "Bob is out"], "and it was never shown where he was banned");
+    assert_eq!(at_alices, ["before", "asked", "Bob is out"], "and it was never shown where he was banned");
     assert!(b.said(at_b).iter().any(|message| message.text == "before"), "what was said before stays");
     lunch.close().await;
 }

@@ -64,6 +64,67 @@ async fn whoever_writes_to_the_account_of_somebody_elsewhere_reaches_them() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_direct_room_of_a_few_has_all_of_them_on_both_servers_and_is_none_of_the_rooms_of_two() {
+    let lunch = Lunch::open().await;
+    let Lunch { a, b, alice, bob, at_a, at_b, .. } = &lunch;
+    let (erin, carol) = (a.person("erin", &["user"]), b.person("carol", &["user"]));
+    carol.join(at_b).await.unwrap();
+    a.has_member(at_a, "carol.b.example", true).await;
+    let two = alice.direct("bob.b.example").await.unwrap();
+    alice.say(&two, "just you").await.unwrap();
+    let twos = b.finds("the room of two", between("bob", "alice.a.example")).await.id;
+    b.hears(&twos, "just you").await;
+
+    let few = alice.direct("erin,bob.b.example,carol.b.example").await.unwrap();
+    alice.say(&few, "all of you").await.unwrap();
+    let all = |room: &HeldRoom| {
+        let members: Vec<&str> = room.members.keys().map(String::as_str).collect();
+        room.kind == "d" && members == ["alice.a.example", "bob", "carol", "erin.a.example"]
+    };
+    let fews = b.finds("the room of four", all).await.id;
+    b.hears(&fews, "all of you").await;
+    // Whoever is in it speaks in it, and is heard by everybody else.
+    for (person, here, there) in
+        [(bob, (b, &fews), (a, &few)), (&carol, (b, &fews), (a, &few)), (&erin, (a, &few), (b, &fews))]
+    {
+        let text = format!("{} here", person.username);
+        person.say(here.1, &text).await.unwrap();
+        there.0.hears(there.1, &text).await;
+    }
+    let last = bob.say(&twos, "and just you").await.unwrap();
+    a.hears(&two, "and just you").await;
+    bob.edit(&twos, &last, "and just us").await.unwrap();
+    a.hears(&two, "and just us").await;
+    for (side, two, few) in [(a, &two, &few), (b, &twos, &fews)] {
+        assert_eq!((said(side, two).len(), said(side, few).len()), (2, 4), "{}", side.name);
+    }
+    lunch.nothing_lost().await;
+    lunch.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_writes_to_a_server_that_takes_no_direct_rooms_from_theirs_is_told_and_heard_once_it_does() {
+    let lunch = Lunch::open().await;
+    let Lunch { a, b, alice, .. } = &lunch;
+    let policy = |direct: &str| {
+        json!({"federate": "open", "invite": "open", "direct": direct, "listed": [],
+            "requests_per_minute": 0, "events_per_minute": 0})
+    };
+    assert_eq!(b.node().raw("PUT", "/v1/policy", Some(policy("listed"))).await.0, 200);
+    let at_a = alice.direct("bob.b.example").await.unwrap();
+    alice.say(&at_a, "are you there?").await.unwrap();
+    a.told(alice, "b.example does not take direct messages from this server until its administrator allows it").await;
+    assert!(b.standin.dump().iter().all(|room| !between("bob", "alice.a.example")(room)), "nobody hears of it");
+
+    assert_eq!(b.node().raw("PUT", "/v1/policy", Some(policy("open"))).await.0, 200);
+    lunch.apart(true).await;
+    lunch.apart(false).await;
+    let at_b = b.finds("the direct room", between("bob", "alice.a.example")).await.id;
+    b.hears(&at_b, "are you there?").await;
+    lunch.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_bot_opens_a_direct_room_of_two() {
     let lunch = Lunch::open().await;
     let Lunch { a, b, alice, bob, .. } = &lunch;

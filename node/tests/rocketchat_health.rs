@@ -9,7 +9,7 @@ mod two_servers;
 use reqwest::StatusCode;
 use rocketmesh_node::api::RetriedLetters;
 use rocketmesh_node::rocketchat::status::{BridgedRoomState, ConnectorState, ProblemKind};
-use rocketmesh_standin::{Person, Wish};
+use rocketmesh_standin::{Fault, Person, Wish, Wrong};
 use serde_json::{Value, json};
 use support::eventually;
 use two_servers::{Lunch, QUEUE, ROOMS, Side};
@@ -35,6 +35,11 @@ async fn a_server_that_is_away_is_unreachable_and_gets_everything_once_when_it_i
     a.standin.wish(Wish::GoAway { ms: 2500 }).unwrap();
     bob.say(at_b, "while you were away").await.unwrap();
     a.suffers(ProblemKind::Unreachable).await;
+    assert_eq!(
+        a.status().await.state,
+        ConnectorState::Connecting,
+        "not live, from the moment that the connection is lost"
+    );
     a.is_told_everywhere(ProblemKind::Unreachable).await;
     a.hears(at_a, "while you were away").await;
     a.recovers(ProblemKind::Unreachable).await;
@@ -42,6 +47,23 @@ async fn a_server_that_is_away_is_unreachable_and_gets_everything_once_when_it_i
     let told = a.status().await;
     assert!(told.delivered > 0 && told.taken > 0 && told.connections > 1, "{told:?}");
     lunch.once(&["while you were away"]).await;
+    lunch.close().await;
+}
+
+#[tokio::test]
+async fn a_server_that_answers_no_calls_is_not_live_though_its_websocket_stands() {
+    let lunch = Lunch::open().await;
+    let Lunch { a, bob, at_a, at_b, .. } = &lunch;
+    let fault = Fault { call: Some("chat.sendMessage".to_owned()), times: 1, wrong: Wrong::FailBefore };
+    a.standin.wish(Wish::Fault(fault)).unwrap();
+    bob.say(at_b, "once more").await.unwrap();
+    let problem = a.suffers(ProblemKind::Unreachable).await;
+    assert_eq!(problem.subject.as_deref(), Some(at_a.as_str()));
+    assert_eq!(a.status().await.state, ConnectorState::Connecting);
+    a.hears(at_a, "once more").await;
+    a.recovers(ProblemKind::Unreachable).await;
+    eventually("the connector is live", || async { a.status().await.state == ConnectorState::Live }).await;
+    lunch.once(&["once more"]).await;
     lunch.close().await;
 }
 
@@ -202,6 +224,10 @@ async fn a_webhook_goes_round_a_restricted_workspace_and_nothing_that_it_said_is
     a.suffers(ProblemKind::RestrictedWorkspace).await;
     bob.edit(at_b, &back_door, "by the back door, changed").await.unwrap();
     eventually("the edit waits", || async { a.queue().await.letters.len() == 1 }).await;
+    // What is said with a file comes at once, and the file later.
+    bob.upload(at_b, "menu.txt", "text/plain", b"soup", "with the menu").await.unwrap();
+    a.hears(at_a, "with the menu").await;
+    eventually("the file waits", || async { a.queue().await.letters.len() == 2 }).await;
     bob.say(at_b, "and on").await.unwrap();
     a.hears(at_a, "and on").await;
 
@@ -209,11 +235,12 @@ async fn a_webhook_goes_round_a_restricted_workspace_and_nothing_that_it_said_is
     bob.say(at_b, "by the front door").await.unwrap();
     a.hears(at_a, "by the front door").await;
     a.hears(at_a, "by the back door, changed").await;
+    a.holds(at_a, "the menu", |room| room.messages.iter().any(|message| !message.files.is_empty())).await;
     a.recovers(ProblemKind::RestrictedWorkspace).await;
     // The trial that the webhook said stays on its own server.
     assert_eq!(a.times(at_a, "through it."), 1);
     assert_eq!(b.times(at_b, "through it."), 0);
-    for text in ["by the back door, changed", "and on", "by the front door"] {
+    for text in ["by the back door, changed", "with the menu", "and on", "by the front door"] {
         assert_eq!((a.times(at_a, text), b.times(at_b, text)), (1, 1), "{text}");
     }
     let (code, _) = a.node().raw("DELETE", &path, None).await;

@@ -213,6 +213,40 @@ async fn typing_is_seen_on_the_other_server_and_nothing_of_it_is_kept() {
     }
     assert!(bobs_other.typists.iter().all(|who| who == "bob"), "{:?}", bobs_other.typists);
     assert!(alices.typists.iter().all(|who| who == "bob.b.example"), "{:?}", alices.typists);
+    // Alice is seen to type as well.
+    let seen = async {
+        loop {
+            alices.types(true).await;
+            if tokio::time::timeout(Duration::from_secs(1), bobs.sees("alice.a.example", true)).await.is_ok() {
+                return;
+            }
+            alices.types(false).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, seen).await.expect("nobody sees Alice type");
+    assert_eq!(lunch.kept().await, before);
+    lunch.close().await;
+}
+
+#[tokio::test]
+async fn how_far_somebody_elsewhere_has_read_is_marked_here_and_kept_nowhere_else() {
+    let lunch = Lunch::open().await;
+    converged(&[&lunch.a.node, &lunch.b.node], &lunch.room).await;
+    let before = lunch.kept().await;
+    let page: EventPage = lunch.b.node.get(&format!("/v1/rooms/{}/events?limit=1000", lunch.room)).await;
+    let last = page.events.iter().rfind(|event| event.kind == "message").unwrap().id.clone();
+    let marked = |side: &Side, rid: &str| {
+        let requests = side.standin.requests();
+        requests.iter().any(|asked| asked.path == "subscriptions.read" && asked.body["rid"] == rid)
+    };
+    // A mark may be lost, as any sign; whoever reads on says it again.
+    eventually("the last message is marked as read", || async {
+        let mark = json!({"user": "bob", "read": last});
+        lunch.b.node.raw("POST", &format!("/v1/rooms/{}/ephemeral", lunch.room), Some(mark)).await;
+        marked(&lunch.a, &lunch.at_a)
+    })
+    .await;
+    assert!(!marked(&lunch.b, &lunch.at_b), "where Bob reads it is his own to say");
     assert_eq!(lunch.kept().await, before);
     lunch.close().await;
 }
@@ -228,6 +262,8 @@ async fn whether_somebody_is_there_is_seen_on_the_other_server() {
         becomes(status, || shown(alice, "bob.b.example", "status")).await;
         assert_eq!(shown(bob, "bob", "status").await, status, "it stays as Bob said it");
     }
+    let _: Value = alice.post("users.setStatus", json!({"status": "busy"})).await.unwrap();
+    becomes("busy", || shown(bob, "alice.a.example", "status")).await;
     assert_eq!(lunch.kept().await, before);
     lunch.close().await;
 }

@@ -99,7 +99,12 @@ async fn roles_that_are_given_and_taken_count_on_both_servers() {
     carol.join(at_b).await.unwrap();
     b.has_member(at_b, "erin.a.example", true).await;
     a.has_member(at_a, "carol.b.example", true).await;
-    set_role(bob, at_b, &b.account("erin.a.example").await, "channels.addModerator").await;
+    let erin_at_b = b.account("erin.a.example").await;
+    set_role(bob, at_b, &erin_at_b, "channels.addLeader").await;
+    a.has_roles(at_a, "erin", &["leader"]).await;
+    set_role(bob, at_b, &erin_at_b, "channels.removeLeader").await;
+    a.has_roles(at_a, "erin", &[]).await;
+    set_role(bob, at_b, &erin_at_b, "channels.addModerator").await;
     a.has_roles(at_a, "erin", &["moderator"]).await;
     set_role(bob, at_b, &carol.id, "channels.addOwner").await;
     a.has_roles(at_a, "carol.b.example", &["owner"]).await;
@@ -331,6 +336,23 @@ async fn what_stands_beside_words_goes_along() {
     b.hears(at_b, "@bob you do :yum:").await;
     let reply = b.said(at_b).into_iter().find(|message| message.text == "@bob you do :yum:").unwrap();
     assert_eq!(reply.thread.as_deref(), Some(of_bob.as_str()));
+    // A reply that was sent to the room too stands there beside its thread, and others do not.
+    let in_room = |side: &Side, rid: &str, text: &str| {
+        let person = side.machine();
+        let (rid, text) = (rid.to_owned(), text.to_owned());
+        async move {
+            let seen = person.messages(&rid).await.unwrap();
+            seen.into_iter().find(|one| one.msg == text).map(|one| one.rest["tshow"] == true)
+        }
+    };
+    assert_eq!(in_room(b, at_b, "@bob you do :yum:").await, Some(false));
+    for (person, rid, parent, text, there) in
+        [(alice, at_a, &at_alices, "for all at b", (b, at_b)), (bob, at_b, &of_bob, "for all at a", (a, at_a))]
+    {
+        person.send(json!({"rid": rid, "msg": text, "tmid": parent, "tshow": true})).await.unwrap();
+        there.0.hears(there.1, text).await;
+        assert_eq!(in_room(there.0, there.1, text).await, Some(true));
+    }
     let quote = |side: &Side, id: &str| format!("[ ]({}/channel/lunch?msg={id}) indeed", side.standin.url());
     alice.say(at_a, &quote(a, &at_alices)).await.unwrap();
     b.hears(at_b, &quote(b, &of_bob)).await;
@@ -343,6 +365,19 @@ async fn what_stands_beside_words_goes_along() {
         room.messages.iter().any(|message| message.id == at_alices && message.reactions.contains_key(":tada:"))
     })
     .await;
+    // Alice's reactions go the other way, on and off again.
+    let reacted = |on: bool| {
+        let of_bob = of_bob.clone();
+        move |room: &HeldRoom| {
+            let message = room.messages.iter().find(|message| message.id == of_bob);
+            let by = message.and_then(|message| message.reactions.get(":party_parrot:"));
+            by.is_some_and(|by| *by == ["alice.a.example"]) == on
+        }
+    };
+    alice.react(&at_alices, ":party_parrot:").await.unwrap();
+    b.holds(at_b, "Alice's reaction", reacted(true)).await;
+    alice.unreact(&at_alices, ":party_parrot:").await.unwrap();
+    b.holds(at_b, "the end of Alice's reaction", reacted(false)).await;
 
     // Several files of one message, each of which is a message of its own in Rocket.Chat.
     let mut files = Vec::new();

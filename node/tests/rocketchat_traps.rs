@@ -11,16 +11,19 @@ use std::io::BufReader;
 
 use reqwest::StatusCode;
 use rocketmesh_node::identity;
+use rocketmesh_node::rocketchat::status::ProblemKind;
 use rocketmesh_protocol::identity::ServerKey;
 use rocketmesh_standin::{Fault, HeldMessage, HeldRoom, Version, Wish, Wrong};
 use rocketmesh_storage::backup;
-use serde_json::json;
+use serde_json::{Value, json};
 use support::{TestNode, eventually};
 use tempfile::TempDir;
 use two_servers::{Lunch, Side};
 
 /// More than a page of catching up, so that the page ends in the middle of one millisecond.
 const AT_ONCE: usize = 110;
+/// More events than wait for the bridge.
+const FLOOD: usize = 1100;
 
 fn fault(side: &Side, call: &str, wrong: Wrong) {
     side.standin.wish(Wish::Fault(Fault { call: Some(call.to_owned()), times: 1, wrong })).unwrap();
@@ -60,9 +63,13 @@ async fn an_answer_that_is_lost_makes_nothing_twice() {
             |room: &HeldRoom| room.messages.iter().flat_map(|message| &message.files).any(|file| file.name == name);
         a.holds_when_asked(at_a, name, has).await;
     }
+    // What is said with a file comes with it, and once.
+    fault(a, "rooms.mediaConfirm", Wrong::FailAfter);
+    bob.upload(at_b, "three.txt", "text/plain", b"three.txt", "with words").await.unwrap();
+    a.holds_when_asked(at_a, "the words", says("with words")).await;
     bob.say(at_b, "the end").await.unwrap();
     a.holds_when_asked(at_a, "the end", says("the end")).await;
-    lunch.once_beside(&["changed", "done", "the end"], 2).await;
+    lunch.once_beside(&["changed", "done", "with words", "the end"], 2).await;
     lunch.close().await;
 }
 
@@ -165,6 +172,68 @@ async fn both_sides_may_take_one_message_away_at_once() {
     a.holds(at_a, "the deletion", gone).await;
     b.holds(at_b, "the deletion", gone).await;
     lunch.once(&[]).await;
+    lunch.close().await;
+}
+
+#[tokio::test]
+async fn both_sides_may_edit_one_message_at_once_and_end_with_the_same_words() {
+    let lunch = Lunch::open().await;
+    let Lunch { a, b, alice, bob, at_a, at_b } = &lunch;
+    let message = bob.say(at_b, "what is for lunch?").await.unwrap();
+    let copy = a.hears(at_a, "what is for lunch?").await;
+    let words = |side: &Side, rid: &str, id: &str| {
+        side.said(rid).into_iter().find(|message| message.id == id).map(|message| message.text)
+    };
+    // Each time one of them is the last, on both sides.
+    for round in 0..5 {
+        let (of_alice, of_bob) = (format!("soup {round}"), format!("salad {round}"));
+        let (one, other) = tokio::join!(alice.edit(at_a, &copy, &of_alice), bob.edit(at_b, &message, &of_bob));
+        assert!(one.is_ok() && other.is_ok(), "{one:?}, {other:?}");
+        // What either says now comes after whatever they wrote.
+        let (at_last, to_last) = (format!("from a {round}"), format!("from b {round}"));
+        alice.say(at_a, &at_last).await.unwrap();
+        bob.say(at_b, &to_last).await.unwrap();
+        b.hears(at_b, &at_last).await;
+        a.hears(at_a, &to_last).await;
+        eventually("both have the same words", || async {
+            let (here, there) = (words(a, at_a, &copy), words(b, at_b, &message));
+            here == there && here.is_some_and(|here| here == of_alice || here == of_bob)
+        })
+        .await;
+    }
+    let last = words(a, at_a, &copy);
+    let said: Vec<String> = (0..5).flat_map(|round| [format!("from a {round}"), format!("from b {round}")]).collect();
+    let said: Vec<&str> = said.iter().map(String::as_str).chain(last.as_deref()).collect();
+    lunch.once(&said).await;
+    assert_eq!((words(a, at_a, &copy), words(b, at_b, &message)), (last.clone(), last), "and stay with them");
+    lunch.close().await;
+}
+
+#[tokio::test]
+async fn what_comes_faster_than_it_can_be_taken_is_named_and_caught_up_on() {
+    let lunch = Lunch::open().await;
+    let Lunch { a, b, alice, bob, at_a, at_b } = &lunch;
+    let looks = || a.standin.requests().iter().filter(|asked| asked.path == "subscriptions.get").count();
+    let before = looks();
+    // After each new connection the bridge asks in which rooms it is, and takes nothing while no answer comes.
+    fault(a, "subscriptions.get", Wrong::HangBefore);
+    a.standin.wish(Wish::DropWebsockets).unwrap();
+    eventually("the bridge waits for an answer", || async { looks() > before }).await;
+    let first = alice.say(at_a, "before the flood").await.unwrap();
+    for number in 0..FLOOD {
+        let status = json!({"status": "busy", "message": number.to_string()});
+        alice.post::<Value>("users.setStatus", status).await.unwrap();
+    }
+    alice.edit(at_a, &first, "before the flood, mended").await.unwrap();
+    alice.say(at_a, "after the flood").await.unwrap();
+    let gone = alice.say(at_a, "carried away").await.unwrap();
+    alice.delete(at_a, &gone).await.unwrap();
+    bob.say(at_b, "from the dry side").await.unwrap();
+    a.suffers(ProblemKind::Overrun).await;
+    b.hears(at_b, "before the flood, mended").await;
+    b.hears(at_b, "after the flood").await;
+    lunch.once(&["before the flood, mended", "after the flood", "from the dry side"]).await;
+    a.recovers(ProblemKind::Overrun).await;
     lunch.close().await;
 }
 

@@ -72,6 +72,13 @@ pub const MAX_IDS_PER_REQUEST: usize = 512;
 /// within one round trip, and a small part of what may wait in a room.
 pub const MAX_RECENT_EVENTS: usize = 256;
 
+/// The most servers that an answer to [`Contacts`](crate::wire::Request::Contacts) names.
+pub const MAX_CONTACTS: usize = 16;
+/// The most addresses of each of them.
+pub const MAX_ADDRESSES_PER_CONTACT: usize = 8;
+/// The longest of these in bytes. One through a relay that has a name takes some 100.
+pub const MAX_ADDRESS_BYTES: usize = 192;
+
 /// The most events that one server hands to another unasked in one request. They are what was just said; more is pulled.
 pub const MAX_EVENTS_PER_TELL: usize = 64;
 

@@ -4,11 +4,13 @@
 //! first exchange ([`Hello`]) tells which versions each side speaks and has its own name, which never changes.
 
 mod brief;
+mod contacts;
 mod ephemeral;
 mod gossip;
 mod hello;
 mod request;
 
+pub use contacts::Contact;
 pub use ephemeral::{EPHEMERAL_DOMAIN, Ephemeral, EphemeralError, Presence, Signal, SignalKind, UnverifiedEphemeral};
 pub use gossip::{GossipFrame, gossip_message_id, topic};
 pub use hello::{Hello, common_version};

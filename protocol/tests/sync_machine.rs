@@ -636,3 +636,80 @@ fn one_peer_that_answers_nothing_in_many_rooms_leaves_places_for_others() {
     let actions = machine.poll(now, 0);
     assert!(actions.iter().any(|action| matches!(action, Action::Bring { peer: 2, .. })), "{actions:?}");
 }
+
+fn compares(actions: &[Action<u8>]) -> bool {
+    actions.iter().any(|action| matches!(action, Action::Compare { .. }))
+}
+
+#[test]
+fn a_comparison_without_an_answer_is_made_again_soon_and_ever_later() {
+    let mut machine = AntiEntropy::new(Tempo::default());
+    machine.connected(1_u8, Duration::ZERO);
+    assert!(compares(&machine.poll(Duration::ZERO, 0)));
+    let mut now = Duration::ZERO;
+    let mut pauses = Vec::new();
+    for _ in 0..6 {
+        machine.uncompared(1, Comparison::All, now);
+        let due = machine.next_due(now).unwrap();
+        assert!(!compares(&machine.poll(due - Duration::from_millis(1), 0)));
+        assert!(compares(&machine.poll(due, 0)));
+        pauses.push((due - now).as_secs());
+        now = due;
+    }
+    assert_eq!(pauses[..5], [2, 4, 8, 16, 32]);
+    assert!(pauses[5] <= Tempo::default().compare_every.as_secs());
+    machine.compared(&1);
+    machine.look(1, room(), now, false);
+    assert!(compares(&machine.poll(now, 0)));
+    let rooms = Comparison::Rooms { rooms: BTreeSet::from([room()]), back: false };
+    machine.uncompared(1, rooms.clone(), now);
+    now += Tempo::default().again;
+    assert_eq!(
+        machine.poll(now, 0),
+        [Action::Compare { peer: 1, rooms }],
+        "after an answer it begins with the shortest pause"
+    );
+}
+
+#[test]
+fn a_peer_that_comes_back_is_compared_with_at_once_and_asked_for_what_it_left_open() {
+    let tempo = Tempo::default();
+    let asks = |actions: &[Action<u8>]| actions.iter().any(|action| matches!(action, Action::Bring { peer: 1, .. }));
+    // Before it came back the question was given up, or it is afterwards.
+    for back in [tempo.stall + Duration::from_secs(1), Duration::from_secs(1)] {
+        let mut machine = AntiEntropy::new(tempo);
+        machine.connected(1_u8, Duration::ZERO);
+        machine.poll(Duration::ZERO, 0);
+        machine.uncompared(1, Comparison::All, Duration::ZERO);
+        machine.differs(1, room(), Path::Direct, Some(made_up(1, 1)), false, Duration::ZERO);
+        assert!(asks(&machine.poll(Duration::ZERO, 0)));
+        if back > tempo.stall {
+            machine.poll(tempo.stall, 0);
+        }
+        machine.connected(1, back);
+        assert!(compares(&machine.poll(back, 0)), "at once, although the last comparison failed");
+        machine.differs(1, room(), Path::Direct, Some(made_up(1, 1)), false, back);
+        let later = back.max(tempo.stall);
+        assert!(asks(&machine.poll(later, 0)), "although its answer to the first question is still to come");
+        assert_eq!(machine.outstanding(), 1, "which is not waited for");
+    }
+}
+
+#[test]
+fn a_peer_that_comes_back_all_the_time_does_not_take_every_place_with_what_it_leaves_open() {
+    let tempo = Tempo::default();
+    let mut machine = AntiEntropy::new(tempo);
+    machine.connected(1_u8, Duration::ZERO);
+    let mut asked = 0;
+    for step in 0..9 {
+        let now = tempo.stall * step;
+        machine.connected(1, now);
+        for at in 0..200 {
+            let room = RoomId::from_hash([at; 32]);
+            machine.differs(1, room, Path::Direct, Some(made_up(1, 1)), false, now);
+        }
+        let actions = machine.poll(now, 0);
+        asked += actions.iter().filter(|action| matches!(action, Action::Bring { .. })).count();
+    }
+    assert!(asked < MOST_OPEN, "{asked} questions in half a minute");
+}

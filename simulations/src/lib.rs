@@ -5,9 +5,10 @@
 //! |---|---|
 //! | [`process`] | starts `rocketmesh run` in a directory of its own, asks its API, and ends it |
 //! | [`prepared`] | rooms that are made without a node, and full stores |
-//! | [`catch_up`] | catching up with gaps, joining large rooms |
+//! | [`catch_up`] | catching up with gaps small and large, joining large rooms |
 //! | [`chat`] | conversations: the one that is built in, and IRC logs |
 //! | [`measure`] | rates, percentiles, memory of a process |
+//! | [`progress`] | progress bars |
 //! | `rocketchat` | stand-ins for Rocket.Chat with a node beside each: what the demo shows, and how fast it is |
 //! | `lab` | an internet of namespaces with NATs, and real nodes in it; on Linux |
 //!
@@ -20,6 +21,7 @@ pub mod lab;
 pub mod measure;
 pub mod prepared;
 pub mod process;
+pub mod progress;
 #[cfg(feature = "rocketchat")]
 pub mod rocketchat;
 

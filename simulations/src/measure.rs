@@ -18,6 +18,15 @@ pub fn ms(duration: Duration) -> String {
     format!("{:.1} ms", duration.as_secs_f64() * 1000.0)
 }
 
+/// A duration in milliseconds, or from ten seconds on in seconds.
+pub fn took(duration: Duration) -> String {
+    if duration < Duration::from_secs(10) {
+        format!("{:.0} ms", duration.as_secs_f64() * 1000.0)
+    } else {
+        format!("{:.1} s", duration.as_secs_f64())
+    }
+}
+
 /// Resident memory of a process in bytes.
 ///
 /// # Errors

@@ -21,7 +21,7 @@ const CACHE_MIB: u64 = 64;
 /// Who owns the room.
 const OWNER: &str = "alice";
 
-/// A room in the making. One user owns it and does all the talking; others may join.
+/// A room in the making, in which everybody has seen everything. One user owns it; others may join and talk.
 pub struct PreparedRoom {
     key: ServerKey,
     outline: Outline,
@@ -35,6 +35,14 @@ impl PreparedRoom {
     /// # Errors
     /// If the event breaks a limit, or the clock stands before 1970.
     pub fn begin(key: ServerKey) -> Result<(Self, Event), Failure> {
+        Self::named(key, "general")
+    }
+
+    /// As [`PreparedRoom::begin`], with a name, by which several rooms that are made within a millisecond differ.
+    ///
+    /// # Errors
+    /// As [`PreparedRoom::begin`].
+    pub fn named(key: ServerKey, name: &str) -> Result<(Self, Event), Failure> {
         // Events that look older than minutes would be treated as latecomers, which is not what is measured.
         let begun_ms = u64::try_from(SystemTime::UNIX_EPOCH.elapsed()?.as_millis())?;
         let content = Content::Create { room_type: RoomType::Channel, with: Vec::new() };
@@ -44,7 +52,7 @@ impl PreparedRoom {
             kind: kind.to_owned(),
             state_key,
             content: content.to_map(&[7; 16]),
-            body: Some(Body::new([7; 16], Map::new().with("name", "general"))),
+            body: Some(Body::new([7; 16], Map::new().with("name", name))),
             time_ms: begun_ms,
         };
         let create = author(&key, Placement::first(), draft)?;
@@ -68,11 +76,19 @@ impl PreparedRoom {
     /// # Errors
     /// If the event breaks a limit.
     pub fn say(&mut self, text: &str) -> Result<Event, Failure> {
+        let key = self.key.clone();
+        self.say_as(&key, OWNER, text)
+    }
+
+    /// A user of the server with this key says something.
+    ///
+    /// # Errors
+    /// If the name is none, or the event breaks a limit.
+    pub fn say_as(&mut self, key: &ServerKey, user: &str, text: &str) -> Result<Event, Failure> {
         let mut salt = [0; 16];
         salt[..8].copy_from_slice(&self.made.to_be_bytes());
         let body = Body::new(salt, Map::new().with("text", text));
-        let key = self.key.clone();
-        self.make(&key, OWNER, &Content::Message { thread: None }, Some(body))
+        self.make(key, user, &Content::Message { thread: None }, Some(body))
     }
 
     /// A user of the server with this key joins.
@@ -125,7 +141,8 @@ impl Filling {
         Ok(Filling { store: open_store(directory, CACHE_MIB)?, batch: Vec::new() })
     }
 
-    /// Puts the event that was just added to the outline. None may be left out.
+    /// Puts the event that was just added to the outline. None may be left out, and before another room's what was put is to be
+    /// flushed.
     ///
     /// # Errors
     /// If the store fails.
@@ -134,16 +151,28 @@ impl Filling {
         if self.batch.len() < BATCH { Ok(()) } else { self.flush(outline) }
     }
 
-    /// Writes what is left, and closes the store.
+    /// Writes what is left of the last room, and closes the store.
     ///
     /// # Errors
     /// If the store fails.
     pub fn finish(mut self, outline: &Outline) -> Result<(), Failure> {
         self.flush(outline)?;
+        self.close()
+    }
+
+    /// Closes the store, into which all was flushed that was put.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub fn close(self) -> Result<(), Failure> {
         Ok(self.store.sync()?)
     }
 
-    fn flush(&mut self, outline: &Outline) -> Result<(), Failure> {
+    /// Writes what was put of a room so far.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub fn flush(&mut self, outline: &Outline) -> Result<(), Failure> {
         self.store.put(&Batch { events: &self.batch, ..Batch::of(outline, Participation::Joined) })?;
         self.batch.clear();
         Ok(())

@@ -46,6 +46,20 @@ impl Process {
     /// # Errors
     /// With the end of the node's own output if it does not start.
     pub async fn start(binary: &Path, directory: &Path, name: &str, bootstrap: &[String]) -> Result<Self, Failure> {
+        Self::start_with(binary, directory, name, bootstrap, &[]).await
+    }
+
+    /// As [`Process::start`], with variables of the environment, such as `ROCKETMESH_ROOMS__HISTORY`.
+    ///
+    /// # Errors
+    /// As [`Process::start`].
+    pub async fn start_with(
+        binary: &Path,
+        directory: &Path,
+        name: &str,
+        bootstrap: &[String],
+        variables: &[(&str, &str)],
+    ) -> Result<Self, Failure> {
         fs::create_dir_all(directory)?;
         let _ = fs::remove_file(address_file(directory));
         let log = directory.join("node.log");
@@ -54,7 +68,7 @@ impl Process {
         let mut command = Command::new(binary);
         command.args(["run", "--no-mdns", "--log", &level, "--api-listen", "127.0.0.1:0", "--name", name]);
         command.args(["--listen", "/ip4/127.0.0.1/tcp/0", "/ip4/127.0.0.1/udp/0/quic-v1"]);
-        command.arg("--data-dir").arg(directory);
+        command.arg("--data-dir").arg(directory).envs(variables.iter().copied());
         if !bootstrap.is_empty() {
             command.arg("--bootstrap").args(bootstrap);
         }
@@ -118,7 +132,8 @@ impl Api {
         Api { base: String::new(), token: String::new(), client: reqwest::Client::new() }
     }
 
-    fn of(directory: &Path) -> Option<Self> {
+    /// The API of the node that runs, or last ran, on a data directory; none if none has served one there yet.
+    pub fn of(directory: &Path) -> Option<Self> {
         let read = |path: PathBuf| fs::read_to_string(path).ok().map(|text| text.trim().to_owned());
         let address = read(address_file(directory))?;
         let token = read(token_file(directory))?;
@@ -223,8 +238,22 @@ impl Api {
         self.carried("Inbound").await
     }
 
+    /// Requests of other servers that the node has answered so far.
+    ///
+    /// # Errors
+    /// As [`Api::ask`].
+    pub async fn served(&self) -> Result<u64, Failure> {
+        let text = self.metrics().await?;
+        let count = text.lines().find_map(|line| line.strip_prefix("rocketmesh_requests_served_total "));
+        Ok(count.ok_or("the node does not say how many requests it answered")?.trim().parse()?)
+    }
+
+    async fn metrics(&self) -> Result<String, Failure> {
+        Ok(self.client.get(format!("{}/metrics", self.base)).send().await?.error_for_status()?.text().await?)
+    }
+
     async fn carried(&self, direction: &str) -> Result<u64, Failure> {
-        let text = self.client.get(format!("{}/metrics", self.base)).send().await?.error_for_status()?.text().await?;
+        let text = self.metrics().await?;
         let bandwidth = text.lines().filter(|line| line.starts_with("libp2p_bandwidth_bytes_total"));
         let counts = bandwidth.filter(|line| line.contains(direction)).filter_map(|line| line.rsplit(' ').next());
         Ok(counts.map(str::parse::<u64>).sum::<Result<u64, _>>()?)

@@ -6,6 +6,8 @@
 #![cfg(all(target_os = "linux", target_env = "gnu", target_pointer_width = "64"))]
 #![allow(clippy::unwrap_used, missing_docs)]
 
+#[path = "support/power.rs"]
+mod power;
 mod support;
 
 use std::fs::{self, File};
@@ -13,11 +15,11 @@ use std::panic;
 use std::path::Path;
 use std::slice;
 use std::thread;
-use std::time::Duration;
 
+use power::{cut, open, stores};
 use rocketmesh_protocol::event::Event;
 use rocketmesh_protocol::id::EventId;
-use rocketmesh_storage::{EventStore, MemoryDisk, StoreError};
+use rocketmesh_storage::{EventStore, MemoryDisk};
 use rocketmesh_storage_power::{Disk, Random};
 use support::Room;
 use tempfile::TempDir;
@@ -31,24 +33,14 @@ const CALLS: usize = 40;
 
 #[test]
 fn power_cuts_at_any_moment_lose_nothing_that_a_sync_confirmed() {
-    let stores = if std::env::var_os("ROCKETMESH_SOAK").is_some() { STORES_SOAK } else { STORES };
     let mut blobs = 0;
-    for seed in 0..stores {
+    for seed in 0..stores(STORES, STORES_SOAK) {
         let directory = TempDir::new().unwrap();
         let disk = Disk::watch(directory.path()).unwrap();
         let mut writer = Writer::start(disk.path(), seed);
-        for cut in 0..CUTS {
-            disk.cut_after(1 + writer.random.below(CALLS));
-            let (remains, confirmed) = loop {
-                let confirmed = writer.confirmed;
-                writer.turn();
-                if let Some(remains) = disk.remains() {
-                    break (remains, confirmed);
-                }
-            };
-            println!("store {seed}, cut {cut}: {confirmed} events confirmed of {} written", writer.written.len());
-            let image = TempDir::new().unwrap();
-            remains.write_to(image.path(), &mut writer.random).unwrap();
+        for number in 0..CUTS {
+            let (image, confirmed) = cut(&disk, &mut writer, CALLS);
+            println!("store {seed}, cut {number}: {confirmed} events confirmed of {} written", writer.written.len());
             check(image.path(), &writer, confirmed);
         }
         blobs += fs::read_dir(disk.path().join("sled/blobs")).unwrap().count();
@@ -68,21 +60,9 @@ fn what_only_sled_flushed_is_lost_in_some_cut() {
     for made in ["sled/db", "sled/conf", "sled", ""] {
         File::open(disk.path().join(made)).unwrap().sync_all().unwrap();
     }
-    let mut random = Random::new(1);
-    let mut flushed = 0_u64;
+    let mut writer = OnlySled { tree, random: Random::new(1), flushed: 0 };
     let lost = (0..CUTS).any(|_| {
-        disk.cut_after(1 + random.below(CALLS));
-        let (remains, confirmed) = loop {
-            let confirmed = flushed;
-            tree.insert(flushed.to_be_bytes(), vec![7_u8; 1_000]).unwrap();
-            tree.flush().unwrap();
-            flushed += 1;
-            if let Some(remains) = disk.remains() {
-                break (remains, confirmed);
-            }
-        };
-        let image = TempDir::new().unwrap();
-        remains.write_to(image.path(), &mut random).unwrap();
+        let (image, confirmed) = cut(&disk, &mut writer, CALLS);
         // sled panics over some of what it may find.
         let whole = panic::catch_unwind(|| {
             let tree = open(image.path()).unwrap();
@@ -91,6 +71,31 @@ fn what_only_sled_flushed_is_lost_in_some_cut() {
         !whole.unwrap_or(false)
     });
     assert!(lost, "the simulated disk keeps what nobody made it keep");
+}
+
+/// Writes to a tree of sled's, and takes its flushes for syncs.
+struct OnlySled {
+    tree: sled::Db,
+    random: Random,
+    flushed: u64,
+}
+
+impl power::Writer for OnlySled {
+    type Confirmed = u64;
+
+    fn confirmed(&self) -> u64 {
+        self.flushed
+    }
+
+    fn turn(&mut self) {
+        self.tree.insert(self.flushed.to_be_bytes(), vec![7_u8; 1_000]).unwrap();
+        self.tree.flush().unwrap();
+        self.flushed += 1;
+    }
+
+    fn random(&mut self) -> &mut Random {
+        &mut self.random
+    }
 }
 
 /// Writes to two rooms, and keeps account of what has to survive.
@@ -116,14 +121,6 @@ impl<'a> Writer<'a> {
         let written: Vec<_> = rooms.iter().map(|room| room.create.id()).collect();
         let confirmed = written.len();
         Writer { directory, store, rooms, random: Random::new(seed), written, confirmed }
-    }
-
-    fn turn(&mut self) {
-        match self.random.below(24) {
-            0 => self.reopen(),
-            1..=9 => self.sync(),
-            _ => self.put(),
-        }
     }
 
     fn put(&mut self) {
@@ -167,6 +164,27 @@ impl<'a> Writer<'a> {
     }
 }
 
+impl power::Writer for Writer<'_> {
+    /// How many events.
+    type Confirmed = usize;
+
+    fn confirmed(&self) -> usize {
+        self.confirmed
+    }
+
+    fn turn(&mut self) {
+        match self.random.below(24) {
+            0 => self.reopen(),
+            1..=9 => self.sync(),
+            _ => self.put(),
+        }
+    }
+
+    fn random(&mut self) -> &mut Random {
+        &mut self.random
+    }
+}
+
 /// Looks in a store for everything that was confirmed, then writes to it and opens it once more.
 fn check(directory: &Path, writer: &Writer<'_>, confirmed: usize) {
     let store = open(directory);
@@ -191,15 +209,4 @@ fn check(directory: &Path, writer: &Writer<'_>, confirmed: usize) {
     let store = open(directory);
     assert_eq!(store.log_end(), position);
     assert!(store.event(&event.id()).unwrap().is_some());
-}
-
-/// Opens a store. The threads of sled can hold its file for a moment longer than the handle that was dropped.
-fn open(directory: &Path) -> EventStore {
-    let mut patience = 0..200;
-    loop {
-        match EventStore::open(directory, 8 << 20) {
-            Err(StoreError::Io(_)) if patience.next().is_some() => thread::sleep(Duration::from_millis(10)),
-            opened => return opened.unwrap(),
-        }
-    }
 }

@@ -4,18 +4,19 @@
 #![cfg(all(target_os = "linux", target_env = "gnu", target_pointer_width = "64"))]
 #![allow(clippy::unwrap_used, missing_docs)]
 
+#[path = "support/power.rs"]
+mod power;
 mod support;
 
 use std::path::Path;
 use std::slice;
-use std::thread;
-use std::time::Duration;
 
+use power::{cut, open, stores};
 use rocketmesh_protocol::event::{Event, FileRef};
 use rocketmesh_protocol::file::FileRange;
 use rocketmesh_protocol::id::FileId;
+use rocketmesh_storage::EventStore;
 use rocketmesh_storage::check::{Mode, check_content};
-use rocketmesh_storage::{EventStore, StoreError};
 use rocketmesh_storage_power::{Disk, Random};
 use support::Room;
 use support::files::{MEBIBYTE, NOW, flush, named, put_erased, range_of, read, say};
@@ -32,27 +33,17 @@ const LARGE: usize = 12;
 
 #[test]
 fn power_cuts_at_any_moment_take_no_file_that_a_sync_confirmed() {
-    let stores = if std::env::var_os("ROCKETMESH_SOAK").is_some() { STORES_SOAK } else { STORES };
     let mut confirmed_in_all = 0;
-    for seed in 0..stores {
+    for seed in 0..stores(STORES, STORES_SOAK) {
         let directory = TempDir::new().unwrap();
         let disk = Disk::watch(directory.path()).unwrap();
         let mut writer = Writer::start(disk.path(), seed);
-        for cut in 0..CUTS {
-            disk.cut_after(1 + writer.random.below(CALLS));
-            let (remains, confirmed, gone) = loop {
-                let (confirmed, gone) = (writer.confirmed.clone(), writer.confirmed_gone.clone());
-                writer.turn();
-                if let Some(remains) = disk.remains() {
-                    break (remains, confirmed, gone);
-                }
-            };
+        for number in 0..CUTS {
+            let (image, (confirmed, gone)) = cut(&disk, &mut writer, CALLS);
             // What was taken back in the turn that was cut may be there or not.
             let kept: Vec<_> = confirmed.into_iter().filter(|(file, _)| !writer.gone.contains(file)).collect();
-            println!("store {seed}, cut {cut}: {} files confirmed, {} taken back", kept.len(), gone.len());
+            println!("store {seed}, cut {number}: {} files confirmed, {} taken back", kept.len(), gone.len());
             confirmed_in_all += kept.len();
-            let image = TempDir::new().unwrap();
-            remains.write_to(image.path(), &mut writer.random).unwrap();
             look_at(image.path(), &kept, &gone);
         }
     }
@@ -90,15 +81,6 @@ impl Writer {
             confirmed: Vec::new(),
             gone: Vec::new(),
             confirmed_gone: Vec::new(),
-        }
-    }
-
-    fn turn(&mut self) {
-        match self.random.below(12) {
-            0..=3 => self.bring(),
-            4..=6 => self.fetch(),
-            7 => self.take_back(),
-            _ => self.sync(),
         }
     }
 
@@ -154,6 +136,28 @@ impl Writer {
     }
 }
 
+impl power::Writer for Writer {
+    /// Files that are here, and those that were taken back.
+    type Confirmed = (Vec<Content>, Vec<FileId>);
+
+    fn confirmed(&self) -> Self::Confirmed {
+        (self.confirmed.clone(), self.confirmed_gone.clone())
+    }
+
+    fn turn(&mut self) {
+        match self.random.below(12) {
+            0..=3 => self.bring(),
+            4..=6 => self.fetch(),
+            7 => self.take_back(),
+            _ => self.sync(),
+        }
+    }
+
+    fn random(&mut self) -> &mut Random {
+        &mut self.random
+    }
+}
+
 /// Looks in a store for the files that were confirmed, and for those that must not be there.
 fn look_at(directory: &Path, kept: &[Content], gone: &[FileId]) {
     let store = open(directory);
@@ -184,15 +188,4 @@ fn walk(directory: &Path, name: &str) -> bool {
         let here = entry.file_name().to_string_lossy().contains(name);
         here || entry.file_type().unwrap().is_dir() && walk(&entry.path(), name)
     })
-}
-
-/// Opens a store. The threads of sled can hold its file for a moment longer than the handle that was dropped.
-fn open(directory: &Path) -> EventStore {
-    let mut patience = 0..200;
-    loop {
-        match EventStore::open(directory, 8 << 20) {
-            Err(StoreError::Io(_)) if patience.next().is_some() => thread::sleep(Duration::from_millis(10)),
-            opened => return opened.unwrap(),
-        }
-    }
 }

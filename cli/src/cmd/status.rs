@@ -40,7 +40,11 @@ fn people(node: NodeStatus, health: &Health) -> String {
 }
 
 fn bootstrap(server: &BootstrapView) -> String {
-    let mut line = format!("{}  {}", server.address, server.state);
+    let state = match server.state.as_str() {
+        "let go" => "has let this server go, as servers do that many know",
+        state => state,
+    };
+    let mut line = format!("{}  {state}", server.address);
     if server.failures > 0 {
         line.push_str(&format!(", {}", count(server.failures, "failure")));
     }
@@ -69,6 +73,11 @@ mod tests {
         assert_eq!(
             bootstrap(&server),
             "/dns4/mesh.example.net/tcp/4848  unreachable, 2 failures: no such host; next try in 8 s"
+        );
+        let server = BootstrapView { state: "let go".to_owned(), failures: 0, last_error: None, ..server };
+        assert_eq!(
+            bootstrap(&server),
+            "/dns4/mesh.example.net/tcp/4848  has let this server go, as servers do that many know; next try in 8 s"
         );
     }
 }

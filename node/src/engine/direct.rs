@@ -12,7 +12,7 @@ use std::time::Duration;
 use libp2p::identity::PeerId;
 use rocketmesh_protocol::access::{Access, access};
 use rocketmesh_protocol::authority::RoomState;
-use rocketmesh_protocol::event::{Content, Event, Lane, Membership};
+use rocketmesh_protocol::event::{Content, Event, Lane, Membership, RoomType};
 use rocketmesh_protocol::id::{EventId, RoomId};
 use rocketmesh_protocol::identity::Origin;
 use rocketmesh_protocol::limits::{MAX_EVENTS_PER_TELL, TELL_EVENT_BUDGET};
@@ -26,8 +26,10 @@ use crate::network::{Count, origin, peer_id};
 const WAITING: usize = 1024;
 /// How long after news of a room the others in it are asked whether they have it too.
 const PASS_ON: Duration = Duration::from_secs(1);
-/// Peers and rooms of which is remembered that the peer knows there is something for it.
+/// Peers and rooms of which is remembered that the peer knows there is something for it, or that it does not let it in.
 const MOST_NOTICED: usize = 16_384;
+/// How long after a peer heard of a direct room it is asked once more: by then it has looked at who invites whom.
+const LOOKED: Duration = Duration::from_secs(2);
 
 /// What is on its way.
 #[derive(Debug, Default)]
@@ -38,6 +40,8 @@ pub(super) struct Outbox {
     passing_on: Mutex<BTreeSet<RoomId>>,
     /// Who has heard that there is something for it in a room.
     noticed: Mutex<BTreeSet<(PeerId, RoomId)>>,
+    /// Direct rooms that a server does not let in.
+    unwelcome: Mutex<BTreeSet<(RoomId, Origin)>>,
 }
 
 /// Hands events of a room that is not gossiped to every member server that is connected.
@@ -159,22 +163,50 @@ pub(super) fn notify(engine: &Engine, room: RoomId, peer: PeerId) {
     }
     let own = engine.clone();
     engine.background(async move {
-        match own.network.request(peer, &Request::Tell { room, events: Vec::new() }).await {
+        let request = Request::Tell { room, events: Vec::new() };
+        let mut outcome = own.network.request(peer, &request).await;
+        let looks = matches!(&outcome, Ok(Response::Differing { rooms }) if !rooms.is_empty());
+        let direct = matches!(own.stored_type(&room), Ok(Some(RoomType::Direct)));
+        if looks && direct {
+            tokio::time::sleep(LOOKED).await;
+            outcome = own.network.request(peer, &request).await;
+        }
+        match outcome {
             // It lists the room as one that it is to come to already, or knows what there is to know.
             Ok(Response::Differing { rooms }) if rooms.is_empty() => note(&own, peer, room),
-            Ok(Response::Refused(Refused::Policy)) => note(&own, peer, room),
+            // Its administrator may think otherwise one day: it is told again like anybody who has not heard.
+            Ok(Response::Refused(Refused::Policy)) if direct => note_unwelcome(&own, peer, room),
             outcome => tracing::debug!(%room, %peer, ?outcome, "a peer did not hear of what is for it"),
         }
     });
 }
 
 fn note(engine: &Engine, peer: PeerId, room: RoomId) {
+    if let Some(origin) = origin(&peer) {
+        lock(&engine.outbox.unwelcome).remove(&(room, origin));
+    }
     let mut noticed = lock(&engine.outbox.noticed);
     if noticed.len() >= MOST_NOTICED {
         // Whoever is told once more answers as it did.
         noticed.clear();
     }
     noticed.insert((peer, room));
+}
+
+fn note_unwelcome(engine: &Engine, peer: PeerId, room: RoomId) {
+    let Some(origin) = origin(&peer) else { return };
+    let mut unwelcome = lock(&engine.outbox.unwelcome);
+    if unwelcome.len() >= MOST_NOTICED {
+        unwelcome.clear();
+    }
+    unwelcome.insert((room, origin));
+}
+
+impl Engine {
+    /// Direct rooms that a server said it does not let in from this one, each with that server. Some may be let in by now.
+    pub(crate) fn unwelcome(&self) -> Vec<(RoomId, Origin)> {
+        lock(&self.outbox.unwelcome).iter().copied().collect()
+    }
 }
 
 /// Answers a peer that hands over events, or says that there is something for this server.
@@ -186,6 +218,9 @@ pub(super) async fn take(engine: &Engine, peer: PeerId, room: RoomId, events: Ve
     let access = engine.access(&room, &peer).await;
     if access == Access::None || !engine.has_local_member(room).await {
         invitations::notice(engine, peer, room);
+        if events.is_empty() && invitations::is_unwelcome(engine, &peer, room) {
+            return Response::Refused(Refused::Policy);
+        }
         // A server that listed the invitation has heard what there was to hear.
         let listed = events.is_empty() && engine.invitation(&room).is_ok_and(|kept| kept.is_some());
         if !engine.follows(&room) || access == Access::None {

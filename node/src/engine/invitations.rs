@@ -12,7 +12,7 @@ mod accept;
 mod look;
 
 pub(super) use accept::{greet, resume};
-pub(super) use look::{notice, preview};
+pub(super) use look::{is_unwelcome, notice, preview};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
@@ -68,6 +68,8 @@ pub(super) struct Invitations {
     /// Rooms whose state graph is to be read, by the peer that said there is something.
     looking: Mutex<BTreeMap<PeerId, BTreeSet<RoomId>>>,
     looks: Semaphore,
+    /// Direct rooms that users of a peer began with users of this server, and that the policy keeps out.
+    unwelcome: Mutex<BTreeSet<(PeerId, RoomId)>>,
     /// Joins that are on their way to a peer.
     bringing: Mutex<BTreeSet<(PeerId, RoomId)>>,
     /// One answer to an invitation at a time: two would be two events for one place of the chain.
@@ -79,6 +81,7 @@ impl Default for Invitations {
         Invitations {
             looking: Mutex::default(),
             looks: Semaphore::new(look::LOOKS),
+            unwelcome: Mutex::default(),
             bringing: Mutex::default(),
             answering: tokio::sync::Mutex::default(),
         }

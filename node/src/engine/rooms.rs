@@ -8,7 +8,7 @@ use libp2p::identity::PeerId;
 use rocketmesh_protocol::access::is_gossiped;
 use rocketmesh_protocol::authority::RoomState;
 use rocketmesh_protocol::codec::Map;
-use rocketmesh_protocol::event::{Body, Content, Draft, History, Lane, Membership, Placement, RoomType, author};
+use rocketmesh_protocol::event::{Body, Content, Draft, Event, History, Lane, Membership, Placement, RoomType, author};
 use rocketmesh_protocol::have::Sections;
 use rocketmesh_protocol::id::{EventId, RoomId};
 use rocketmesh_protocol::identity::{Localpart, UserId};
@@ -127,6 +127,20 @@ impl Engine {
         name: &str,
         topic: Option<&str>,
     ) -> Result<Written, PostError> {
+        let event = self.first_event(user, room_type, with, history, name, topic)?;
+        self.create_from(event, room_type).await
+    }
+
+    /// The first event of a room that is not made yet: whoever makes it can note before which room it will be.
+    pub(crate) fn first_event(
+        &self,
+        user: Localpart,
+        room_type: RoomType,
+        with: Vec<UserId>,
+        history: History,
+        name: &str,
+        topic: Option<&str>,
+    ) -> Result<Event, PostError> {
         let mut fields = Map::new().with("name", name);
         if let Some(topic) = topic {
             fields.insert("topic", topic);
@@ -138,8 +152,15 @@ impl Engine {
         let event = author(&self.key, Placement::first(), draft)?;
         // Asking the rules first keeps a refused room out of the store.
         RoomState::created(&event)?;
+        Ok(event)
+    }
+
+    /// Makes a room of its first event.
+    pub(crate) async fn create_from(&self, event: Event, room_type: RoomType) -> Result<Written, PostError> {
         let room = self.room(event.room());
         self.follow(event.room(), Some(room_type)).await;
+        // Fails only while the node shuts down.
+        let _ = self.network.announce(event.room()).await;
         room.send(RoomCommand::Participate(Participation::Joined)).await?;
         room.author(Authored::Create(event)).await
     }

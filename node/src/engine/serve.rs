@@ -194,6 +194,10 @@ async fn answer(engine: &Engine, peer: PeerId, request: &Request) -> Result<Resp
                 Err(refused) => Ok(Response::Refused(refused)),
             }
         }
+        Request::Contacts { room } => match entitled_to_all(engine, peer, room).await {
+            Ok(()) => Ok(sync::contacts(engine, peer, *room).await),
+            Err(refused) => Ok(Response::Refused(refused)),
+        },
         Request::Tell { room, events } => Ok(direct::take(engine, peer, *room, events.clone()).await),
         Request::Ephemeral { room, message } => {
             ephemeral::handed(engine, peer, *room, message).await;

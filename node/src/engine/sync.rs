@@ -13,7 +13,7 @@ mod company;
 mod compare;
 mod pull;
 
-pub(super) use company::{keep_company, meet};
+pub(super) use company::{contacts, keep_company, meet};
 pub(super) use compare::{by_tag, introduce, spread, spread_now};
 pub(super) use pull::{LONGEST_PULL, PullError, ask, deliver, fetch, have, pull, pull_from_witness, repair};
 
@@ -134,16 +134,19 @@ pub(super) fn pull_whole(engine: &Engine, peer: PeerId, room: RoomId) {
 fn perform(engine: Engine, action: Action<PeerId>) {
     engine.clone().background(async move {
         match action {
-            Action::Compare { peer, rooms } => {
-                let (rooms, back) = match rooms {
+            Action::Compare { peer, rooms: wanted } => {
+                let (rooms, back) = match &wanted {
                     Comparison::All => {
                         invitations::greet(&engine, peer).await;
                         (engine.followed(), false)
                     }
-                    Comparison::Rooms { rooms, back } => (rooms.into_iter().collect(), back),
+                    Comparison::Rooms { rooms, back } => (rooms.iter().copied().collect(), *back),
                 };
-                let compared = compare::compare(&engine, peer, rooms, back).await;
-                feed(&engine, |machine, _| machine.compared(&peer));
+                let (compared, answered) = compare::compare(&engine, peer, rooms, back).await;
+                feed(&engine, |machine, now| match answered {
+                    true => machine.compared(&peer),
+                    false => machine.uncompared(peer, wanted, now),
+                });
                 for room in compared {
                     pull::fetch_bodies(&engine, room, peer).await;
                 }

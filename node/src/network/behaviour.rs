@@ -20,6 +20,7 @@ use rocketmesh_protocol::wire;
 use crate::network::dial_back::DialBack;
 use crate::network::framing::Framing;
 use crate::network::prober::Prober;
+use crate::network::pulse::Pulse;
 use crate::network::punching::Punching;
 use crate::network::serving::Serving;
 use crate::network::{DhtMode, NetworkConfig, NetworkLimits, RelayMode};
@@ -36,12 +37,16 @@ const DHT_REPLICATION: usize = 10;
 /// at the start, 1.6 MB a node with its 20.
 const DHT_BUCKET: NonZeroUsize = NonZeroUsize::new(8).expect("8 is not 0");
 
+/// How often a node that stays up looks for its neighbours in the DHT. Whoever starts is known to its own at once; this is for what
+/// changed unnoticed.
+const DHT_LOOKS_AROUND: Duration = Duration::from_secs(15 * 60);
+
 /// The most rooms whose providers this node remembers for the DHT, its own included: about 10 MiB.
 const MAX_PROVIDED_KEYS: usize = 65_536;
 
 /// How often a connection is tested, and how long an answer may take, where connections may die without a word: behind NAT, or on
-/// a machine that sleeps. Two missing answers close it, which takes some half a minute.
-const PING_EVERY: Duration = Duration::from_secs(8);
+/// a machine that sleeps. Two missing answers close it, which takes some half a minute over TCP: the driver doubts it before.
+pub(super) const PING_EVERY: Duration = Duration::from_secs(8);
 const PING_TIMEOUT: Duration = Duration::from_secs(7);
 
 pub(super) type Gossip =
@@ -65,6 +70,7 @@ pub(super) struct Behaviour {
     pub(super) punching: Toggle<Punching>,
     pub(super) prober: Toggle<Prober>,
     pub(super) dial_back: Toggle<DialBack>,
+    pub(super) pulse: Toggle<Pulse>,
 }
 
 impl Behaviour {
@@ -116,6 +122,7 @@ impl Behaviour {
             serving: serves.then(|| Serving::new(peer, &config.relay)).into(),
             prober: config.nat.then(Prober::default).into(),
             dial_back: config.nat.then(DialBack::default).into(),
+            pulse: config.nat.then(Pulse::default).into(),
         })
     }
 }
@@ -184,6 +191,7 @@ fn kad(peer: libp2p::PeerId, mode: DhtMode) -> kad::Behaviour<MemoryStore> {
     config
         .set_kbucket_inserts(kad::BucketInserts::Manual)
         .set_query_timeout(Duration::from_secs(20))
+        .set_periodic_bootstrap_interval(Some(DHT_LOOKS_AROUND))
         // With 20, a node that starts dials a tenth of a mesh of a thousand. What is stored is who is in a room, which its
         // servers say again themselves.
         .set_replication_factor(NonZeroUsize::new(DHT_REPLICATION).unwrap_or(NonZeroUsize::MIN))

@@ -202,14 +202,18 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
+    /// What dials for a peer with one connection, which comes from so far.
+    fn standing(peer: PeerId, from: Scope) -> DialBack {
+        let connections = BTreeMap::from([(ConnectionId::new_unchecked(1), from)]);
+        DialBack { stands: BTreeMap::from([(peer, connections)]), ..DialBack::default() }
+    }
+
     #[test]
     fn nobody_is_dialled_nearer_than_where_the_asker_stands() {
         let peer = PeerId::random();
-        let mut dial_back = DialBack::default();
         let may = |dial_back: &DialBack, address: &str| dial_back.may_dial(&peer, &address.parse().unwrap());
-        assert!(!may(&dial_back, "/ip4/198.51.100.1/tcp/1"), "who is not connected asks for nothing");
-        let connections = BTreeMap::from([(ConnectionId::new_unchecked(1), Scope::Global)]);
-        dial_back.stands.insert(peer, connections);
+        assert!(!may(&DialBack::default(), "/ip4/198.51.100.1/tcp/1"), "who is not connected asks for nothing");
+        let dial_back = standing(peer, Scope::Global);
         for good in [
             "/ip4/198.51.100.1/tcp/1",
             "/ip6/2001:db8::1/udp/1/quic-v1",
@@ -230,16 +234,14 @@ mod tests {
         ] {
             assert!(!may(&dial_back, bad), "{bad}");
         }
-        dial_back.stands.insert(peer, BTreeMap::from([(ConnectionId::new_unchecked(2), Scope::Loopback)]));
-        assert!(may(&dial_back, "/ip4/127.0.0.1/tcp/1"), "neighbours on one machine may ask for it");
+        let neighbour = standing(peer, Scope::Loopback);
+        assert!(may(&neighbour, "/ip4/127.0.0.1/tcp/1"), "neighbours on one machine may ask for it");
     }
 
     #[test]
     fn a_place_at_a_relay_is_dialled_only_for_who_has_it_and_through_one_plain_relay() {
         let [peer, relay, other] = [PeerId::random(), PeerId::random(), PeerId::random()];
-        let mut dial_back = DialBack::default();
-        let connections = BTreeMap::from([(ConnectionId::new_unchecked(1), Scope::Global)]);
-        dial_back.stands.insert(peer, connections);
+        let dial_back = standing(peer, Scope::Global);
         let may = |address: String| dial_back.may_dial(&peer, &address.parse().unwrap());
         let at = |relay: PeerId| format!("/ip4/198.51.100.1/udp/1/quic-v1/p2p/{relay}/p2p-circuit");
         assert!(may(at(relay)) && may(format!("{}/p2p/{peer}", at(relay))));

@@ -1,7 +1,7 @@
 //! The task that owns the swarm: commands in, events out, and a tick for what is due.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use libp2p::request_response::OutboundRequestId;
 use libp2p::swarm::ConnectionId;
 use libp2p::{Multiaddr, Swarm, TransportError, relay, swarm};
 use rocketmesh_protocol::id::RoomId;
-use rocketmesh_protocol::wire::{self, Hello};
+use rocketmesh_protocol::wire::{self, Hello, UnverifiedEphemeral};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
@@ -29,7 +29,9 @@ use crate::network::transport::{self, NodeTransport};
 use crate::network::{DhtMode, NetworkConfig};
 
 mod change;
+mod contacts;
 mod discovery;
+mod doubt;
 mod early;
 mod events;
 mod nat;
@@ -103,13 +105,15 @@ pub(super) struct Driver {
     /// Peers that rooms without gossip need.
     pub(super) kept: BTreeMap<RoomId, Vec<PeerId>>,
     pub(super) hellos: HashMap<OutboundRequestId, PeerId>,
-    pub(super) requests: HashMap<OutboundRequestId, oneshot::Sender<Result<Vec<u8>, String>>>,
+    pub(super) requests: HashMap<OutboundRequestId, doubt::Asked>,
     pub(super) connects: HashMap<ConnectionId, oneshot::Sender<Result<PeerId, String>>>,
     pub(super) to_provide: VecDeque<RoomId>,
     pub(super) providing: Vec<QueryId>,
     pub(super) searches: HashMap<QueryId, discovery::Search>,
     /// Look-ups of a provider's addresses.
     pub(super) lookups: HashMap<QueryId, PeerId>,
+    /// Rooms that are announced in the DHT, or are to be.
+    announced: HashSet<RoomId>,
     /// Who wants to know once a peer is ready.
     pub(super) awaited: Vec<(PeerId, mpsc::Sender<PeerId>)>,
     /// Rooms of which the engine was too busy to take gossip, and from whom it came.
@@ -118,7 +122,7 @@ pub(super) struct Driver {
     pub(super) early: early::EarlyGossip,
     /// Servers of the local network.
     pub(super) nearby: BTreeMap<PeerId, discovery::Nearby>,
-    pub(super) dht_bootstrapped: bool,
+    pub(super) dht_joined: bool,
     /// Whether and how others reach this node.
     pub(super) nat: nat::Nat,
     pub(super) clock: Arc<dyn Clock>,
@@ -183,11 +187,12 @@ pub(crate) async fn spawn(parts: NetworkParts) -> Result<(NetworkHandle, mpsc::R
         providing: Vec::new(),
         searches: HashMap::new(),
         lookups: HashMap::new(),
+        announced: HashSet::new(),
         awaited: Vec::new(),
         passed_over: BTreeSet::new(),
         early: early::EarlyGossip::default(),
         nearby: BTreeMap::new(),
-        dht_bootstrapped: false,
+        dht_joined: false,
         nat,
         clock,
         entropy,
@@ -249,18 +254,23 @@ impl Driver {
                 self.kept.remove(&room);
                 self.follow(room);
             }
-            Command::Follow { room, gossiped: false } => self.provide(room),
+            Command::Follow { gossiped: false, .. } => {}
+            Command::Announce(room) => self.provide(room),
             Command::Keep { room, peers } => {
                 self.kept.insert(room, peers);
             }
             Command::Unfollow(room) => self.unfollow(room),
             Command::Publish { room, frame, reached } => {
                 let topic = IdentTopic::new(wire::topic(&room));
+                let lasts = !UnverifiedEphemeral::is_meant(&frame);
                 let published = self.swarm.behaviour_mut().gossip.publish(topic, frame);
                 if let Err(error) = &published {
                     tracing::debug!(%room, %error, "an event was not gossiped; sync will carry it");
                 }
                 let _ = reached.send(published.is_ok());
+                if lasts {
+                    self.doubt_listeners(&room, Instant::now());
+                }
             }
             Command::Validated { token, acceptance } => {
                 let gossip = &mut self.swarm.behaviour_mut().gossip;
@@ -270,7 +280,7 @@ impl Driver {
                 if let Some(known) = self.peers.get_mut(&peer).filter(|known| known.ready()) {
                     known.asking += 1;
                     let id = self.swarm.behaviour_mut().sync.send_request(&peer, request);
-                    self.requests.insert(id, answer);
+                    self.requests.insert(id, doubt::Asked { peer, at: Instant::now(), answer });
                 } else {
                     let _ = answer.send(Err("not connected".to_owned()));
                 }
@@ -283,6 +293,10 @@ impl Driver {
                 let query = self.swarm.behaviour_mut().kad.get_providers(provider_key(&room));
                 self.searches.insert(query, discovery::Search::new(found, random_16(&*self.entropy)));
             }
+            Command::Contacts { asker, peers, answer } => {
+                let _ = answer.send(self.contacts(&asker, peers));
+            }
+            Command::Acquaint { by, contacts, found } => self.acquaint(&by, contacts, &found),
             Command::Ready { answer } => {
                 let ready = self.peers.iter().filter(|(_, peer)| peer.ready());
                 let mut ready: Vec<(Option<Path>, PeerId)> =
@@ -355,6 +369,7 @@ impl Driver {
         }
         self.dial_nearby(now);
         self.tend_nat(now);
+        self.tend_doubts(now);
         self.prune_duplicates(now);
         self.prune_spare(now);
         self.provide_more();
@@ -366,7 +381,6 @@ impl Driver {
         match self.swarm.behaviour_mut().gossip.subscribe(&topic) {
             Ok(true) => {
                 self.topics.insert(topic.hash(), room);
-                self.provide(room);
             }
             Ok(false) => {}
             Err(error) => tracing::warn!(%room, %error, "a room's gossip cannot be followed; sync will carry it"),
@@ -374,6 +388,9 @@ impl Driver {
     }
 
     fn provide(&mut self, room: RoomId) {
+        if !self.announced.insert(room) {
+            return;
+        }
         self.to_provide.push_back(room);
         self.provide_more();
     }
@@ -382,6 +399,7 @@ impl Driver {
         let topic = IdentTopic::new(wire::topic(&room));
         self.topics.remove(&topic.hash());
         self.kept.remove(&room);
+        self.announced.remove(&room);
         self.to_provide.retain(|waiting| *waiting != room);
         let behaviour = self.swarm.behaviour_mut();
         behaviour.gossip.unsubscribe(&topic);

@@ -7,7 +7,8 @@ use libp2p::{Multiaddr, gossipsub::MessageAcceptance};
 use rocketmesh_protocol::event::Event as RoomEvent;
 use rocketmesh_protocol::id::RoomId;
 use rocketmesh_protocol::identity::ServerName;
-use rocketmesh_protocol::wire::{GossipFrame, Request, Response, WireError};
+use rocketmesh_protocol::limits::MAX_CONTACTS;
+use rocketmesh_protocol::wire::{Contact, GossipFrame, Request, Response, WireError};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::api::types::{BootstrapView, NetView, PeerView};
@@ -75,6 +76,7 @@ pub(crate) enum Count {
 #[derive(Debug)]
 pub(super) enum Command {
     Follow { room: RoomId, gossiped: bool },
+    Announce(RoomId),
     Keep { room: RoomId, peers: Vec<PeerId> },
     Unfollow(RoomId),
     Publish { room: RoomId, frame: Vec<u8>, reached: oneshot::Sender<bool> },
@@ -82,6 +84,8 @@ pub(super) enum Command {
     Request { peer: PeerId, request: Vec<u8>, answer: oneshot::Sender<Result<Vec<u8>, String>> },
     Respond { channel: ResponseChannel<Vec<u8>>, response: Vec<u8> },
     Providers { room: RoomId, found: mpsc::Sender<PeerId> },
+    Contacts { asker: PeerId, peers: Vec<PeerId>, answer: oneshot::Sender<Vec<Contact>> },
+    Acquaint { by: PeerId, contacts: Vec<Contact>, found: mpsc::Sender<PeerId> },
     Ready { answer: oneshot::Sender<Vec<PeerId>> },
     Mesh { answer: oneshot::Sender<Vec<(RoomId, Vec<PeerId>)>> },
     Connect { address: Multiaddr, answer: oneshot::Sender<Result<PeerId, String>> },
@@ -162,9 +166,14 @@ impl NetworkHandle {
         waiting.await.map_err(|_| NetworkClosed)
     }
 
-    /// Advertises a room in the DHT and, unless it is one that is not gossiped, receives its gossip.
+    /// Receives a room's gossip, unless it is one that is not gossiped.
     pub(crate) async fn follow(&self, room: RoomId, gossiped: bool) -> Result<(), NetworkClosed> {
         self.send(Command::Follow { room, gossiped }).await
+    }
+
+    /// Says in the DHT that this node is in a room that it follows.
+    pub(crate) async fn announce(&self, room: RoomId) -> Result<(), NetworkClosed> {
+        self.send(Command::Announce(room)).await
     }
 
     /// Stays connected to these peers for the sake of a room that is not gossiped, in place of those named before.
@@ -215,6 +224,23 @@ impl NetworkHandle {
     pub(crate) async fn providers(&self, room: RoomId) -> Result<mpsc::Receiver<PeerId>, NetworkClosed> {
         let (found, receiver) = mpsc::channel(64);
         self.send(Command::Providers { room, found }).await?;
+        Ok(receiver)
+    }
+
+    /// Where those of these peers are that this node is connected with, as far as it is of use to the one that asks.
+    pub(crate) async fn contacts(&self, asker: PeerId, peers: Vec<PeerId>) -> Result<Vec<Contact>, NetworkClosed> {
+        self.ask(|answer| Command::Contacts { asker, peers, answer }).await
+    }
+
+    /// Connects to servers that a peer has told of. Each is sent once it is connected; the channel closes when all dials are
+    /// over.
+    pub(crate) async fn acquaint(
+        &self,
+        by: PeerId,
+        contacts: Vec<Contact>,
+    ) -> Result<mpsc::Receiver<PeerId>, NetworkClosed> {
+        let (found, receiver) = mpsc::channel(MAX_CONTACTS);
+        self.send(Command::Acquaint { by, contacts, found }).await?;
         Ok(receiver)
     }
 

@@ -25,6 +25,7 @@ const MAX_CLAIMS: usize = 64;
 pub(super) enum FoundBy {
     Bootstrap,
     Command,
+    Contact,
     Dht,
     Inbound,
     Mdns,
@@ -35,6 +36,7 @@ impl FoundBy {
         match self {
             FoundBy::Bootstrap => "bootstrap",
             FoundBy::Command => "command",
+            FoundBy::Contact => "contact",
             FoundBy::Dht => "dht",
             FoundBy::Inbound => "inbound",
             FoundBy::Mdns => "mdns",
@@ -89,6 +91,11 @@ pub(super) struct Connection {
     pub(super) seen: Option<Scope>,
     /// When it was last proven to be alive.
     pub(super) proven: Option<Instant>,
+    /// When a sign of life was asked for last, and how many in a row did not come in time.
+    pub(super) doubted: Option<Instant>,
+    pub(super) misses: u8,
+    /// Whether something was said to the other end, and nothing came since.
+    pub(super) said: bool,
 }
 
 impl Connection {
@@ -107,7 +114,26 @@ impl Connection {
             carrier: carrier_of(way),
             seen: None,
             proven: None,
+            doubted: None,
+            misses: 0,
+            said: false,
         }
+    }
+
+    /// Something came over it.
+    pub(super) fn prove(&mut self, now: Instant) {
+        self.proven = Some(now);
+        (self.misses, self.said) = (0, false);
+    }
+
+    /// When it was last known to be alive.
+    pub(super) fn alive_at(&self) -> Instant {
+        self.proven.unwrap_or(self.since)
+    }
+
+    /// The other end did not answer when it was last asked, and nothing came since.
+    pub(super) fn is_silent(&self) -> bool {
+        self.misses > 0
     }
 
     pub(super) fn is_relayed(&self) -> bool {
@@ -136,6 +162,13 @@ pub(super) struct Peer {
     /// Questions under way, in either direction, and when the last one ended.
     pub(super) asking: u32,
     pub(super) asked: Option<Instant>,
+    /// When the engine was last told that it is there, and whether it is to be told again.
+    pub(super) welcomed: Option<Instant>,
+    pub(super) returned: bool,
+    /// Since when the connection is there over which it introduced itself although it had others: it has forgotten those.
+    pub(super) anew: Option<Instant>,
+    /// When to dial it beside a connection that does not answer.
+    pub(super) beside: Option<Instant>,
 }
 
 impl Peer {
@@ -156,6 +189,10 @@ impl Peer {
             seen: now,
             asking: 0,
             asked: None,
+            welcomed: None,
+            returned: false,
+            anew: None,
+            beside: None,
         }
     }
 

@@ -3,23 +3,30 @@
 //! ```text
 //!  realtime ──► dispatch ──► one queue a room ──► room task ──► room engine
 //!                  │                                ▲   └─────► REST, as the shadow or the service account
-//!                  └── direct rooms with the bot    └── the local log, by position
+//!                  └── direct rooms with the bot    └── feed: the local log, by position, each room's own part
 //! ```
 //!
 //! One task for each federated room does everything in it, one thing after the other, in both directions: nothing that it knows of the
 //! room can change under its hands. A queue that is full is no loss: the room is marked as behind, takes nothing more, and catches
 //! up over REST as after a new connection. What stands in the way of one room delays no other.
 
+mod attached;
 mod catching_up;
+mod company;
 mod compare;
 mod direct;
 mod ears;
 mod ephemeral;
 mod explain;
 mod federate;
+mod feed;
 mod files;
+mod finding;
 mod health;
 mod inward;
+mod members;
+mod messages;
+mod opening;
 mod outward;
 mod people;
 mod places;
@@ -29,6 +36,8 @@ mod queue;
 mod restored;
 mod room;
 mod run;
+mod settings;
+mod unwelcome;
 mod view;
 mod webhook;
 
@@ -214,6 +223,10 @@ pub(crate) struct Shared {
     /// What is over in a moment, and whose name or picture may have changed: both have a task beside those of the rooms.
     signs: mpsc::Sender<Sign>,
     looks: Looks,
+    /// What the log says, for each room.
+    feed: Arc<feed::Feed>,
+    /// What waits has changed, and is shown soon.
+    telling: Notify,
 }
 
 impl std::ops::Deref for Bridge {
@@ -305,10 +318,15 @@ impl Bridge {
         let url = site_url.unwrap_or_else(|| client.address().as_str().trim_end_matches('/').to_owned());
         let (signs, heard_signs) = mpsc::channel(ephemeral::WAITING);
         let (looks, heard_looks) = Looks::channel();
+        let records = Records::new(engine.store.clone());
+        let rooms = records.rooms()?;
+        let begins = feed::Feed::begins(rooms.iter().map(|(_, federated)| federated.log), *engine.durable().borrow());
         let bridge = Bridge(Arc::new(Shared {
             signs,
             looks,
-            records: Records::new(engine.store.clone()),
+            feed: Arc::new(feed::Feed::new(begins)),
+            telling: Notify::new(),
+            records,
             engine,
             client,
             service,
@@ -326,9 +344,12 @@ impl Bridge {
             restored_ms,
             stopped: watch::channel(false).0,
         }));
-        for (rid, federated) in bridge.records.rooms()? {
+        for (rid, federated) in rooms {
             bridge.open(rid, federated);
         }
+        bridge.engine.background(bridge.clone().feed_rooms());
+        bridge.engine.background(bridge.clone().keep_telling());
+        bridge.engine.background(bridge.clone().go_on_opening());
         let own = bridge.clone();
         bridge.engine.background(async move { own.dispatch(events).await });
         let own = bridge.clone();
@@ -365,7 +386,7 @@ impl Bridge {
     fn open(&self, rid: String, federated: Federated) {
         if let Some(reader) = &federated.reader {
             self.listen_as(reader, &rid);
-        } else if self.realtime.watch_room(&rid).is_err() {
+        } else if self.realtime.watch_room_since(&rid, federated.heard_ms).is_err() {
             tracing::warn!(%rid, "more rooms are federated than can be listened to; deletions here come late");
         }
         let (sender, receiver) = mpsc::channel(QUEUE);

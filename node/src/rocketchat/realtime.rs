@@ -16,9 +16,10 @@
 mod frames;
 mod pace;
 mod session;
+mod streams;
 mod typing;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -37,6 +38,8 @@ pub(crate) const MAX_WAITING: usize = 1024;
 /// The most rooms that are watched. At the pace that Rocket.Chat allows, their streams take two hours to open; until then
 /// deletions in the last ones are found when catching up.
 pub(crate) const MAX_WATCHED: usize = 2048;
+/// The most rooms of which it is noted that they are watched, or no longer, before the connection looks. With more it begins anew.
+const MAX_CHANGED: usize = 2 * MAX_WATCHED;
 /// How long the whole way to a connection that hears may take, before its first room.
 const CONNECT: Duration = Duration::from_secs(30);
 
@@ -213,20 +216,74 @@ pub(crate) struct RealtimeHandle {
     watched: Arc<Watched>,
 }
 
+/// When something last happened in a watched room: what says how soon its streams are opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Awake {
+    /// When that was, in milliseconds since 1970 by the server's clock; 0 if it is not known.
+    pub(crate) at_ms: u64,
+    /// Whether it was heard, and is not only known from before.
+    pub(crate) spoken: bool,
+}
+
+impl Awake {
+    fn stirred(self, at_ms: u64) -> Self {
+        Awake { at_ms: self.at_ms.max(at_ms), spoken: true }
+    }
+}
+
 /// The rooms that are watched, now and after every reconnect.
 #[derive(Debug, Default)]
 pub(crate) struct Watched {
-    rooms: Mutex<BTreeSet<String>>,
+    rooms: Mutex<Rooms>,
     changed: Notify,
 }
 
+#[derive(Debug, Default)]
+struct Rooms {
+    watched: BTreeMap<String, Awake>,
+    /// Those that are watched, or no longer, since the connection last looked.
+    changed: BTreeSet<String>,
+}
+
+/// A room, and since when it was quiet if it is watched.
+type Watching = (String, Option<Awake>);
+
 impl Watched {
-    fn held(&self) -> MutexGuard<'_, BTreeSet<String>> {
+    fn held(&self) -> MutexGuard<'_, Rooms> {
         self.rooms.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn snapshot(&self) -> BTreeSet<String> {
-        self.held().clone()
+    fn change(&self, rooms: &mut Rooms, rid: &str) {
+        // One more says that there are too many.
+        if rooms.changed.len() <= MAX_CHANGED {
+            rooms.changed.insert(rid.to_owned());
+        }
+        self.changed.notify_one();
+    }
+
+    /// Every room, for a connection that begins.
+    fn all(&self) -> Vec<Watching> {
+        let mut rooms = self.held();
+        rooms.changed.clear();
+        rooms.watched.iter().map(|(rid, awake)| (rid.clone(), Some(*awake))).collect()
+    }
+
+    /// What changed since the connection last looked; none if that is more than is noted.
+    fn news(&self) -> Option<Vec<Watching>> {
+        let mut rooms = self.held();
+        let changed = std::mem::take(&mut rooms.changed);
+        let news = |rid: String| {
+            let awake = rooms.watched.get(&rid).copied();
+            (rid, awake)
+        };
+        (changed.len() <= MAX_CHANGED).then(|| changed.into_iter().map(news).collect())
+    }
+
+    /// Something was said in a room.
+    fn stir(&self, rid: &str, at_ms: u64) {
+        if let Some(awake) = self.held().watched.get_mut(rid) {
+            *awake = awake.stirred(at_ms);
+        }
     }
 }
 
@@ -242,28 +299,38 @@ impl RealtimeHandle {
     /// # Errors
     /// [`TooManyRooms`].
     pub(crate) fn watch_room(&self, rid: &str) -> Result<(), TooManyRooms> {
+        self.watch_room_since(rid, 0)
+    }
+
+    /// The same, of a room in which something last happened at `at_ms`, in milliseconds since 1970: the later that was, the sooner it
+    /// is listened to. One in which something is said meanwhile comes before all in which nothing is.
+    ///
+    /// # Errors
+    /// [`TooManyRooms`].
+    pub(crate) fn watch_room_since(&self, rid: &str, at_ms: u64) -> Result<(), TooManyRooms> {
         let mut rooms = self.watched.held();
-        if rooms.contains(rid) {
+        if rooms.watched.contains_key(rid) {
             return Ok(());
         }
-        if rooms.len() >= MAX_WATCHED {
+        if rooms.watched.len() >= MAX_WATCHED {
             return Err(TooManyRooms);
         }
-        rooms.insert(rid.to_owned());
-        self.watched.changed.notify_one();
+        rooms.watched.insert(rid.to_owned(), Awake { at_ms, spoken: false });
+        self.watched.change(&mut rooms, rid);
         Ok(())
     }
 
     /// No longer listens to a room.
     pub(crate) fn unwatch_room(&self, rid: &str) {
-        if self.watched.held().remove(rid) {
-            self.watched.changed.notify_one();
+        let mut rooms = self.watched.held();
+        if rooms.watched.remove(rid).is_some() {
+            self.watched.change(&mut rooms, rid);
         }
     }
 
     /// The rooms that are watched.
     pub(crate) fn watched(&self) -> BTreeSet<String> {
-        self.watched.snapshot()
+        self.watched.held().watched.keys().cloned().collect()
     }
 }
 

@@ -3,6 +3,7 @@
 //! | record | of | is |
 //! |---|---|---|
 //! | `rc/room/RID` | a federated room | [`Federated`]: the room, and how far each side was followed |
+//! | `rc/opening/RID` | a room that is being opened to other servers | [`Opening`]: the room of the mesh that it is to be |
 //! | `rc/of/ROOM` | the same, from the other side | the room's id in Rocket.Chat |
 //! | `rc/message/ID` | a message in Rocket.Chat | [`Seen`] |
 //! | `rc/event/EVENT` | an event that stands there | [`Shown`]: as which message, and its files |
@@ -13,6 +14,7 @@
 //! | `rc/picture/ID` | the picture of a local person that was taken in | [`Taken`] |
 //! | `rc/in/RID/ID` | that an account which stands for somebody is in a room | true; false if it was not let in |
 //! | `rc/told/ROOM/NAME` | an invitation of which somebody was told | nothing |
+//! | `rc/unwelcome/ROOM/SERVER` | that a server does not take a direct room, of which people were told | true |
 //! | `rc/entering/ROOM/NAME` | a direct room that somebody of this server joins and that is not here yet | true |
 //! | `rc/agreed/RID` | a federated room | [`Agreed`]: what both sides had when they were last found the same |
 //! | `rc/closed/RID` | a direct room that was closed on purpose | up to when it was followed |
@@ -42,6 +44,8 @@ use super::status::ProblemKind;
 pub(crate) const MOST_LETTERS: usize = 1000;
 /// How many bytes of a hash name a letter. People type it.
 const LETTER_ID: usize = 6;
+/// Where rooms stand that are being opened.
+const OPENINGS: &str = "rc/opening/";
 /// Where letters stand.
 const LETTERS: &str = "rc/letter/";
 
@@ -83,6 +87,18 @@ impl Federated {
     }
 }
 
+/// A room that is being opened to other servers: noted before its room of the mesh is made, and gone once it is federated.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Opening {
+    /// For whom, by their name in the mesh.
+    pub(crate) owner: String,
+    /// The topic that it is made with.
+    #[serde(default)]
+    pub(crate) topic: Option<String>,
+    /// What is recorded of it then.
+    pub(crate) federated: Federated,
+}
+
 /// What both sides of a room had when they were last found the same: by what it is of, what stood in Rocket.Chat.
 pub(crate) type Agreed = BTreeMap<String, String>;
 
@@ -96,7 +112,7 @@ pub(crate) struct Shown {
     pub(crate) showing: u32,
     /// Whether it says when it was said, because it was told late.
     pub(crate) old: bool,
-    /// Its files, which are messages of their own there.
+    /// Its files, each of which is a message there; the one that takes the text along is the message.
     pub(crate) parts: Vec<ShownFile>,
     /// How far it was said by an incoming webhook.
     pub(crate) hook: Hooking,
@@ -249,6 +265,10 @@ pub(crate) fn room_key(rid: &str) -> String {
     format!("rc/room/{rid}")
 }
 
+pub(crate) fn opening_key(rid: &str) -> String {
+    format!("{OPENINGS}{rid}")
+}
+
 pub(crate) fn of_key(room: &RoomId) -> String {
     format!("rc/of/{room}")
 }
@@ -342,6 +362,19 @@ impl Records {
             Some((name[PREFIX.len()..].to_owned(), serde_json::from_slice(&json).ok()?))
         };
         Ok(self.store.records(PREFIX)?.into_iter().filter_map(read).collect())
+    }
+
+    /// What of a room that is being opened was noted.
+    pub(crate) fn opening(&self, rid: &str) -> Result<Option<Opening>, StoreError> {
+        self.get(&opening_key(rid))
+    }
+
+    /// Every room that is being opened.
+    pub(crate) fn openings(&self) -> Result<Vec<(String, Opening)>, StoreError> {
+        let read = |(name, json): (String, Vec<u8>)| {
+            Some((name[OPENINGS.len()..].to_owned(), serde_json::from_slice(&json).ok()?))
+        };
+        Ok(self.store.records(OPENINGS)?.into_iter().filter_map(read).collect())
     }
 
     /// What was seen of a message.

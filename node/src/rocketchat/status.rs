@@ -12,7 +12,7 @@
 mod counters;
 mod queue;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use prometheus_client::encoding::EncodeLabelSet;
@@ -248,6 +248,8 @@ struct KindLabel {
 struct Held {
     status: RocketChatStatus,
     problems: BTreeMap<(ProblemKind, Option<String>), ConnectorProblem>,
+    /// Kinds of which further problems are told as one, without a subject.
+    gathered: BTreeSet<ProblemKind>,
     rooms: BTreeMap<String, BridgedRoom>,
 }
 
@@ -332,6 +334,9 @@ impl Board {
         let message: String = message.into().chars().take(MAX_TEXT_CHARS).collect();
         let mut held = self.held();
         let key = (kind, subject.map(str::to_owned));
+        if subject.is_none() {
+            held.gathered.remove(&kind);
+        }
         if let Some(known) = held.problems.get_mut(&key) {
             known.message = message;
             known.times += 1;
@@ -340,6 +345,9 @@ impl Board {
         tracing::warn!(kind = kind.code(), subject, what = %message, advice = kind.advice(), "a problem with Rocket.Chat");
         // Beyond the bound they are told as one, without a subject.
         let key = if held.problems.len() < MAX_PROBLEMS { key } else { (kind, None) };
+        if subject.is_some() && key.1.is_none() && !held.problems.contains_key(&key) {
+            held.gathered.insert(kind);
+        }
         let subject = key.1.clone();
         let fresh = ConnectorProblem {
             code: kind,
@@ -356,7 +364,14 @@ impl Board {
     /// Says that something is well again.
     pub(crate) fn clear(&self, kind: ProblemKind, subject: Option<&str>) {
         let mut held = self.held();
-        if held.problems.remove(&(kind, subject.map(str::to_owned))).is_some() {
+        let mut over = held.problems.remove(&(kind, subject.map(str::to_owned))).is_some();
+        // Whatever of those that were told as one is not over is raised again.
+        let of_a_subject = |(of, about): &(ProblemKind, Option<String>)| *of == kind && about.is_some();
+        if held.gathered.contains(&kind) && (subject.is_none() || !held.problems.keys().any(of_a_subject)) {
+            held.gathered.remove(&kind);
+            over |= held.problems.remove(&(kind, None)).is_some();
+        }
+        if over {
             tracing::info!(kind = kind.code(), subject, "a problem with Rocket.Chat is over");
             self.count(&held, kind);
         }
@@ -511,6 +526,11 @@ mod tests {
         let problems = board.status().problems;
         assert_eq!(problems.len(), MAX_PROBLEMS + 1);
         assert!(problems.iter().any(|problem| problem.subject.is_none() && problem.times == MAX_PROBLEMS as u64));
+        for number in 0..MAX_PROBLEMS * 2 {
+            assert!(board.has(ProblemKind::Undeliverable) || number >= MAX_PROBLEMS);
+            board.clear(ProblemKind::Undeliverable, Some(&number.to_string()));
+        }
+        assert!(board.status().problems.is_empty(), "nothing stays of those that were told as one");
     }
 
     #[test]

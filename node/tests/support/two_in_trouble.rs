@@ -1,79 +1,23 @@
-//! Two stand-ins for Rocket.Chat with a node beside each, and a channel that is one room on both.
+//! Two Rocket.Chat servers with a node beside each, as in `two_servers`, where something is wrong with one of them: what is told of
+//! it, and what is said in the end.
 
-use std::path::Path;
-use std::time::{Duration, Instant};
+#[path = "two_servers.rs"]
+mod sides;
+
+use std::time::Instant;
 
 use reqwest::StatusCode;
-use rocketmesh_node::api::FederatedRoom;
 use rocketmesh_node::rocketchat::status::{ConnectorProblem, ProblemKind, RocketChatQueue, RocketChatStatus};
-use rocketmesh_standin::{Account, HeldMessage, HeldRoom, Options, Person, Standin, Version};
-use serde_json::{Value, json};
-use tempfile::TempDir;
+use rocketmesh_standin::{HeldRoom, Person, Version};
+use sides::GLANCE;
+#[allow(unused_imports, reason = "not every test asks for rooms by itself")]
+pub use sides::{ROOMS, Side};
 
-use crate::support::{PATIENCE, TestNode};
+use crate::support::PATIENCE;
 
-pub const ROOMS: &str = "/v1/rocketchat/rooms";
 pub const QUEUE: &str = "/v1/rocketchat/queue";
-const GLANCE: Duration = Duration::from_millis(20);
-
-/// A Rocket.Chat server and the node beside it.
-pub struct Side {
-    pub standin: Standin,
-    pub service: Account,
-    pub directory: TempDir,
-    pub name: &'static str,
-    node: Option<TestNode>,
-}
 
 impl Side {
-    pub async fn start(name: &'static str, version: Version) -> Self {
-        let standin = Standin::start(Options { version, ..Options::default() }).await.unwrap();
-        let service = standin.add_account("bridge", &["admin", "bot"]).unwrap();
-        let directory = TempDir::new().unwrap();
-        let mut side = Side { standin, service, directory, name, node: None };
-        side.begin().await;
-        let token = side.service.token.clone();
-        side.connect(&token).await;
-        side
-    }
-
-    /// Connects the node to the server with a token of the service account.
-    pub async fn connect(&self, token: &str) {
-        let body = json!({"url": self.standin.url(), "token": token, "user_id": self.service.user_id});
-        let (code, answer) = self.node().raw("PUT", "/v1/rocketchat", Some(body)).await;
-        assert_eq!((code, answer["connected"].as_bool()), (StatusCode::OK, Some(true)), "{answer}");
-        self.bridged().await;
-    }
-
-    pub async fn begin(&mut self) {
-        let path: &Path = self.directory.path();
-        self.node = Some(TestNode::start_in(path, self.name, &[]).await);
-    }
-
-    /// Ends the node, as a restart of its machine does.
-    pub async fn end(&mut self) {
-        self.node.take().unwrap().node.shutdown().await;
-    }
-
-    pub fn node(&self) -> &TestNode {
-        self.node.as_ref().unwrap()
-    }
-
-    /// Waits until the bridge runs.
-    pub async fn bridged(&self) {
-        let begun = Instant::now();
-        while self.node().raw("GET", ROOMS, None).await.0 != StatusCode::OK {
-            assert!(begun.elapsed() < PATIENCE, "the bridge does not begin");
-            tokio::time::sleep(GLANCE).await;
-        }
-    }
-
-    pub async fn federate(&self, body: Value) -> FederatedRoom {
-        let (code, answer) = self.node().raw("POST", ROOMS, Some(body)).await;
-        assert_eq!(code, StatusCode::OK, "{answer}");
-        serde_json::from_value(answer).unwrap()
-    }
-
     pub async fn status(&self) -> RocketChatStatus {
         self.node().get("/v1/rocketchat").await
     }
@@ -141,43 +85,9 @@ impl Side {
         let url = self.node().url("/metrics");
         self.node().client.get(url).send().await.unwrap().text().await.unwrap()
     }
-
-    pub fn held(&self, rid: &str) -> HeldRoom {
-        self.standin.dump().into_iter().find(|room| room.id == rid).unwrap()
-    }
-
-    /// What people said, without what the room tells of itself.
-    pub fn said(&self, rid: &str) -> Vec<HeldMessage> {
-        self.held(rid).messages.into_iter().filter(|message| message.kind.is_none()).collect()
-    }
-
-    /// How often something was said, with or without the time at which it was.
-    pub fn times(&self, rid: &str, text: &str) -> usize {
-        self.said(rid).iter().filter(|message| message.text.ends_with(text)).count()
-    }
-
-    /// Waits until a room holds what fulfils a condition.
-    pub async fn holds(&self, rid: &str, what: &str, condition: impl Fn(&HeldRoom) -> bool) -> HeldRoom {
-        let begun = Instant::now();
-        loop {
-            let room = self.held(rid);
-            if condition(&room) {
-                return room;
-            }
-            assert!(begun.elapsed() < PATIENCE, "{}: {what} does not come: {room:?}", self.name);
-            tokio::time::sleep(GLANCE).await;
-        }
-    }
-
-    /// Waits until something was said, with or without the time at which it was, and gives the message's id.
-    pub async fn hears(&self, rid: &str, text: &str) -> String {
-        let said = |room: &HeldRoom| room.messages.iter().any(|message| message.text.ends_with(text));
-        let room = self.holds(rid, text, said).await;
-        room.messages.into_iter().find(|message| message.text.ends_with(text)).unwrap().id
-    }
 }
 
-/// Alice's channel on one server, which Bob has entered on the other.
+/// Alice's channel on one server, which Bob has entered on the other, and in which both have said hello.
 pub struct Lunch {
     pub a: Side,
     pub b: Side,
@@ -194,13 +104,9 @@ impl Lunch {
     }
 
     pub async fn open_like(version: Version) -> Self {
-        let (a, b) = tokio::join!(Side::start("a.example", version), Side::start("b.example", version));
-        a.node().connect(b.node()).await;
-        let (alice, bob) = (a.standin.add_person("alice").unwrap(), b.standin.add_person("bob").unwrap());
-        let at_a = alice.create_channel("lunch", &["bridge"]).await.unwrap();
-        let opened = a.federate(json!({"channel": "lunch"})).await;
-        let entered = b.federate(json!({"room": opened.room, "user": "bob"})).await;
-        let lunch = Lunch { a, b, alice, bob, at_a, at_b: entered.rid };
+        let opened = sides::Lunch::open_like(version, &["user"]).await;
+        let sides::Lunch { a, b, alice, bob, at_a, at_b, .. } = opened;
+        let lunch = Lunch { a, b, alice, bob, at_a, at_b };
         // Both directions work from here on.
         lunch.bob.say(&lunch.at_b, "hello from b").await.unwrap();
         lunch.a.hears(&lunch.at_a, "hello from b").await;

@@ -5,41 +5,52 @@ use std::time::{Duration, Instant};
 
 use reqwest::StatusCode;
 use rocketmesh_node::api::{FederatedRoom, FederatedRooms};
-use rocketmesh_standin::{Account, HeldMessage, HeldRoom, Options, Person, Recorded, Standin, Wish};
+use rocketmesh_standin::{Account, HeldMessage, HeldRoom, Options, Person, Recorded, Standin, Version, Wish};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::support::{PATIENCE, TestNode, eventually};
 
 pub const ROOMS: &str = "/v1/rocketchat/rooms";
-const GLANCE: Duration = Duration::from_millis(20);
+pub const GLANCE: Duration = Duration::from_millis(20);
 
 /// A Rocket.Chat server and the node beside it.
 pub struct Side {
     pub standin: Standin,
     pub service: Account,
     pub name: &'static str,
-    directory: TempDir,
+    pub directory: TempDir,
     node: Option<TestNode>,
 }
 
 impl Side {
     pub async fn start(name: &'static str) -> Self {
-        let standin = Standin::start(Options::default()).await.unwrap();
+        Self::start_like(name, Version::default()).await
+    }
+
+    /// With a server that is like this one.
+    pub async fn start_like(name: &'static str, version: Version) -> Self {
+        let standin = Standin::start(Options { version, ..Options::default() }).await.unwrap();
         let service = standin.add_account("bridge", &["admin", "bot"]).unwrap();
         let mut side = Side { standin, service, name, directory: TempDir::new().unwrap(), node: None };
         side.begin().await;
-        let body = json!({"url": side.standin.url(), "token": side.service.token, "user_id": side.service.user_id});
-        let (code, answer) = side.node().raw("PUT", "/v1/rocketchat", Some(body)).await;
-        assert_eq!((code, answer["connected"].as_bool()), (StatusCode::OK, Some(true)), "{answer}");
-        side.bridged().await;
+        side.connect(&side.service.token).await;
         side
+    }
+
+    /// Connects the node to the server with a token of the service account.
+    pub async fn connect(&self, token: &str) {
+        let body = json!({"url": self.standin.url(), "token": token, "user_id": self.service.user_id});
+        let (code, answer) = self.node().raw("PUT", "/v1/rocketchat", Some(body)).await;
+        assert_eq!((code, answer["connected"].as_bool()), (StatusCode::OK, Some(true)), "{answer}");
+        self.bridged().await;
     }
 
     pub async fn begin(&mut self) {
         self.node = Some(TestNode::start_in(self.directory.path(), self.name, &[]).await);
     }
 
+    /// Ends the node, as a restart of its machine does.
     pub async fn end(&mut self) {
         self.node.take().unwrap().node.shutdown().await;
     }
@@ -111,10 +122,15 @@ impl Side {
         }
     }
 
-    /// Waits until a room holds a message, and gives its id.
+    /// Waits until something was said in a room, with or without the time at which it was, and gives the message's id.
     pub async fn hears(&self, rid: &str, text: &str) -> String {
-        let room = self.holds(rid, text, |room| room.messages.iter().any(|message| message.text == text)).await;
-        room.messages.into_iter().find(|message| message.text == text).unwrap().id
+        let room = self.holds(rid, text, |room| room.messages.iter().any(|message| says(message, text))).await;
+        room.messages.into_iter().find(|message| says(message, text)).unwrap().id
+    }
+
+    /// How often something was said, with or without the time at which it was.
+    pub fn times(&self, rid: &str, text: &str) -> usize {
+        self.said(rid).iter().filter(|message| says(message, text)).count()
     }
 
     /// Waits until a room that fulfils a condition is there.
@@ -183,6 +199,11 @@ impl Side {
     }
 }
 
+/// Whether a message says this. What comes late says first when it was said.
+fn says(message: &HeldMessage, text: &str) -> bool {
+    message.text == text || message.text.strip_suffix(text).is_some_and(|before| before.ends_with(" UTC_\n"))
+}
+
 /// Keeps nodes apart, or lets them together again.
 pub async fn cut(pairs: &[(&TestNode, &TestNode)], apart: bool) {
     for (one, other) in pairs.iter().flat_map(|(one, other)| [(one, other), (other, one)]) {
@@ -220,12 +241,17 @@ pub struct Lunch {
 
 impl Lunch {
     pub async fn open() -> Self {
-        let (a, b) = tokio::join!(Side::start("a.example"), Side::start("b.example"));
+        // Alice is an administrator: only those open what was archived.
+        Self::open_like(Version::default(), &["user", "admin"]).await
+    }
+
+    /// With servers that are like this one, and Alice in these roles.
+    pub async fn open_like(version: Version, roles: &[&str]) -> Self {
+        let (a, b) = tokio::join!(Side::start_like("a.example", version), Side::start_like("b.example", version));
         // Both administrators name the other's server, so that direct rooms are let in.
         a.node().connect(b.node()).await;
         b.node().connect(a.node()).await;
-        // Alice is an administrator: only those open what was archived.
-        let (alice, bob) = (a.person("alice", &["user", "admin"]), b.person("bob", &["user"]));
+        let (alice, bob) = (a.person("alice", roles), b.person("bob", &["user"]));
         let at_a = alice.create_channel("lunch", &["bridge"]).await.unwrap();
         let opened = a.federate(json!({"channel": "lunch"})).await;
         let entered = b.federate(json!({"room": opened.room, "user": "bob"})).await;

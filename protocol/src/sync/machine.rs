@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use crate::id::RoomId;
 use crate::sync::ask::{Ask, Wanted};
+use crate::sync::plan::MOST_COMPARISONS;
 use crate::sync::room::Room;
-use crate::sync::{AskId, Difference, Outcome, Path, Tempo};
+use crate::sync::{AskId, Comparison, Difference, Outcome, Path, Tempo};
 
 /// Peers that are looked after. More connections than a server has.
 const MOST_PEERS: usize = 4096;
@@ -22,15 +23,24 @@ const MOST_OF_PEER: usize = MOST_REMEMBERED / 8;
 /// Comparisons of single rooms that wait for their time.
 const MOST_LOOKS: usize = 16_384;
 
+/// How long after what a peer left open was not waited for, because it came back, that may be so again. One that comes back all the
+/// time would else take every place with questions that it leaves open.
+const FORGIVEN: Duration = Duration::from_secs(30);
+
 /// A peer that is connected.
 #[derive(Clone, Debug)]
 pub(super) struct Peer {
     /// When it was connected last.
     since: Duration,
+    /// When it last came back, and what it had left open was not waited for any more.
+    forgiven: Option<Duration>,
     /// When all rooms are to be compared with it next.
     pub(super) compare_at: Duration,
     /// Comparisons with it that are under way.
     pub(super) comparing: usize,
+    /// Comparisons in a row that brought no answer, and questions in a row that brought nothing.
+    unanswered: u32,
+    failures: u32,
     /// Until when it is not asked for anything.
     pub(super) paused_until: Duration,
 }
@@ -73,13 +83,28 @@ impl<P: Copy + Ord> AntiEntropy<P> {
         }
     }
 
-    /// A peer is connected: all rooms are compared with it at once, and about once a minute from now on.
+    /// A peer is connected, or connected anew: all rooms are compared with it at once, whatever failed before, and about once a
+    /// minute from now on. Questions that it left open are not waited for: they may have gone down with an older connection.
     pub fn connected(&mut self, peer: P, now: Duration) {
         if self.peers.len() >= MOST_PEERS && !self.peers.contains_key(&peer) {
             return;
         }
-        let comparing = self.peers.get(&peer).map_or(0, |known| known.comparing);
-        self.peers.insert(peer, Peer { since: now, compare_at: now, comparing, paused_until: now });
+        let known = self.peers.get(&peer);
+        // Comparisons that hang keep no new one from being made.
+        let comparing = known.map_or(0, |known| known.comparing.min(MOST_COMPARISONS - 1));
+        let lately = known.and_then(|known| known.forgiven).filter(|at| now < at.saturating_add(FORGIVEN));
+        let forgiven = lately.or(known.map(|_| now));
+        if lately.is_none() {
+            self.asks.retain(|_, ask| ask.peer != peer || !ask.given_up);
+        }
+        let (unanswered, failures) = (0, 0);
+        let known = Peer { since: now, forgiven, compare_at: now, comparing, unanswered, failures, paused_until: now };
+        self.peers.insert(peer, known);
+    }
+
+    /// Whether a peer came back after this moment, so that what was open is not waited for.
+    pub(super) fn came_back(&self, peer: &P, moment: Duration) -> bool {
+        self.peers.get(peer).and_then(|known| known.forgiven).is_some_and(|at| at > moment)
     }
 
     /// A peer is not connected any longer. Others are asked for what it was to bring.
@@ -215,10 +240,24 @@ impl<P: Copy + Ord> AntiEntropy<P> {
         self.differs(peer, room, Path::Direct, None, false, now);
     }
 
-    /// A comparison with a peer is over, whatever came of it.
+    /// A comparison with a peer is over.
     pub fn compared(&mut self, peer: &P) {
         if let Some(peer) = self.peers.get_mut(peer) {
             peer.comparing = peer.comparing.saturating_sub(1);
+            peer.unanswered = 0;
+        }
+    }
+
+    /// A comparison with a peer is over and brought no answer. It is made again soon, and ever later if that brings none either.
+    pub fn uncompared(&mut self, peer: P, rooms: Comparison, now: Duration) {
+        let (again, longest) = (self.tempo.again, self.tempo.compare_every);
+        let Some(known) = self.peers.get_mut(&peer) else { return };
+        known.comparing = known.comparing.saturating_sub(1);
+        let at = now.saturating_add(doubled(again, known.unanswered, longest));
+        known.unanswered = known.unanswered.saturating_add(1);
+        match rooms {
+            Comparison::All => known.compare_at = known.compare_at.min(at),
+            Comparison::Rooms { rooms, back } => rooms.into_iter().for_each(|room| self.look(peer, room, at, back)),
         }
     }
 
@@ -237,8 +276,17 @@ impl<P: Copy + Ord> AntiEntropy<P> {
             known.paused_until = now.saturating_add(self.tempo.too_many);
         }
         let Wanted::Stretches(stretches) = wanted else { return self.tidy() };
-        if outcome == Outcome::Failed {
-            self.look(peer, room, now.saturating_add(self.tempo.retry), false);
+        if let Some(known) = self.peers.get_mut(&peer) {
+            let failures = known.failures;
+            match outcome {
+                Outcome::Brought { .. } => known.failures = 0,
+                Outcome::Failed => known.failures = known.failures.saturating_add(1),
+                Outcome::TooMany => {}
+            }
+            if outcome == Outcome::Failed {
+                let pause = doubled(self.tempo.again, failures, self.tempo.retry);
+                self.look(peer, room, now.saturating_add(pause), false);
+            }
         }
         if let Some(here) = self.rooms.get_mut(&room) {
             match outcome {
@@ -318,4 +366,9 @@ impl<P: Copy + Ord> AntiEntropy<P> {
         let idle = self.rooms.iter().find(|(_, room)| room.sources.is_empty()).map(|(room, _)| *room);
         idle.is_some_and(|idle| self.rooms.remove(&idle).is_some())
     }
+}
+
+/// A pause that was doubled this often, up to the longest.
+fn doubled(pause: Duration, times: u32, longest: Duration) -> Duration {
+    pause.saturating_mul(1 << times.min(16)).min(longest)
 }

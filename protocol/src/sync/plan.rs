@@ -18,7 +18,7 @@ const MOST_LEFT_OPEN: usize = 4;
 /// Questions about one room that are under way at a time, so that one large gap leaves something to other rooms.
 const MOST_ASKS_OF_ROOM: usize = 4;
 /// Comparisons with one peer that are under way at a time.
-const MOST_COMPARISONS: usize = 4;
+pub(super) const MOST_COMPARISONS: usize = 4;
 /// Rooms in one comparison that is not about all of them.
 const MOST_COMPARED: usize = 256;
 
@@ -107,14 +107,19 @@ impl<P: Copy + Ord> AntiEntropy<P> {
         for id in late {
             let Some(ask) = self.asks.get_mut(&id) else { continue };
             ask.given_up = true;
-            let (peer, room) = (ask.peer, ask.room);
+            let (peer, room, begun) = (ask.peer, ask.room, ask.begun);
             let stretches = match &ask.wanted {
                 Wanted::Stretches(stretches) => stretches.clone(),
                 Wanted::Whole => Vec::new(),
             };
+            // Asked over a connection that is most likely gone: no fault of the peer, which may be asked at once.
+            let came_back = self.came_back(&peer, begun);
+            if came_back {
+                self.asks.remove(&id);
+            }
             if let Some(here) = self.rooms.get_mut(&room) {
                 here.give_back(&stretches);
-                if let Some(source) = here.sources.get_mut(&peer) {
+                if let Some(source) = here.sources.get_mut(&peer).filter(|_| !came_back) {
                     source.stalled = true;
                 }
             }

@@ -15,7 +15,10 @@ pub struct Tempo {
     pub detour: Duration,
     /// How long a peer is left alone that was asked too often.
     pub too_many: Duration,
-    /// How long after a peer failed to bring something it is compared with again, if it is connected still.
+    /// How long after a comparison without an answer, or after a peer failed to bring something, it is compared with again at first,
+    /// if it is connected still. It doubles each time in a row.
+    pub again: Duration,
+    /// The longest such pause for a peer that fails to bring something. For comparisons it is that between two of them.
     pub retry: Duration,
     /// How long after an answer that named something missing here the asking side is compared with. Not at once: two servers
     /// that refuse each other's events would ask each other without pause.
@@ -33,6 +36,7 @@ impl Default for Tempo {
             whole: Duration::from_secs(60),
             detour: Duration::from_secs(2),
             too_many: Duration::from_secs(2),
+            again: Duration::from_secs(2),
             retry: Duration::from_secs(10),
             ask_back: Duration::from_millis(500),
             look_again: Duration::from_millis(500),

@@ -14,6 +14,7 @@ use crate::limits::{
     MAX_RESPONSE_BYTES, MAX_ROOMS_PER_REQUEST, MAX_SLICE_BYTES,
 };
 use crate::sync::Stretch;
+use crate::wire::contacts::{self, Contact};
 use crate::wire::{WireError, brief, shape};
 
 /// A question to another server.
@@ -89,6 +90,12 @@ pub enum Request {
         /// The message, at most [`MAX_EPHEMERAL_BYTES`].
         message: Vec<u8>,
     },
+    /// Which other servers of this room are you connected with, and where are they? For a server that has too little company in
+    /// it.
+    Contacts {
+        /// The room.
+        room: RoomId,
+    },
     /// Send me this range of a file that the room names.
     File {
         /// The room.
@@ -140,6 +147,11 @@ pub enum Response {
         have: HaveVector,
         /// Whether there is more to ask for.
         more: bool,
+    },
+    /// To [`Request::Contacts`].
+    Contacts {
+        /// Some of them, drawn by lot; at most [`MAX_CONTACTS`](crate::limits::MAX_CONTACTS).
+        contacts: Vec<Contact>,
     },
     /// To [`Request::File`].
     Slice {
@@ -278,6 +290,7 @@ impl Request {
             Request::Ephemeral { room, message } => {
                 Map::new().with("ask", "ephemeral").with("room", hash(room.hash())).with("message", message.as_slice())
             }
+            Request::Contacts { room } => Map::new().with("ask", "contacts").with("room", hash(room.hash())),
             Request::File { room, file, range } => Map::new()
                 .with("ask", "file")
                 .with("room", hash(room.hash()))
@@ -332,6 +345,7 @@ impl Request {
                 let message = message.ok_or(shape("request", "a message is no bytes, or too many"))?;
                 Ok(Request::Ephemeral { room: room()?, message: message.to_vec() })
             }
+            Some("contacts") => Ok(Request::Contacts { room: room()? }),
             Some("file") => {
                 let file = map.get("file").and_then(read_hash).ok_or(shape("request", "no file"))?;
                 let range = read_range(map).ok_or(shape("request", "no range that may be asked for"))?;
@@ -359,6 +373,7 @@ impl Response {
                 .with("events", Value::List(events.iter().map(WireEvent::to_value).collect()))
                 .with("have", have.to_value())
                 .with("more", *more),
+            Response::Contacts { contacts } => Map::new().with("contacts", contacts::value(contacts)),
             Response::Slice { slice } => Map::new().with("slice", slice.as_slice()),
             Response::Refused(refused) => Map::new().with("refused", refused.word()),
         };
@@ -388,6 +403,9 @@ impl Response {
         if let Some(sections) = map.get("sections") {
             let digests = read_digests(sections).ok_or(shape("response", "the digests of sections are cut"))?;
             return Ok(Response::Sections { digests: Box::new(digests) });
+        }
+        if let Some(value) = map.get("contacts") {
+            return Ok(Response::Contacts { contacts: contacts::read(value)? });
         }
         if let Some(slice) = map.get("slice") {
             let slice = slice.as_bytes().filter(|slice| slice.len() <= MAX_SLICE_BYTES);

@@ -4,6 +4,7 @@
 pub mod refused;
 pub mod room;
 pub mod values;
+pub mod verdicts;
 
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;

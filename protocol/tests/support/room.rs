@@ -447,3 +447,28 @@ pub fn shuffled<T>(mut items: Vec<T>, choices: &[Index]) -> Vec<T> {
     }
     items
 }
+
+/// Alice's room with a few messages of three servers.
+pub fn some_events() -> Vec<Event> {
+    let servers: Vec<Server> = Server::five().into_iter().take(3).collect();
+    let mut room = TestRoom::of(&servers);
+    for server in &servers {
+        room.say(server, &format!("hello from {}", server.user));
+    }
+    room.in_order()
+}
+
+/// A message as it stands in rooms all day: two parents, one state tip, a body.
+pub fn typical() -> (Server, Event) {
+    let servers = Server::five();
+    let mut room = TestRoom::of(&servers[..3]);
+    let head = room.say(&servers[0], "good morning");
+    let first = room.author(&servers[1], message(&servers[1], "good morning to you too"));
+    let second = room.author(&servers[2], message(&servers[2], "is it?"));
+    room.receive(&first);
+    room.receive(&second);
+    let event = room.say(&servers[0], "well, here it is");
+    assert_eq!(event.header().self_parent, Some(head.id()));
+    assert_eq!(event.header().parents.len(), 2);
+    (servers[0].clone(), event)
+}

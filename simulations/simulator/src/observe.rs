@@ -133,6 +133,8 @@ struct Spread {
     has: Bits,
     /// By server: whether gossip brought it.
     heard: Bits,
+    /// By server: whether sync delivered it, and gossip has not brought it yet.
+    synced: Bits,
     copies: u32,
     by_gossip: u32,
     by_sync: u32,
@@ -340,6 +342,11 @@ impl Observer {
         let spread = &mut self.spreads[number as usize];
         spread.copies += 1;
         spread.heard.insert(server);
+        if spread.synced.contains(server) {
+            // A comparison was faster; gossip would have brought it all the same.
+            spread.synced.remove(server);
+            self.by_gossip += 1;
+        }
     }
 
     /// A server's local log says that an event is there: `shown`, or arrived withheld or rejected.
@@ -363,7 +370,10 @@ impl Observer {
                 spread.delays.push(delay);
                 self.all_delays.push(delay);
                 self.delivered += 1;
-                self.by_gossip += u64::from(way == Way::Gossip);
+                match way {
+                    Way::Gossip => self.by_gossip += 1,
+                    _ => drop(spread.synced.insert(server)),
+                }
                 let regions = (self.plan.servers[origin].region, self.plan.servers[server].region);
                 let size = size_class(self.audience[room].len());
                 *self.latency.entry((size, regions.0, regions.1, way, bucket(delay))).or_default() += 1;

@@ -60,7 +60,7 @@ pub struct About {
     pub expected: u64,
     /// Deliveries that were made.
     pub delivered: u64,
-    /// Of these, those that gossip made.
+    /// Of these, those that gossip brought a copy of, be it after a comparison had brought one.
     pub by_gossip: u64,
     /// Copies of an event that reached a server, on average, the first included; over deliveries by gossip.
     pub copies: f64,

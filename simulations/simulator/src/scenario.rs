@@ -133,7 +133,7 @@ pub struct Scenario {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Expect {
-    /// The least share of deliveries that gossip alone made. 0 to 1.
+    /// The least share of deliveries that gossip alone makes: those it brought a copy of, first or not. 0 to 1.
     pub by_gossip: Option<f64>,
     /// The most copies of an event that a server may get on average.
     pub copies: Option<f64>,

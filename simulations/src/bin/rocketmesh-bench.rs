@@ -8,16 +8,20 @@ use std::time::{Duration, Instant};
 use clap::{Parser, ValueEnum};
 use comfy_table::{ContentArrangement, Table, presets};
 use futures::stream::{self, StreamExt, TryStreamExt};
-use indicatif::{ProgressBar, ProgressStyle};
 use rocketmesh_node::NodeBuilder;
 use rocketmesh_protocol::event::Event;
 use rocketmesh_protocol::identity::ServerKey;
 use rocketmesh_protocol::wire::WireEvent;
-use rocketmesh_simulations::catch_up::{Row, catch_up};
+use rocketmesh_simulations::catch_up::gap::Gap;
+use rocketmesh_simulations::catch_up::holders::Holders;
+use rocketmesh_simulations::catch_up::join::Join;
+use rocketmesh_simulations::catch_up::little::{Alike, Few};
+use rocketmesh_simulations::catch_up::{CatchUp, catch_up};
 use rocketmesh_simulations::chat::Chat;
 use rocketmesh_simulations::measure::{mib, ms, percentile, resident};
 use rocketmesh_simulations::prepared::{Filling, PreparedRoom};
 use rocketmesh_simulations::process::{Process, three, until};
+use rocketmesh_simulations::progress::progress;
 use rocketmesh_simulations::rocketchat::measure::{Measured, measure};
 use rocketmesh_simulations::rocketchat::side::Binaries;
 use rocketmesh_simulations::rocketchat::standin::beside_this_program;
@@ -52,6 +56,9 @@ struct Args {
     /// Events of the large store.
     #[arg(long, default_value_t = 1_000_000)]
     events: u64,
+    /// Of catching up and joining, leave out what has 100,000 events.
+    #[arg(long)]
+    short: bool,
     /// Numbers of federated rooms to measure with.
     #[arg(long, value_delimiter = ',', default_values_t = [1_usize, 100, 1_000])]
     rooms: Vec<usize>,
@@ -69,7 +76,7 @@ enum Part {
     Ingest,
     /// Three nodes: latency, and the highest rate.
     Three,
-    /// Two nodes: catching up with gaps, joining large rooms.
+    /// Two nodes and four: catching up with gaps small and large, joining large rooms.
     CatchUp,
     /// Two Rocket.Chat servers with a node beside each: from one stream to the other.
     #[value(name = "rocketchat")]
@@ -83,7 +90,8 @@ async fn main() -> ExitCode {
     finish("benchmark", bench(Args::parse()).await)
 }
 
-type Rows = Vec<Row>;
+/// What was measured, and the value.
+type Rows = Vec<[String; 2]>;
 
 async fn bench(args: Args) -> Result<(), Failure> {
     let chat = match &args.chat {
@@ -99,8 +107,9 @@ async fn bench(args: Args) -> Result<(), Failure> {
     if wanted(Part::Three) {
         three_nodes(&args.rocketmesh, &texts, &mut rows).await?;
     }
+    let mut caught_up = None;
     if wanted(Part::CatchUp) {
-        rows.extend(catch_up(&args.rocketmesh, &texts).await?);
+        caught_up = Some(catch_up(&args.rocketmesh, &texts, args.short).await?);
     }
     if wanted(Part::Million) {
         million(&args.rocketmesh, &texts, args.events, &mut rows).await?;
@@ -112,11 +121,18 @@ async fn bench(args: Args) -> Result<(), Failure> {
         measured = measure(&binaries, &args.rooms, &texts).await?;
     }
     if args.json {
-        println!("{:#}", serde_json::json!({"measured": rows, "rocketchat": measured}));
+        println!("{:#}", serde_json::json!({"measured": rows, "catch_up": caught_up, "rocketchat": measured}));
         return Ok(());
     }
     if !rows.is_empty() {
         print(&["measured", "value"], rows);
+    }
+    if let Some(CatchUp { gaps, holders, joins, few, alike }) = caught_up {
+        print(&Gap::HEADER, gaps.iter().map(Gap::row));
+        print(&Holders::HEADER, [holders.row()]);
+        print(&Join::HEADER, joins.iter().map(Join::row));
+        print(&Few::HEADER, few.iter().map(Few::row));
+        print(&Alike::HEADER, alike.iter().map(Alike::row));
     }
     if !measured.is_empty() {
         print(&Measured::HEADER, measured.iter().map(Measured::row));
@@ -131,7 +147,7 @@ fn print<const N: usize>(header: &[&str; N], rows: impl IntoIterator<Item = [Str
     for row in rows {
         table.add_row(row);
     }
-    println!("{table}");
+    println!("{table}\n");
 }
 
 /// The server whose user does the talking where one user does.
@@ -338,10 +354,7 @@ async fn trial(
 async fn million(binary: &Path, texts: &[String], events: u64, rows: &mut Rows) -> Result<(), Failure> {
     let directory = tempfile::tempdir()?;
     eprintln!("Filling a store with {events} events.");
-    let bar = ProgressBar::new(events).with_style(
-        ProgressStyle::with_template("{bar:40} {pos}/{len} events, {eta} to go")
-            .unwrap_or_else(|_| ProgressStyle::default_bar()),
-    );
+    let bar = progress(events, "events");
     let (mut prepared, create) = PreparedRoom::begin(owner())?;
     let room = create.room().to_string();
     let mut filling = Filling::open(directory.path(), None)?;

@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::stream::{self, StreamExt, TryStreamExt};
-use indicatif::{ProgressBar, ProgressStyle};
 use rocketmesh_standin::Person;
 use serde::Serialize;
 use tokio::sync::Semaphore;
@@ -18,6 +17,7 @@ use super::standin::SERVICE;
 use crate::Failure;
 use crate::measure::{mib, percentile, resident};
 use crate::process::until_within;
+use crate::progress::progress;
 
 /// The rate of the latency figure in messages a second, and how many are sent at it.
 const STEADY_RATE: usize = 20;
@@ -31,8 +31,12 @@ const OPENED_AT_ONCE: usize = 4;
 const LIKE: &str = "8.8";
 /// Past this, whatever is waited for does not come.
 const LONGEST: Duration = Duration::from_secs(900);
-/// How often it is looked whether all has arrived. The stamps do not depend on it.
+/// Past this, a room does not open. Three others are opened meanwhile.
+const LONGEST_OPENING: Duration = Duration::from_secs(240);
+/// How often it is looked whether all has arrived. The stamps do not depend on it; but a look takes the stand-in a while where there
+/// are many rooms, and the time of looking is to be a small part of all.
 const GLANCE: Duration = Duration::from_millis(250);
+const OF_LOOKING: u32 = 10;
 
 /// What was measured with so many federated rooms.
 #[derive(Clone, Debug, Serialize)]
@@ -157,21 +161,23 @@ impl Pair {
     async fn open(&mut self, count: usize) -> Result<(), Failure> {
         let more = self.rooms.len()..count;
         eprintln!("Opening {} rooms on both sides.", more.len());
-        let bar = ProgressBar::new(more.len() as u64).with_style(
-            ProgressStyle::with_template("{bar:40} {pos}/{len} rooms, {eta} to go")
-                .unwrap_or_else(|_| ProgressStyle::default_bar()),
-        );
+        let bar = progress(more.len() as u64, "rooms");
         let (alice, here, there, shown) = (&self.alice, &self.here, &self.there, &bar);
         let opening = stream::iter(more).map(|at| async move {
             let name = format!("room-{at}");
-            let rid = alice.create_channel(&name, &[SERVICE]).await?;
-            let federated = here.federate(&name).await?;
-            there.enter(&federated.room, "bob").await?;
+            let opening = async {
+                let rid = alice.create_channel(&name, &[SERVICE]).await?;
+                let federated = here.federate(&name).await?;
+                there.enter(&federated.room, "bob").await?;
+                Ok::<_, Failure>(rid)
+            };
+            // However many there are: each one ends, or all do.
+            let opened = tokio::time::timeout(LONGEST_OPENING, opening).await;
+            let rid = opened.map_err(|_| format!("opening #{name} does not end"))??;
             shown.inc(1);
             Ok::<_, Failure>(rid)
         });
-        let opened = opening.buffered(OPENED_AT_ONCE).try_collect::<Vec<String>>();
-        let opened = tokio::time::timeout(LONGEST, opened).await.map_err(|_| "opening the rooms does not end")?;
+        let opened = opening.buffered(OPENED_AT_ONCE).try_collect::<Vec<String>>().await;
         bar.finish_and_clear();
         self.rooms.extend(opened?);
         Ok(())
@@ -206,11 +212,18 @@ impl Pair {
     /// Waits until everything with a tag is on the other side, and gives when each word was streamed on both.
     async fn arrived(&self, tag: &str, count: usize) -> Result<(Stamps, Stamps), Failure> {
         let what = format!("{count} messages arrive");
+        let bar = progress(count as u64, "messages are on the other side");
         until_within(LONGEST, &what, || async {
-            tokio::time::sleep(GLANCE).await;
-            Ok(stamps(&self.there, tag).await?.len() >= count)
+            let begun = Instant::now();
+            let arrived = stamps(&self.there, tag).await?.len();
+            bar.set_position(arrived as u64);
+            if arrived < count {
+                tokio::time::sleep(GLANCE.max(begun.elapsed() * OF_LOOKING)).await;
+            }
+            Ok(arrived >= count)
         })
         .await?;
+        bar.finish_and_clear();
         Ok((stamps(&self.here, tag).await?, stamps(&self.there, tag).await?))
     }
 }

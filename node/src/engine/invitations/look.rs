@@ -34,6 +34,8 @@ const MOST_PEERS: usize = 256;
 const WAITING: usize = 64;
 /// How long reading one may take.
 const LOOK: Duration = Duration::from_secs(60);
+/// Direct rooms that are kept out and of which that is remembered. Beyond, all are forgotten, and looked at again.
+const MOST_UNWELCOME: usize = 4096;
 /// Bytes of a room's name that are kept.
 const NAME_BYTES: usize = 255;
 
@@ -105,6 +107,7 @@ async fn look(engine: &Engine, peer: PeerId, room: RoomId) -> Result<(), PullErr
     let invited: BTreeMap<String, String> = welcome(engine, &preview, state);
     if invited.is_empty() {
         // It was, and is not any longer; or whose users invite is not wanted.
+        note_unwelcome(engine, peer, room, (&preview, state));
         engine.forget_invitation(room).await?;
         return Ok(());
     }
@@ -145,6 +148,28 @@ fn welcome(engine: &Engine, preview: &Preview, state: &RoomState) -> BTreeMap<St
         Some((user.localpart.as_str().to_owned(), inviter.to_string()))
     };
     state.others().filter(own).filter_map(by).take(MOST_USERS).collect()
+}
+
+/// Remembers that a user of the peer began a direct room with one of this server's and is kept out by the policy.
+fn note_unwelcome(engine: &Engine, peer: PeerId, room: RoomId, (preview, state): (&Preview, &RoomState)) {
+    if state.room_type() != RoomType::Direct || engine.policy.may_open_direct(&peer) {
+        return;
+    }
+    let own = |(user, now): &(UserId, Membership)| user.origin == engine.origin && *now == Membership::Invite;
+    let by_peer = |user: &UserId| preview.inviter(user).is_some_and(|inviter| peer_id(&inviter.origin) == peer);
+    if state.others().filter(own).any(|(user, _)| by_peer(&user)) {
+        let mut unwelcome = lock(&engine.invitations.unwelcome);
+        if unwelcome.len() >= MOST_UNWELCOME {
+            unwelcome.clear();
+        }
+        unwelcome.insert((peer, room));
+    }
+}
+
+/// Whether a peer is to hear that its users begin no direct rooms here. It learns of it nothing but that: it has shown the room itself,
+/// and whether there is anybody of that name was not looked at.
+pub(in crate::engine) fn is_unwelcome(engine: &Engine, peer: &PeerId, room: RoomId) -> bool {
+    lock(&engine.invitations.unwelcome).contains(&(*peer, room)) && !engine.policy.may_open_direct(peer)
 }
 
 fn has_space(engine: &Engine, invited: &BTreeMap<String, String>) -> Result<bool, PostError> {

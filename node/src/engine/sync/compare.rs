@@ -21,11 +21,12 @@ use crate::network::peer_id;
 /// Forks of one place that are looked at for a head. Whoever makes more is pulled from whole.
 const FORKS: usize = 64;
 
-/// Tells a peer the digests of rooms, and the machine what differs. Returns the rooms that were compared.
-pub(super) async fn compare(engine: &Engine, peer: PeerId, rooms: Vec<RoomId>, back: bool) -> Vec<RoomId> {
+/// Tells a peer the digests of rooms, and the machine what differs. Returns the rooms that were compared, and whether all were that
+/// may be.
+pub(super) async fn compare(engine: &Engine, peer: PeerId, rooms: Vec<RoomId>, back: bool) -> (Vec<RoomId>, bool) {
     let mut compared = Vec::new();
     if !engine.policy.may_federate(&peer) {
-        return compared;
+        return (compared, true);
     }
     let (rooms, invited) = engine.shared_with(&peer, rooms).await;
     for room in invited {
@@ -58,11 +59,11 @@ pub(super) async fn compare(engine: &Engine, peer: PeerId, rooms: Vec<RoomId>, b
             }
             outcome => {
                 tracing::debug!(%peer, ?outcome, "a comparison brought no answer");
-                return compared;
+                return (compared, false);
             }
         }
     }
-    compared
+    (compared, true)
 }
 
 /// Finds out how a room differs.

@@ -1,6 +1,6 @@
 //! Pulling from one peer whatever it has, by whole vectors; what waits for others; and bodies that are missing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use libp2p::identity::PeerId;
@@ -16,7 +16,7 @@ use super::feed;
 use crate::engine::history::{self, Gap};
 use crate::engine::room::{Brought, PostError, RoomCommand, RoomHandle};
 use crate::engine::{Engine, add, intake, lock};
-use crate::network::{Count, RequestError};
+use crate::network::{Count, RequestError, peer_id};
 
 /// How many bytes of an answer go into a room at a time.
 const PART_BYTES: usize = 512 * 1024;
@@ -36,6 +36,10 @@ const OVERTAKING: Duration = Duration::from_millis(300);
 /// open for a while that nobody will answer.
 const NOTHING_BROUGHT: Duration = Duration::from_millis(1500);
 const LONGEST_BRINGING: Duration = Duration::from_secs(30);
+/// How long a peer may take to bring what is asked for by id before another one is asked, and how many are. If none brings it in time
+/// a pull takes the time that it needs.
+const BY_ID: Duration = Duration::from_secs(4);
+const ASKED_BY_ID: usize = 3;
 /// How long to wait before asking again a peer that was asked too often.
 const TOO_MANY_PAUSE: Duration = Duration::from_secs(2);
 
@@ -77,13 +81,43 @@ pub(in crate::engine) fn repair(engine: Engine, task: RoomHandle, room: RoomId, 
             let _ = task.send(RoomCommand::Repaired).await;
             return;
         }
-        let by_id = wanted.len() <= MAX_IDS_PER_REQUEST && fetch(&engine, room, peer, wanted).await.is_ok();
-        let still_missing = !by_id || task.state().await.ok().flatten().is_none_or(|(_, held)| held > 0);
-        if still_missing {
+        let answered = fetch_from_some(&engine, &task, room, peer).await;
+        if task.state().await.ok().flatten().is_none_or(|(_, held)| held > 0) {
+            let peer = answered.unwrap_or(peer);
             let _ = timeout(LONGEST_PULL, pull(&engine, room, peer, Sections::ALL)).await;
         }
         let _ = task.send(RoomCommand::Repaired).await;
     });
+}
+
+/// Asks for what a room waits for by id: whoever sent what waits, and where that one does not answer in time or does not have it either,
+/// others of the room. One that is not there any more would else keep the room from being repaired until its connection ends. Returns
+/// who answered first.
+async fn fetch_from_some(engine: &Engine, task: &RoomHandle, room: RoomId, peer: PeerId) -> Option<PeerId> {
+    let mut answered = None;
+    let mut peers = vec![peer];
+    for at in 0..ASKED_BY_ID {
+        let wanted = task.wanted().await.unwrap_or_default();
+        if wanted.is_empty() || wanted.len() > MAX_IDS_PER_REQUEST {
+            break;
+        }
+        if at == 1 {
+            peers.extend(others_of(engine, room, peer).await);
+        }
+        let Some(asked) = peers.get(at).copied() else { break };
+        if let Ok(Ok(_)) = timeout(BY_ID, fetch(engine, room, asked, wanted)).await {
+            answered = answered.or(Some(asked));
+        }
+    }
+    answered
+}
+
+/// Connected servers of a room but for one, those with a direct connection first.
+async fn others_of(engine: &Engine, room: RoomId, but: PeerId) -> Vec<PeerId> {
+    let Ok((state, _)) = engine.state(room).await else { return Vec::new() };
+    let servers: BTreeSet<PeerId> = state.servers().iter().map(peer_id).collect();
+    let ready = engine.network.ready().await.unwrap_or_default();
+    ready.into_iter().filter(|peer| *peer != but && servers.contains(peer)).collect()
 }
 
 /// Pulls a room from a peer until the peer has nothing more. One pull for a room and peer at a time.

@@ -1,26 +1,26 @@
 //! When the network changes, or the machine slept: what was known may be wrong, and connections may be dead without a word.
 //!
-//! Everybody is asked for a sign of life and dropped without one within ten seconds, those that were lost are dialled again, and
-//! what was decided about reachability is decided anew.
+//! Everybody is asked for a sign of life, those that give none or were lost are dialled again, and what was decided about reachability
+//! is decided anew.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use libp2p::Multiaddr;
 use libp2p::identity::PeerId;
-use libp2p::request_response::{OutboundFailure, OutboundRequestId};
-use libp2p::swarm::ConnectionId;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use tokio::time::Instant;
 
 use super::Driver;
-use crate::network::handle::Event;
 use crate::network::peers::Connection;
 
-/// How much more the clock may have gone on than the time that the process saw. More means that the machine slept.
-const SLEPT: Duration = Duration::from_secs(30);
+/// How much more the clock may have gone on than the time that the process saw: as long as connections over QUIC last without a word.
+/// More means that the machine slept. A clock that is set by more costs a look at every connection.
+const SLEPT: Duration = Duration::from_secs(10);
+/// As much time between two ticks means that the process was stopped, and others may have given it up.
+const STOPPED: Duration = Duration::from_secs(10);
 /// How long changes are gathered: an interface that comes up has several addresses.
-const GATHER: Duration = Duration::from_secs(2);
+const GATHER: Duration = Duration::from_secs(1);
 /// How long after the start addresses that appear are no change.
 const SETTLING: Duration = Duration::from_secs(10);
 /// The first pause before a lost peer is dialled again; it doubles up to the longest.
@@ -30,8 +30,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 const GIVEN_UP: Duration = Duration::from_secs(60 * 60);
 /// The most lost peers that are dialled again.
 const LOST: usize = 64;
-/// A direct connection that was made again and is closed again within this is not wanted by the other side.
-const UNWANTED: Duration = Duration::from_secs(2 * 60);
+/// A direct connection that was made again and is closed again within this is not wanted by the other side, which closes what it does
+/// not need within seconds. Later than that it was lost once more.
+const UNWANTED: Duration = Duration::from_secs(30);
 /// How often it is looked at which peers are company.
 const LOOK: Duration = Duration::from_secs(5);
 
@@ -48,8 +49,8 @@ pub(in crate::network) struct Change {
     wall_ms: u64,
     /// When to act on a change that was noticed.
     due: Option<Instant>,
-    /// Signs of life that were asked for.
-    checks: BTreeMap<OutboundRequestId, PeerId>,
+    /// Peers that were asked for a sign of life for the last change, and have given none.
+    checks: BTreeSet<PeerId>,
     lost: BTreeMap<PeerId, Lost>,
     /// When lost peers came back.
     found: BTreeMap<PeerId, Instant>,
@@ -65,7 +66,7 @@ impl Change {
             ticked: now,
             wall_ms,
             due: None,
-            checks: BTreeMap::new(),
+            checks: BTreeSet::new(),
             lost: BTreeMap::new(),
             found: BTreeMap::new(),
             company: Vec::new(),
@@ -82,19 +83,30 @@ impl Change {
         self.due.get_or_insert(now + GATHER);
     }
 
-    /// Whether the clock went on by more than the process saw. Sets both.
-    fn slept(&mut self, now: Instant, wall_ms: u64) -> bool {
+    /// Whether this process stood still since it was last asked: the clock went on by more than the process saw, as on a machine that
+    /// slept, or the process saw more pass than there is between two ticks, as one that was stopped. Sets both.
+    fn stood_still(&mut self, now: Instant, wall_ms: u64) -> bool {
         let seen = now.duration_since(self.ticked);
         let passed = Duration::from_millis(wall_ms.saturating_sub(self.wall_ms));
         (self.ticked, self.wall_ms) = (now, wall_ms);
-        passed > seen + SLEPT
+        seen >= STOPPED || passed > seen + SLEPT
+    }
+
+    /// Whether a peer was asked for a sign of life for a change, and this is the first that it gives.
+    pub(super) fn was_checked(&mut self, peer: &PeerId) -> bool {
+        self.checks.remove(peer)
+    }
+
+    /// Whether this node would miss a peer.
+    pub(super) fn is_company(&self, peer: &PeerId) -> bool {
+        self.company.contains(peer)
     }
 }
 
 impl Driver {
     pub(super) fn notice_sleep(&mut self, now: Instant) {
-        if self.nat.change.slept(now, self.clock.now_ms()) {
-            tracing::info!("the clock has gone on while this node did not: looking at every connection anew");
+        if self.nat.change.stood_still(now, self.clock.now_ms()) {
+            tracing::info!("this node has stood still while time went on: looking at every connection anew");
             self.nat.change.notice(now);
         }
     }
@@ -134,43 +146,21 @@ impl Driver {
         self.restart_upnp(now);
         self.advertise();
         self.addresses_changed();
-        self.check_peers();
+        self.check_peers(now);
     }
 
-    /// Asks every peer for a sign of life: the introduction once more, which is small and answered at once.
-    fn check_peers(&mut self) {
-        let ready: Vec<PeerId> = self.peers.iter().filter(|(_, peer)| peer.ready()).map(|(id, _)| *id).collect();
-        for peer in ready {
-            let request = self.swarm.behaviour_mut().hello.send_request(&peer, self.hello.encode());
-            self.nat.change.checks.insert(request, peer);
+    /// Asks every peer for a sign of life. What was missed meanwhile is looked for once it comes.
+    fn check_peers(&mut self, now: Instant) {
+        let ready: BTreeSet<PeerId> = self.peers.iter().filter(|(_, peer)| peer.ready()).map(|(id, _)| *id).collect();
+        for peer in &ready {
+            self.doubt_all_of(*peer, now);
         }
-    }
-
-    /// A sign of life came. What was missed meanwhile is looked for at once.
-    pub(super) fn on_sign_of_life(&mut self, request: OutboundRequestId) {
-        let Some(peer) = self.nat.change.checks.remove(&request) else { return };
-        if let Some(known) = self.peers.get(&peer).filter(|known| known.ready()) {
-            let name = known.name();
-            self.tell(Event::PeerReady { peer, name });
-        }
-    }
-
-    /// No sign of life came.
-    pub(super) fn on_silence(&mut self, request: OutboundRequestId, failure: &OutboundFailure) {
-        let Some(peer) = self.nat.change.checks.remove(&request) else { return };
-        if matches!(failure, OutboundFailure::Timeout) {
-            tracing::debug!(%peer, "no sign of life since the network changed: closing the connection");
-            let open = self.peers.get(&peer).map(|known| known.connections.keys().copied().collect());
-            let open: Vec<ConnectionId> = open.unwrap_or_default();
-            for connection in open {
-                self.bury(peer, connection);
-            }
-        }
+        self.nat.change.checks = ready;
     }
 
     /// The last connection with a peer has ended, and not because this node closed it.
     pub(super) fn on_lost(&mut self, peer: PeerId, last: &Connection, now: Instant) {
-        if !self.nat.on || !self.nat.change.company.contains(&peer) {
+        if !self.nat.on || !self.nat.change.is_company(&peer) {
             return;
         }
         let found = self.nat.change.found.get(&peer);
@@ -242,12 +232,27 @@ mod tests {
         let begin = Instant::now();
         let mut change = Change::new(begin, 1_000_000);
         let at = |seconds| begin + Duration::from_secs(seconds);
-        assert!(!change.slept(at(1), 1_001_000));
-        assert!(!change.slept(at(2), 1_020_000), "a clock that is set by seconds is none");
-        assert!(change.slept(at(3), 1_320_000));
-        assert!(!change.slept(at(4), 1_321_000), "it is told once");
-        assert!(!change.slept(at(5), 5_000), "nor one that is set back");
-        assert!(!change.slept(at(600), 600_000), "a busy machine sees as much time pass as the clock does");
+        assert!(!change.stood_still(at(1), 1_001_000));
+        assert!(!change.stood_still(at(2), 1_010_000), "a clock that is set by seconds is none");
+        assert!(change.stood_still(at(3), 1_025_000));
+        assert!(!change.stood_still(at(4), 1_026_000), "it is told once");
+        assert!(!change.stood_still(at(5), 5_000), "nor one that is set back");
+        assert!(
+            !change.stood_still(at(12), 12_000),
+            "a busy machine ticks late and sees as much time pass as the clock does"
+        );
+    }
+
+    #[test]
+    fn a_process_that_was_stopped_for_long_and_goes_on_looks_at_its_connections() {
+        let begin = Instant::now();
+        let mut change = Change::new(begin, 1_000_000);
+        assert!(!change.stood_still(begin + Duration::from_secs(9), 1_009_000));
+        assert!(
+            change.stood_still(begin + Duration::from_secs(27), 1_027_000),
+            "its clocks agree that much time has passed"
+        );
+        assert!(!change.stood_still(begin + Duration::from_secs(28), 1_028_000));
     }
 
     #[test]

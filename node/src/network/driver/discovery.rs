@@ -114,7 +114,7 @@ impl Driver {
                 return self.bootstrap.refused(address, "this is the node's own address", now);
             }
             if let Some(connection) = known.connections.keys().next().copied() {
-                return self.bootstrap.connected(connection, peer);
+                return self.bootstrap.connected(connection, peer, now);
             }
         }
         match self.dial_address(address.clone()) {
@@ -192,9 +192,8 @@ impl Driver {
         known.in_dht = true;
         let kad = &mut self.swarm.behaviour_mut().kad;
         note_in_dht(kad, peer, usable);
-        if !self.dht_bootstrapped {
-            self.dht_bootstrapped = kad.bootstrap().is_ok();
-        }
+        // kad bootstraps by itself, half a second after it has come to know somebody.
+        self.dht_joined = true;
         self.provide_more();
     }
 
@@ -255,7 +254,7 @@ impl Driver {
 
     /// Announces rooms whose turn it is. Announcing to nobody would be forgotten, so it waits for a first DHT peer.
     pub(super) fn provide_more(&mut self) {
-        if !self.dht_bootstrapped {
+        if !self.dht_joined {
             return;
         }
         while self.providing.len() < ANNOUNCEMENTS {
@@ -270,6 +269,14 @@ impl Driver {
     pub(super) fn on_kad(&mut self, event: kad::Event) {
         match event {
             kad::Event::OutboundQueryProgressed { id, result, step, .. } => {
+                // Of a bootstrap the first look-up is wanted, for oneself: it makes this node known to its neighbours in the DHT
+                // and those to it. The others, one for each bucket, ask and dial most of a mesh of a thousand, for a table
+                // that fills by itself.
+                if matches!(result, QueryResult::Bootstrap(_))
+                    && let Some(mut rest) = self.swarm.behaviour_mut().kad.query_mut(&id)
+                {
+                    rest.finish();
+                }
                 self.on_query(id, result);
                 if step.last {
                     self.providing.retain(|query| *query != id);
@@ -310,27 +317,41 @@ impl Driver {
     }
 
     fn await_provider(&mut self, peer: PeerId, found: mpsc::Sender<PeerId>) {
+        let dialled = self.await_peer(peer, FoundBy::Dht, Vec::new(), found);
+        // A dial that is under way already is no reason to look for addresses: each look-up asks dozens of servers.
+        let unknown = matches!(dialled, Err(DialError::NoAddresses));
+        if unknown && !self.lookups.values().any(|sought| *sought == peer) {
+            let query = self.swarm.behaviour_mut().kad.get_closest_peers(peer);
+            self.lookups.insert(query, peer);
+        }
+    }
+
+    /// Connects to a peer, at addresses that were told of it and those that are known; it is sent once it has introduced itself.
+    pub(super) fn await_peer(
+        &mut self,
+        peer: PeerId,
+        by: FoundBy,
+        told: Vec<Multiaddr>,
+        found: mpsc::Sender<PeerId>,
+    ) -> Result<(), DialError> {
         if peer == *self.swarm.local_peer_id() {
-            return;
+            return Ok(());
         }
         let known = self.peers.entry(peer, Instant::now());
-        known.found_by.insert(FoundBy::Dht);
+        known.found_by.insert(by);
         if known.ready() {
             let _ = found.try_send(peer);
-            return;
+            return Ok(());
         }
         let connected = !known.connections.is_empty();
-        let addresses = self.dialled_addresses(&peer);
+        let mut addresses = self.dialled_addresses(&peer);
+        let new: Vec<Multiaddr> = told.into_iter().filter(|address| !addresses.contains(address)).collect();
+        addresses.extend(new);
         self.awaited.push((peer, found));
-        if !connected {
-            let dial = DialOpts::peer_id(peer).addresses(addresses).extend_addresses_through_behaviour().build();
-            // A dial that is under way already is no reason to look for addresses: each look-up asks dozens of servers.
-            let unknown = matches!(self.swarm.dial(dial), Err(DialError::NoAddresses));
-            if unknown && !self.lookups.values().any(|sought| *sought == peer) {
-                let query = self.swarm.behaviour_mut().kad.get_closest_peers(peer);
-                self.lookups.insert(query, peer);
-            }
+        if connected {
+            return Ok(());
         }
+        self.swarm.dial(DialOpts::peer_id(peer).addresses(addresses).extend_addresses_through_behaviour().build())
     }
 
     /// Two servers that find each other at the same moment hold two connections. The one with the lower id closes all but

@@ -83,6 +83,7 @@ impl Driver {
             BehaviourEvent::Serving(event) => self.on_serving(&event),
             BehaviourEvent::Punching(event) => self.on_dcutr(&event),
             BehaviourEvent::Prober(answer) => self.on_answer(&answer),
+            BehaviourEvent::Pulse(beat) => self.on_beat(beat),
             _ => {}
         }
     }
@@ -92,10 +93,8 @@ impl Driver {
             Ok(latency) => {
                 if let Some(peer) = self.peers.get_mut(&ping.peer) {
                     peer.latency = Some(latency);
-                    if let Some(open) = peer.connections.get_mut(&ping.connection) {
-                        open.proven = Some(Instant::now());
-                    }
                 }
+                self.prove(&ping.peer, ping.connection, Instant::now());
             }
             // A peer without ping is alive all the same.
             Err(ping::Failure::Unsupported) => {}
@@ -131,11 +130,14 @@ impl Driver {
         known.connections.insert(connection, open.clone());
         if first {
             known.introduction = Introduction::Pending;
+            known.welcomed = None;
             self.unintroduced.insert(peer, now + self.config.limits.introduction_timeout);
             self.introduce(peer);
+        } else {
+            self.on_another_connection(peer, connection, now);
         }
         if outbound {
-            self.bootstrap.connected(connection, peer);
+            self.bootstrap.connected(connection, peer, Instant::now());
         } else {
             self.on_inbound(peer, &open);
             if let Some(relay) = open.via {
@@ -149,14 +151,17 @@ impl Driver {
     }
 
     /// A connection has ended; `broken` if not because this node closed it.
-    fn on_closed(&mut self, peer: PeerId, connection: ConnectionId, broken: bool) {
+    pub(super) fn on_closed(&mut self, peer: PeerId, connection: ConnectionId, broken: bool) {
         let Some(known) = self.peers.get_mut(&peer) else { return };
         let closed = known.connections.remove(&connection);
         if known.connections.is_empty() {
             known.in_dht = false;
+            (known.anew, known.beside) = (None, None);
+            self.fail_requests(&peer);
             self.unintroduced.remove(&peer);
             self.awaited.retain(|(awaited, _)| *awaited != peer);
-            self.bootstrap.lost(&peer, Instant::now());
+            let alone = self.peers.iter().all(|(_, known)| !known.ready());
+            self.bootstrap.lost(&peer, alone, Instant::now());
             if let Some(last) = closed.filter(|_| broken) {
                 self.on_lost(peer, &last, Instant::now());
                 self.notice_solitude(Instant::now());
@@ -164,6 +169,8 @@ impl Driver {
             for early in self.early.take(&peer) {
                 self.hand_over(peer, early, false);
             }
+        } else if let Some(lost) = closed.filter(|_| broken) {
+            self.on_partly_lost(peer, &lost, Instant::now());
         }
     }
 
@@ -184,18 +191,21 @@ impl Driver {
 
     fn on_hello(&mut self, event: request_response::Event<Vec<u8>, Vec<u8>>) {
         match event {
-            request_response::Event::Message { peer, message: Message::Request { request, channel, .. }, .. } => {
+            request_response::Event::Message {
+                peer,
+                message: Message::Request { request, channel, .. },
+                connection_id,
+            } => {
                 let _ = self.swarm.behaviour_mut().hello.send_response(channel, self.hello.encode());
                 self.introduced(peer, &request);
+                self.on_introduced_again(peer, connection_id, Instant::now());
             }
             request_response::Event::Message { peer, message: Message::Response { request_id, response }, .. } => {
                 self.hellos.remove(&request_id);
                 self.introduced(peer, &response);
-                self.on_sign_of_life(request_id);
             }
             request_response::Event::OutboundFailure { peer, request_id, error, .. } => {
                 self.hellos.remove(&request_id);
-                self.on_silence(request_id, &error);
                 let pending = self.peers.get(&peer).is_some_and(|known| known.introduction == Introduction::Pending);
                 if pending && matches!(error, request_response::OutboundFailure::UnsupportedProtocols) {
                     self.mark(peer, Introduction::Incompatible(None));
@@ -225,13 +235,12 @@ impl Driver {
         let was_ready = known.ready();
         known.introduction = introduction;
         let is_ready = known.ready();
-        let name = known.name();
         self.unintroduced.remove(&peer);
         for early in self.early.take(&peer) {
             self.hand_over(peer, early, is_ready);
         }
         if is_ready && !was_ready {
-            self.tell(Event::PeerReady { peer, name });
+            self.welcome(peer, Instant::now());
             for (_, found) in self.awaited.extract_if(.., |(awaited, _)| *awaited == peer) {
                 let _ = found.try_send(peer);
             }
@@ -241,6 +250,9 @@ impl Driver {
     }
 
     fn on_sync(&mut self, event: request_response::Event<Vec<u8>, Vec<u8>>) {
+        if let request_response::Event::Message { peer, connection_id, .. } = &event {
+            self.prove(peer, *connection_id, Instant::now());
+        }
         match &event {
             request_response::Event::Message { message: Message::Request { .. }, peer, .. } => {
                 if let Some(known) = self.peers.get_mut(peer) {
@@ -267,13 +279,13 @@ impl Driver {
                 }
             }
             request_response::Event::Message { message: Message::Response { request_id, response }, .. } => {
-                if let Some(answer) = self.requests.remove(&request_id) {
-                    let _ = answer.send(Ok(response));
+                if let Some(asked) = self.requests.remove(&request_id) {
+                    let _ = asked.answer.send(Ok(response));
                 }
             }
             request_response::Event::OutboundFailure { request_id, error, .. } => {
-                if let Some(answer) = self.requests.remove(&request_id) {
-                    let _ = answer.send(Err(error.to_string()));
+                if let Some(asked) = self.requests.remove(&request_id) {
+                    let _ = asked.answer.send(Err(error.to_string()));
                 }
             }
             _ => {}

@@ -109,7 +109,9 @@ impl Driver {
     /// see this node, without which no hole can be punched later.
     fn offers(&self) -> Vec<Offer> {
         let offer = |(id, peer): (&PeerId, &Peer)| {
-            let open = peer.direct().min_by_key(|open| (!open.outbound, open.since))?;
+            // One that does not answer is asked once it is connected anew.
+            let open = peer.direct().filter(|open| !open.is_silent());
+            let open = open.min_by_key(|open| (!open.outbound, open.since))?;
             // Whoever dialled this node did so from a port of no meaning; where to dial them they say.
             let said = || {
                 let usable = |address: &&Multiaddr| !is_relayed(address) && scope(address) >= stands(open);
@@ -136,7 +138,7 @@ impl Driver {
         for peer in away {
             self.dial_known(peer);
         }
-        if self.dht_bootstrapped {
+        if self.dht_joined {
             self.swarm.behaviour_mut().kad.get_closest_peers(PeerId::random());
         }
     }

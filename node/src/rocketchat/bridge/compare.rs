@@ -26,11 +26,11 @@ use rocketmesh_protocol::event::{Label, Membership, Role, Switch};
 use rocketmesh_protocol::identity::{Localpart, UserId};
 use tokio::time::Instant;
 
-use super::Stall;
 use super::federate::is_called;
 use super::outward::Outcome;
 use super::places::highest;
 use super::room::RoomTask;
+use super::{Stall, lock};
 use crate::rocketchat::client::{Room, RoomKind, User};
 use crate::rocketchat::mapping::outgoing::{Said, What};
 use crate::rocketchat::mapping::{Known, Who};
@@ -40,6 +40,8 @@ use crate::rocketchat::records::{Agreed, Changes, agreed_key};
 const EVERY: Duration = Duration::from_secs(10 * 60);
 /// After which pause a difference is looked at again, and after which a change.
 const AGAIN: Duration = Duration::from_secs(1);
+/// What a look takes, in milliseconds, for rooms that wait for their turn.
+const LOOK_MS: u64 = 4;
 /// How long after a restore nothing is compared, in milliseconds: what others changed since the backup stands here, and comes from them
 /// first. Compared before, it would be said again by somebody of this server.
 const RESTORED_MS: u64 = 60_000;
@@ -146,6 +148,16 @@ impl RoomTask {
         self.looking.at = self.looking.at.min(Instant::now() + AGAIN);
     }
 
+    /// Has the room looked at in a moment, and not at the same one as all others that wait for their turn.
+    fn look_in_turn(&mut self) {
+        let rooms = lock(&self.bridge.rooms).len() as u64;
+        let spread = blake3::hash(self.rid.as_bytes()).as_bytes()[..8]
+            .iter()
+            .fold(0_u64, |sum, byte| sum << 8 | u64::from(*byte));
+        let spread = Duration::from_millis(spread % (rooms * LOOK_MS).max(1));
+        self.looking.at = Instant::now() + AGAIN + spread;
+    }
+
     /// Has the room looked at now.
     pub(super) fn look_now(&mut self) {
         self.looking.at = Instant::now();
@@ -169,7 +181,7 @@ impl RoomTask {
         // One room at a time: each look is some calls. None waits for another one with what is said in it.
         let bridge = self.bridge.clone();
         let Ok(_one) = bridge.looking.try_lock() else {
-            self.look_soon();
+            self.look_in_turn();
             return Ok(());
         };
         match self.look().await {

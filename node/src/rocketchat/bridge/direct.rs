@@ -1,7 +1,7 @@
-//! Direct rooms of two, between a person of this server and somebody elsewhere.
+//! Direct rooms between people of this server and people elsewhere: of two, or of a few.
 //!
 //! Whoever writes to the account that stands for somebody writes to that person, without asking anybody first. Rocket.Chat tells of a direct
-//! room only to the two in it, so it is read as that account. The accounts are asked in turn whether something was said to them, a few calls
+//! room only to those in it, so it is read as such an account. The accounts are asked in turn whether something was said to them, a few calls
 //! a second however many accounts there are; those in whose rooms something was said last are listened to ([`ears`](super::ears)).
 //!
 //! Both may open a room at the same moment, each on their own server. Then it is one room in each Rocket.Chat and two in the mesh: both are
@@ -17,13 +17,13 @@ use rocketmesh_protocol::identity::{Localpart, UserId};
 use rocketmesh_storage::{LogPosition, Participation};
 use tokio::time::Instant;
 
+use super::company::{Company, called};
 use super::room::RoomTask;
 use super::view::View;
 use super::{Bridge, FederateError, Heard, RoomHandle, RoomStatus, Stall, lock};
 use crate::network::shut_down;
 use crate::rocketchat::client::{Client, Moment, Room, RoomKind};
-use crate::rocketchat::mapping::Who;
-use crate::rocketchat::records::{Changes, Federated, Standing, closed_key, of_key};
+use crate::rocketchat::records::{Changes, Federated, Standing, anchor_key, closed_key, of_key};
 
 /// The time between two accounts that are asked.
 const PACE: Duration = Duration::from_millis(250);
@@ -52,6 +52,17 @@ pub(super) struct Begun {
     pub(super) found: bool,
 }
 
+impl Begun {
+    /// The last event of it that was handled, to be recorded with the room; not known of one that was there already.
+    pub(super) fn noted(&self, rid: &str) -> Changes {
+        let mut changes = Changes::default();
+        if !self.found {
+            changes.set(anchor_key(rid), &EventId::from(self.room).to_string());
+        }
+        changes
+    }
+}
+
 impl Bridge {
     /// Asks the accounts that stand for somebody, one after the other, whether something was said to them.
     pub(super) async fn watch_directs(&self) {
@@ -68,6 +79,9 @@ impl Bridge {
             }
             pause = PACE;
             let Some(id) = turn.pop_front() else {
+                if let Err(error) = self.tell_unwelcome().await {
+                    tracing::debug!(%error, "people are told later which direct rooms are not taken");
+                }
                 pause = TURN.saturating_sub(begun.elapsed()).max(PACE);
                 let shadows = self.records.shadows().unwrap_or_default();
                 {
@@ -142,26 +156,27 @@ impl Bridge {
         }
     }
 
-    /// Somebody of this server has written to the account that stands for somebody: the room begins in the mesh too.
+    /// Somebody of this server has written to accounts that stand for people: the room begins in the mesh too.
     async fn open_direct(&self, id: &str, room: &Room, last: Moment) -> Result<(), FederateError> {
-        let [one, two] = room.uids.as_slice() else { return Ok(()) };
-        let other = if one == id { two } else { one };
         let closed_ms = self.records.closed(&room.id)?.unwrap_or_default();
-        let Some(Who::Shadow(with)) = self.records.account(id)?.map(|account| account.who()) else { return Ok(()) };
         if last.ms() <= closed_ms {
             return Ok(());
         }
-        let Some(user) = self.local_of(other).await? else { return Ok(()) };
+        let Some(Company { own, elsewhere }) = self.company_of(room).await? else { return Ok(()) };
+        let Some((user, others)) = own.split_first().filter(|_| !elsewhere.is_empty()) else { return Ok(()) };
+        let mut with: Vec<UserId> = others.iter().map(|other| self.engine.local(other.clone())).collect();
+        with.extend(elsewhere);
+        with.sort();
         let _one = self.federating.lock().await;
         if self.records.room(&room.id)?.is_some() {
             return Ok(());
         }
-        let begun = self.begin_direct(user, &with).await?;
+        let begun = self.begin_direct(user.clone(), &with).await?;
         let since_ms = self.remembered_ms().max(closed_ms.saturating_add(1));
         let federated = Federated {
             room: begun.room.to_string(),
             kind: RoomKind::Direct,
-            name: with.localpart.to_string(),
+            name: called(&with),
             log: begun.log,
             heard_ms: since_ms,
             since_ms,
@@ -169,22 +184,22 @@ impl Bridge {
             reader: Some(id.to_owned()),
             also: Vec::new(),
         };
-        self.keep(&room.id, federated, &[]).await.map(drop)
+        self.keep(&room.id, federated, begun.noted(&room.id)).await.map(drop)
     }
 
     /// Begins a direct room in the mesh, or takes the one that was begun before and is not kept. One direct room is begun at a time.
-    pub(super) async fn begin_direct(&self, user: Localpart, with: &UserId) -> Result<Begun, FederateError> {
+    /// `with`: ascending.
+    pub(super) async fn begin_direct(&self, user: Localpart, with: &[UserId]) -> Result<Begun, FederateError> {
         if let Some(room) = self.unkept_direct(&self.engine.local(user.clone()), with).await? {
             return Ok(Begun { room, log: *self.engine.durable().borrow(), found: true });
         }
-        let others = vec![with.clone()];
-        let written = self.engine.create_room(user, RoomType::Direct, others, History::Start, "", None).await?;
+        let written = self.engine.create_room(user, RoomType::Direct, with.to_vec(), History::Start, "", None).await?;
         Ok(Begun { room: written.event.room(), log: written.position, found: false })
     }
 
     /// The direct room with somebody that this user has made and that no room here is recorded as: a crash came between the two. One that
     /// somebody has left is none.
-    async fn unkept_direct(&self, user: &UserId, with: &UserId) -> Result<Option<RoomId>, FederateError> {
+    async fn unkept_direct(&self, user: &UserId, with: &[UserId]) -> Result<Option<RoomId>, FederateError> {
         for (room, participation) in self.engine.store.rooms()? {
             if participation != Participation::Joined || self.records.rid(&room)?.is_some() {
                 continue;
@@ -193,7 +208,7 @@ impl Bridge {
             let Some(stored) = self.engine.store.event(&EventId::from(room))? else { continue };
             let is_theirs = match stored.event.content() {
                 Ok(Content::Create { room_type: RoomType::Direct, with: others }) => {
-                    stored.event.sender().as_ref() == Some(user) && others.as_slice() == std::slice::from_ref(with)
+                    stored.event.sender().as_ref() == Some(user) && others == with
                 }
                 _ => false,
             };
@@ -214,19 +229,6 @@ impl Bridge {
         self.engine.clock.now_ms().saturating_sub(REMEMBERED_MS)
     }
 
-    /// The person of this server whose account this is, met if they were not; none if it is nobody's.
-    async fn local_of(&self, id: &str) -> Result<Option<Localpart>, Stall> {
-        if self.records.account(id)?.is_none()
-            && let Some(user) = self.client.user_by_id(id).await?
-        {
-            self.meet(Some(&user.id), &user.username).await?;
-        }
-        Ok(match self.records.account(id)?.map(|account| account.who()) {
-            Some(Who::Local(localpart)) => Some(localpart),
-            _ => None,
-        })
-    }
-
     /// Rocket.Chat, as an account that stands for somebody.
     pub(super) async fn as_shadow(&self, id: &str) -> Result<Client, Stall> {
         let account = self.records.account(id)?;
@@ -235,26 +237,6 @@ impl Bridge {
         let Standing::Shadow(user) = &account.who else { return Err(refused()) };
         let user: UserId = user.parse().map_err(|_| refused())?;
         self.log_in(&user, id, &account.username).await
-    }
-
-    /// Makes the direct room of somebody of this server with people elsewhere, or finds it. As the account of the first of them, which
-    /// is who reads it.
-    pub(super) async fn make_direct(&self, username: &str, others: &[UserId]) -> Result<(Room, String), FederateError> {
-        let none = || FederateError::Kind("a direct room, for which accounts of people elsewhere have to be made here");
-        let (first, rest) = others.split_first().ok_or_else(none)?;
-        let (id, own) = self.shadow(first).await?.ok_or_else(none)?;
-        let client = self.log_in(first, &id, &own).await?;
-        let mut names = vec![username.to_owned()];
-        for other in rest {
-            names.extend(self.shadow(other).await?.map(|(_, username)| username));
-        }
-        let made = client.create_direct(&names).await;
-        let room = self.heed(&client, made)??;
-        // A name that the server does not know is left out, without a word.
-        if !room.usernames.iter().any(|name| name == username) {
-            return Err(FederateError::Nobody(username.to_owned()));
-        }
-        Ok((room, id))
     }
 
     /// Notes that somebody of this server enters a direct room: the invitation goes with the join, and the room may have to wait for
@@ -285,14 +267,21 @@ impl Bridge {
             }
             let id = self.records.local(&user)?;
             let account = id.map(|id| self.records.account(&id)).transpose()?.flatten();
-            let about = self.engine.local(user);
+            let about = self.engine.local(user.clone());
             let is_in = self.engine.state(room).await.is_ok_and(|(state, _)| state.is_joined(&about));
             if let Some(account) = account.filter(|_| is_in)
                 && self.records.rid(&room)?.is_none()
                 && let Err(error) = self.enter(room, &account.username, None).await
             {
                 tracing::debug!(%room, %error, "a direct room that was joined is not here yet");
-                continue;
+                // What the server refuses for good, such as a room of too many, is not asked of it for ever.
+                match error {
+                    FederateError::Rest(error) if !error.is_passing() && !error.is_outcome_unknown() => {
+                        let words = format!("You are invited to a direct room that cannot be opened here: {error}.");
+                        self.explain(&user, &words).await;
+                    }
+                    _ => continue,
+                }
             }
             changes.remove(name);
         }
@@ -348,6 +337,7 @@ impl RoomTask {
             self.federated.room = self.room.to_string();
             self.federated.also = rooms.iter().map(ToString::to_string).collect();
             self.also = rooms;
+            self.feed.change(&self.rooms());
             // What was said in the one that was not read yet is shown.
             self.federated.fresh = true;
             self.view = View::new(self.bridge.clone(), self.room, &self.rid, &self.federated);

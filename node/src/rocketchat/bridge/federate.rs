@@ -1,21 +1,21 @@
-//! Opening a room to other servers, entering one of theirs, and closing it again.
+//! Entering a room of another server, and closing one to other servers again. How one is opened: [`opening`](super::opening).
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use rocketmesh_protocol::event::{Content, History, Label, Membership, RoomType};
+use rocketmesh_protocol::event::{Content, Label, Membership, RoomType};
 use rocketmesh_protocol::id::RoomId;
 use rocketmesh_protocol::identity::{Localpart, UserId};
 use rocketmesh_storage::StoreError;
 
-use super::compare::first_agreed;
+use super::company::called;
 use super::{Bridge, RoomReport, RoomStatus, Stall};
 use crate::engine::{JoinError, PostError};
 use crate::network::shut_down;
 use crate::rocketchat::client::{NewRoom, RestError, Room, RoomKind};
 use crate::rocketchat::mapping::Who;
 use crate::rocketchat::mapping::outgoing::What;
-use crate::rocketchat::records::{Changes, Federated, agreed_key, inside_key, of_key, room_key};
+use crate::rocketchat::records::{Changes, Federated, agreed_key, anchor_key, inside_key, of_key, room_key};
 
 /// How long a join may look for a server of the room.
 const JOIN: Duration = Duration::from_secs(30);
@@ -86,52 +86,6 @@ pub(crate) enum FederateError {
 }
 
 impl Bridge {
-    /// Opens a room of this server to others, as one that `owner` has made; without one, as its first local owner's. `room` is its id,
-    /// or the name of a channel or group.
-    ///
-    /// # Errors
-    /// [`FederateError`].
-    pub(crate) async fn federate(&self, room: &str, owner: Option<&str>) -> Result<RoomStatus, FederateError> {
-        let _one = self.federating.lock().await;
-        let (room, kind) = self.open_to_federate(room).await?;
-        let (owner, is_owner) = self.owner(&room, kind, owner).await?;
-        if !is_owner {
-            return Err(FederateError::NotOwner);
-        }
-        let room_type = room_type(kind);
-        let name = name_of(&room);
-        let topic = room.topic.as_deref().filter(|topic| !topic.is_empty());
-        let written =
-            self.engine.create_room(owner.clone(), room_type, Vec::new(), History::Start, &name, topic).await?;
-        let id = written.event.room();
-        // By the server's clock, and everything after it.
-        let now_ms = room.updated_at.ms().max(room.lm.map_or(0, |last| last.ms()));
-        let federated = Federated {
-            room: id.to_string(),
-            kind,
-            name,
-            log: written.position,
-            heard_ms: now_ms,
-            since_ms: now_ms.saturating_add(1),
-            fresh: false,
-            reader: None,
-            also: Vec::new(),
-        };
-        // What else stands in the channel than what the room was made with is told when the two are compared.
-        let mut changes = Changes::default();
-        changes.set(agreed_key(&room.id), &first_agreed(&federated.name, topic));
-        self.save(&changes).await?;
-        let status = self.keep(&room.id, federated, &[]).await?;
-        // Whoever else is in it joins; who is not reached by this joins with their first word.
-        let (own, rid) = (self.clone(), room.id.clone());
-        self.engine.background(async move {
-            if let Err(error) = own.bring_members(&rid, kind, id, owner).await {
-                tracing::warn!(%rid, %error, "not everybody in the room has joined it yet; they join with their first word");
-            }
-        });
-        Ok(status)
-    }
-
     /// Takes part in a room of the mesh, for somebody of this server: in the channel of this name or id, or in a new one.
     ///
     /// # Errors
@@ -165,9 +119,10 @@ impl Bridge {
         let about = self.engine.local(user.clone());
         let was_in = self.engine.state(id).await.is_ok_and(|(state, _)| state.is_joined(&about));
         // Whoever is in it already came in before there was a room here.
-        if !was_in {
-            self.engine.join(id, user.clone(), JOIN).await?;
-        }
+        let joined = match was_in {
+            true => None,
+            false => Some(self.engine.join(id, user.clone(), JOIN).await?),
+        };
         let (state, _) = self.engine.state(id).await?;
         if let Some((_, kind)) = existing.as_ref().filter(|(_, kind)| *kind != kind_of(state.room_type())) {
             // What is said in a private room is not for everybody in a channel, and the other way round.
@@ -180,10 +135,10 @@ impl Bridge {
         let body = self.engine.store.event(&label)?.and_then(|stored| stored.event.body());
         let name = body.and_then(|body| body.text("name").map(str::to_owned)).unwrap_or_default();
         let kind = kind_of(state.room_type());
+        let others = self.company_in(&state, &about);
         let (room, reader) = match existing {
             Some((room, _)) => (room, None),
             None if kind == RoomKind::Direct => {
-                let others: Vec<UserId> = state.joined().filter(|user| user.origin != self.engine.origin).collect();
                 let (room, reader) = self.make_direct(username, &others).await?;
                 (room, Some(reader))
             }
@@ -192,9 +147,9 @@ impl Bridge {
         if let Some(here) = self.records.room(&room.id)? {
             return self.join_directs(&room.id, here, id).await;
         }
-        let (now_ms, called) = match (&reader, state.joined().find(|user| user.origin != self.engine.origin)) {
-            (Some(_), with) => (self.remembered_ms(), with.map(|with| with.localpart.to_string()).unwrap_or_default()),
-            (None, _) => (room.updated_at.ms(), name_of(&room)),
+        let (now_ms, called) = match &reader {
+            Some(_) => (self.remembered_ms(), called(&others)),
+            None => (room.updated_at.ms(), name_of(&room)),
         };
         let federated = Federated {
             room: id.to_string(),
@@ -207,7 +162,11 @@ impl Bridge {
             reader,
             also: Vec::new(),
         };
-        self.keep(&room.id, federated, &[]).await
+        let mut changes = Changes::default();
+        if let Some(joined) = joined {
+            changes.set(anchor_key(&room.id), &joined.event.id().to_string());
+        }
+        self.keep(&room.id, federated, changes).await
     }
 
     /// The kind of a room that is held here, or to which somebody of this server is invited.
@@ -259,7 +218,7 @@ impl Bridge {
         if let Some(federated) = self.records.room(&room.id)? {
             return Ok(self.status_of(&room.id, federated));
         }
-        let begun = self.begin_direct(user.clone(), &with).await?;
+        let begun = self.begin_direct(user.clone(), std::slice::from_ref(&with)).await?;
         let now_ms = self.remembered_ms();
         let federated = Federated {
             room: begun.room.to_string(),
@@ -272,7 +231,7 @@ impl Bridge {
             reader: Some(reader),
             also: Vec::new(),
         };
-        self.keep(&room.id, federated, &[]).await
+        self.keep(&room.id, federated, begun.noted(&room.id)).await
     }
 
     /// Closes a room to other servers: people of this server leave it there, and those of others leave it here. What was said stays.
@@ -308,6 +267,7 @@ impl Bridge {
         }
         changes.remove(room_key(&rid));
         changes.remove(agreed_key(&rid));
+        changes.remove(anchor_key(&rid));
         for id in federated.room().into_iter().chain(federated.also()) {
             changes.remove(of_key(&id));
         }
@@ -318,43 +278,8 @@ impl Bridge {
         Ok(())
     }
 
-    /// A federated room by its id or name.
-    pub(super) fn federated_named(&self, room: &str) -> Result<(String, Federated), FederateError> {
-        let name = room.trim_start_matches('#');
-        let rooms = self.records.rooms()?;
-        // Direct rooms have no name of their own: what they are recorded by may be a channel's.
-        let named = |federated: &Federated| federated.kind != RoomKind::Direct && federated.name == name;
-        let found = rooms.into_iter().find(|(rid, federated)| rid == name || named(federated));
-        found.ok_or_else(|| FederateError::NotFederated(name.to_owned()))
-    }
-
-    /// A room that may be federated, of those that the service account is in.
-    async fn open_to_federate(&self, room: &str) -> Result<(Room, RoomKind), FederateError> {
-        let name = room.trim_start_matches('#');
-        let rooms = self.client.rooms_get(None).await?.updated;
-        let is_it = |room: &Room| {
-            let named = [&room.name, &room.fname].into_iter().flatten().any(|known| known == name);
-            room.id == name || named && room.t != "d"
-        };
-        let service = self.service.username.clone();
-        let found = rooms.into_iter().find(is_it);
-        let found = found.ok_or_else(|| FederateError::NoRoom { room: name.to_owned(), service })?;
-        if found.encrypted {
-            return Err(FederateError::Kind("an encrypted room"));
-        }
-        let kind = match found.kind() {
-            Some(kind @ (RoomKind::Channel | RoomKind::Group)) => kind,
-            Some(RoomKind::Direct) => return Err(FederateError::Kind("a direct room; use `dm @bob:other.example`")),
-            None => return Err(FederateError::Kind("a room of another kind than channels and groups")),
-        };
-        if self.records.room(&found.id)?.is_some() {
-            return Err(FederateError::Already(name_of(&found)));
-        }
-        Ok((found, kind))
-    }
-
     /// Whoever of this server a room is opened for, and whether they may do that.
-    async fn owner(
+    pub(super) async fn owner(
         &self,
         room: &Room,
         kind: RoomKind,
@@ -410,20 +335,16 @@ impl Bridge {
         Err(FederateError::Name { name: plain, reason: last })
     }
 
-    /// Records a room and begins to keep it the same.
+    /// Records a room, with what belongs to it, and begins to keep it the same.
     pub(super) async fn keep(
         &self,
         rid: &str,
         federated: Federated,
-        inside: &[String],
+        mut changes: Changes,
     ) -> Result<RoomStatus, FederateError> {
-        let mut changes = Changes::default();
         changes.set(room_key(rid), &federated);
         if let Some(room) = federated.room() {
             changes.set(of_key(&room), &rid);
-        }
-        for account in inside {
-            changes.set(inside_key(rid, account), &true);
         }
         self.save(&changes).await?;
         self.open(rid.to_owned(), federated.clone());
@@ -435,7 +356,7 @@ impl Bridge {
     }
 
     /// Everybody of this server who is in a room joins it in the mesh too.
-    async fn bring_members(
+    pub(super) async fn bring_members(
         &self,
         rid: &str,
         kind: RoomKind,
@@ -550,7 +471,8 @@ const fn publicity(kind: RoomKind) -> &'static str {
     }
 }
 
-fn room_type(kind: RoomKind) -> RoomType {
+/// The kind of room that a kind of Rocket.Chat's room becomes.
+pub(super) fn room_type(kind: RoomKind) -> RoomType {
     match kind {
         RoomKind::Channel => RoomType::Channel,
         RoomKind::Group => RoomType::Private,
@@ -558,7 +480,8 @@ fn room_type(kind: RoomKind) -> RoomType {
     }
 }
 
-fn name_of(room: &Room) -> String {
+/// What a room is called.
+pub(super) fn name_of(room: &Room) -> String {
     room.name.clone().or_else(|| room.fname.clone()).unwrap_or_default()
 }
 

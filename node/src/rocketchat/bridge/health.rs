@@ -83,12 +83,14 @@ impl Bridge {
         tracing::info!(%reason, "nothing is heard from Rocket.Chat for now");
         self.host.hears(false);
         let kind = match reason {
-            ClosedReason::Unreachable(_) | ClosedReason::Malformed(_) => ProblemKind::Unreachable,
+            // Another connection is tried for at once. Until it hears, nothing goes as it should, and that has a name from the first moment.
+            ClosedReason::ByServer
+            | ClosedReason::Silence
+            | ClosedReason::Unreachable(_)
+            | ClosedReason::Malformed(_) => ProblemKind::Unreachable,
             ClosedReason::Unauthorized => ProblemKind::TokenRefused,
             ClosedReason::RateLimited => ProblemKind::RateLimited,
             ClosedReason::Overrun => ProblemKind::Overrun,
-            // The next connection comes at once; if it does not, that is told.
-            ClosedReason::ByServer | ClosedReason::Silence => return,
         };
         self.host.raise(kind, None, &reason.to_string());
     }

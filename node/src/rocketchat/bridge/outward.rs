@@ -26,6 +26,8 @@ use crate::rocketchat::status::Counted;
 
 /// Where a header says what an event was made from.
 const SOURCE: &str = "rc";
+/// The body's field of a reply that stands in the room too.
+pub(super) const IN_ROOM: &str = "in_room";
 /// How long a join may look for a server of the room.
 const JOIN: Duration = Duration::from_secs(20);
 
@@ -212,8 +214,11 @@ impl RoomTask {
         }
         let author = |target: &EventId| self.view.author(target).filter(|author| *author != user);
         let (content, fields) = match &said.what {
-            What::Message { text, thread, files } => {
+            What::Message { text, thread, in_room, files } => {
                 let mut fields = text.clone().into_fields();
+                if *in_room {
+                    fields.insert(IN_ROOM, true);
+                }
                 if !files.is_empty() {
                     fields = match self.bring_all(id, files, fields).await? {
                         Ok(fields) => fields,

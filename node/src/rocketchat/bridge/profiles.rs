@@ -14,7 +14,7 @@ use rocketmesh_protocol::event::{Content, FileRef, kind};
 use rocketmesh_protocol::id::{FileId, RoomId};
 use rocketmesh_protocol::identity::{Localpart, UserId};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::{Bridge, Stall};
 use crate::engine::PostError;
@@ -32,6 +32,9 @@ const WAITING: usize = 256;
 /// the longest. A picture that nobody has would otherwise have everybody asked about for ever.
 const AGAIN: Duration = Duration::from_secs(30);
 const LONGEST: Duration = Duration::from_secs(60 * 60);
+/// How long it is waited for more when a room is to be looked at. All rooms are read for each go, and often many are opened at once, with
+/// the same people in them.
+const GATHER: Duration = Duration::from_millis(250);
 /// People that are looked at in one go.
 const MOST_PEOPLE: usize = 2000;
 /// How many usernames are tried for somebody who has another one now.
@@ -52,6 +55,14 @@ pub(super) enum Look {
     Room(String),
     /// Everybody in every room.
     Everybody,
+}
+
+/// A federated room, as it was when it was asked who is to be looked at.
+struct Known {
+    id: RoomId,
+    state: Arc<RoomState>,
+    /// Whether it is written to: of a direct room that is several rooms of the mesh one is, and the others are only read.
+    written: bool,
 }
 
 /// The way to the task. Never waits.
@@ -93,9 +104,21 @@ impl Bridge {
                 }
                 () = shut_down(&mut stopped) => return,
             };
-            let everybody = matches!(look, Look::Everybody);
+            if matches!(look, Look::Room(_)) {
+                tokio::select! {
+                    () = sleep(GATHER) => {}
+                    () = shut_down(&mut stopped) => return,
+                }
+            }
+            let mut all = vec![look];
+            while all.len() < WAITING
+                && let Ok(more) = looks.try_recv()
+            {
+                all.push(more);
+            }
+            let everybody = all.iter().any(|look| matches!(look, Look::Everybody));
             let outcome = tokio::select! {
-                outcome = self.look(look) => outcome,
+                outcome = self.look(all) => outcome,
                 () = shut_down(&mut stopped) => return,
             };
             if let Err(stall) = &outcome {
@@ -124,32 +147,43 @@ impl Bridge {
         }
     }
 
-    async fn look(&self, look: Look) -> Result<(), Stall> {
+    /// Looks at everybody who is meant, at each once.
+    async fn look(&self, looks: Vec<Look>) -> Result<(), Stall> {
         let local = |who: Option<Who>| match who {
-            Some(Who::Local(localpart)) => vec![self.engine.local(localpart)],
-            _ => Vec::new(),
+            Some(Who::Local(localpart)) => Some(self.engine.local(localpart)),
+            _ => None,
         };
-        let people = match look {
-            Look::User(user) => vec![user],
-            Look::Account(id) => local(self.records.account(&id)?.map(|account| account.who())),
-            Look::Named(name) => local(self.records.account_named(&name)?.map(|(_, account)| account.who())),
-            Look::Room(rid) => match self.records.room(&rid)?.and_then(|federated| federated.room()) {
-                Some(room) => self.engine.state(room).await?.0.joined().take(MOST_PEOPLE).collect(),
-                None => Vec::new(),
-            },
-            Look::Everybody => {
-                let mut people = BTreeSet::new();
-                for (_, state) in self.all_rooms(true).await? {
-                    people.extend(state.joined().take(MOST_PEOPLE - people.len()));
+        // Read once they are asked for, so that they say what they are asked for about.
+        let rooms = self.all_rooms().await?;
+        let mut people: BTreeSet<UserId> = BTreeSet::new();
+        let mut failed: Option<Stall> = None;
+        for look in looks {
+            match look {
+                Look::User(user) => {
+                    people.insert(user);
                 }
-                people.into_iter().collect()
+                Look::Account(id) => people.extend(local(self.records.account(&id)?.map(|account| account.who()))),
+                Look::Named(name) => {
+                    people.extend(local(self.records.account_named(&name)?.map(|(_, account)| account.who())));
+                }
+                Look::Room(rid) => {
+                    let Some(room) = self.records.room(&rid)?.and_then(|federated| federated.room()) else { continue };
+                    match rooms.iter().find(|known| known.id == room) {
+                        Some(known) => people.extend(known.state.joined().take(MOST_PEOPLE)),
+                        None => failed = Some(PostError::UnknownRoom(room).into()),
+                    }
+                }
+                Look::Everybody => {
+                    for known in &rooms {
+                        people.extend(known.state.joined().take(MOST_PEOPLE.saturating_sub(people.len())));
+                    }
+                }
             }
-        };
-        let mut failed = None;
+        }
         for user in people {
             let outcome = match user.origin == self.engine.origin {
-                true => self.look_at_local(user.localpart).await,
-                false => self.look_at_remote(&user).await,
+                true => self.look_at_local(user.localpart, &rooms).await,
+                false => self.look_at_remote(&user, &rooms).await,
             };
             match outcome {
                 Ok(()) => {}
@@ -161,20 +195,17 @@ impl Bridge {
         failed.map_or(Ok(()), Err)
     }
 
-    /// Every federated room with its state. One whose state is not here is left out. `also`: with the rooms of the mesh that are read, and
-    /// not written to, because a direct room is several.
-    async fn all_rooms(&self, also: bool) -> Result<Vec<(RoomId, Arc<RoomState>)>, Stall> {
+    /// Every federated room with its state. One whose state is not here is left out.
+    async fn all_rooms(&self) -> Result<Vec<Known>, Stall> {
         let mut ids = Vec::new();
         for (_, federated) in self.records.rooms()? {
-            ids.extend(federated.room());
-            if also {
-                ids.extend(federated.also());
-            }
+            ids.extend(federated.room().map(|room| (room, true)));
+            ids.extend(federated.also().into_iter().map(|room| (room, false)));
         }
         let mut rooms = Vec::new();
-        for room in ids {
-            if let Ok((state, _)) = self.engine.state(room).await {
-                rooms.push((room, state));
+        for (id, written) in ids {
+            if let Ok((state, _)) = self.engine.state(id).await {
+                rooms.push(Known { id, state, written });
             }
         }
         Ok(rooms)
@@ -189,19 +220,19 @@ impl Bridge {
     }
 
     /// Says in the rooms of a local person how they are called now, where that was not said.
-    async fn look_at_local(&self, localpart: Localpart) -> Result<(), Stall> {
+    async fn look_at_local(&self, localpart: Localpart, rooms: &[Known]) -> Result<(), Stall> {
         let user = self.engine.local(localpart.clone());
         let Some(id) = self.records.local(&localpart)? else { return Ok(()) };
-        let mut rooms = self.all_rooms(false).await?;
-        rooms.retain(|(_, state)| state.is_joined(&user));
+        let rooms: Vec<&Known> = rooms.iter().filter(|room| room.written && room.state.is_joined(&user)).collect();
         if rooms.is_empty() {
             return Ok(());
         }
         let Some(account) = self.client.user_by_id(&id).await? else { return Ok(()) };
         let (picture, mut bytes) = self.picture_of(&id, &account).await?;
         let wanted = Profile::of_account(&account, &localpart, picture);
-        for (room, state) in rooms {
-            let said = self.profile_in(&state, &user)?.map(|(_, profile)| profile);
+        for Known { id: room, state, .. } in rooms {
+            let room = *room;
+            let said = self.profile_in(state, &user)?.map(|(_, profile)| profile);
             if said.as_ref() == Some(&wanted) || said.is_none() && wanted.is_plain() {
                 continue;
             }
@@ -268,14 +299,14 @@ impl Bridge {
     }
 
     /// Makes the account that stands for somebody show what they say of themselves. Makes no account.
-    async fn look_at_remote(&self, user: &UserId) -> Result<(), Stall> {
+    async fn look_at_remote(&self, user: &UserId, rooms: &[Known]) -> Result<(), Stall> {
         let Some(id) = self.records.shadow(user)? else { return Ok(()) };
         let mut newest: Option<(u64, RoomId, Profile)> = None;
-        for (room, state) in self.all_rooms(true).await? {
-            if let Some((said_ms, profile)) = self.profile_in(&state, user)? {
+        for Known { id: room, state, .. } in rooms {
+            if let Some((said_ms, profile)) = self.profile_in(state, user)? {
                 // Rooms have no order among each other; a clock is good enough for what only people read.
-                let later = newest.as_ref().is_none_or(|(before, other, _)| (*before, *other) < (said_ms, room));
-                newest = if later { Some((said_ms, room, profile)) } else { newest };
+                let later = newest.as_ref().is_none_or(|(before, other, _)| (*before, *other) < (said_ms, *room));
+                newest = if later { Some((said_ms, *room, profile)) } else { newest };
             }
         }
         let Some((_, room, profile)) = newest else { return Ok(()) };

@@ -22,6 +22,7 @@ use tokio::time::Instant;
 use super::room::RoomTask;
 use super::{Bridge, Host, RoomReport, Stall, lock};
 use crate::engine::Engine;
+use crate::network::shut_down;
 use crate::rocketchat::client::RestError;
 use crate::rocketchat::records::{Changes, DeadLetter as Letter, Federated, Records, letter_key};
 use crate::rocketchat::status::{
@@ -32,6 +33,8 @@ use crate::rocketchat::status::{
 const REFUSED: &str = "refused";
 /// How often letters are tried again by themselves that wait for something to be mended.
 const AGAIN: Duration = Duration::from_secs(60);
+/// How long it is until what waits is shown again, where rooms ask for it one after the other.
+const TOLD: Duration = Duration::from_millis(100);
 /// Entries of the log that are read at a time, and at most.
 const PAGE: usize = 1024;
 const MOST_ENTRIES: usize = 100_000;
@@ -223,6 +226,27 @@ impl Bridge {
         let handles: Vec<_> = lock(&self.rooms).values().cloned().collect();
         let reports: Vec<RoomReport> = handles.iter().map(|handle| lock(&handle.report).clone()).collect();
         tell(&self.records, &reports, &*self.host);
+    }
+
+    /// Does so in a moment, once for all rooms that ask for it meanwhile: when a server is away, all of them do.
+    pub(super) fn tell_queue_soon(&self) {
+        self.telling.notify_one();
+    }
+
+    /// Does what [`Bridge::tell_queue_soon`] asks for, until the bridge stops.
+    pub(super) async fn keep_telling(self) {
+        let mut stopped = self.stopped.subscribe();
+        loop {
+            tokio::select! {
+                () = self.telling.notified() => {}
+                () = shut_down(&mut stopped) => return,
+            }
+            self.tell_queue();
+            tokio::select! {
+                () = tokio::time::sleep(TOLD) => {}
+                () = shut_down(&mut stopped) => return,
+            }
+        }
     }
 }
 

@@ -16,7 +16,7 @@ use super::Stall;
 use super::people::Speaker;
 use super::room::RoomTask;
 use crate::engine::{Engine, PostError};
-use crate::rocketchat::client::Moment;
+use crate::rocketchat::client::{Message, Moment};
 use crate::rocketchat::records::{Changes, Federated, Records, agreed_key, restored_key, room_key};
 
 /// Entries of the log that are read at a time.
@@ -81,6 +81,7 @@ impl RoomTask {
         let end = engine.store.log_end();
         let mut durable = engine.durable();
         durable.wait_for(|at| *at >= end).await.map_err(|_| PostError::Closed)?;
+        self.feed.reached(end).await;
         self.found_own = true;
         self.follow().await
     }
@@ -104,7 +105,7 @@ impl RoomTask {
         event: EventId,
         speaker: &Speaker,
         file: &FileRef,
-    ) -> Result<Option<(String, String)>, Stall> {
+    ) -> Result<Option<(String, Message)>, Stall> {
         let said_ms = self.bridge.engine.store.event(&event)?.map_or(0, |stored| stored.event.header().time_ms);
         if said_ms > self.bridge.restored_ms || self.bridge.restored_ms == 0 {
             return Ok(None);
@@ -121,7 +122,7 @@ impl RoomTask {
                 if let Some(sent) = same
                     && self.bridge.records.seen(&message.id)?.is_none()
                 {
-                    return Ok(Some((sent.id.clone(), message.id.clone())));
+                    return Ok(Some((sent.id.clone(), message.clone())));
                 }
             }
             let next = oldest.map(|oldest| Moment(oldest.0 + 1));

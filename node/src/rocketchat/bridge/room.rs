@@ -9,6 +9,8 @@
 //!   the queue ──► the room
 //! ```
 //!
+//! What of the log is this room's is given to it by the [feed](super::feed): what happens in one room wakes no other.
+//!
 //! A thing is handled, then recorded together with the position behind it. What fails for a while stays at the head and is tried
 //! again; what cannot succeed becomes a dead letter, with its reason, and the next one follows.
 
@@ -24,6 +26,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
 
 use super::compare::Looking;
+use super::feed::{Next, Place, UNRECORDED};
 use super::queue::tells;
 use super::view::View;
 use super::{Bridge, Heard, RoomHandle, RoomReport, Stall, lock};
@@ -38,8 +41,6 @@ use crate::rocketchat::status::{BridgedRoom, BridgedRoomState, Counted, ProblemK
 const JUST_NOW_MS: u64 = 60_000;
 /// Entries of the log that are read at a time.
 const PAGE: usize = 512;
-/// How far the log may go on without anything of this room before the position is recorded.
-const UNRECORDED: LogPosition = 4096;
 /// What is taken out of the queue while the room waits.
 const PENDING: usize = 1024;
 /// Messages, and people elsewhere, that are shown of a room that was just entered. Older ones stay where they were said: each would
@@ -57,6 +58,8 @@ pub(super) struct RoomTask {
     pub(super) also: Vec<RoomId>,
     pub(super) looking: Looking,
     recorded: LogPosition,
+    /// Where the room's part of the log is found.
+    pub(super) feed: Place,
     pending: VecDeque<Heard>,
     behind: Arc<AtomicBool>,
     /// Whether the room is gone in Rocket.Chat, or the service account is not in it.
@@ -86,13 +89,16 @@ impl RoomTask {
     /// The task of a room; none if its record names no room.
     pub(super) fn new(bridge: Bridge, rid: String, federated: Federated, handle: &RoomHandle) -> Option<Self> {
         let room = federated.room()?;
+        let also = federated.also();
+        let rooms: Vec<RoomId> = std::iter::once(room).chain(also.iter().copied()).collect();
         Some(RoomTask {
+            feed: bridge.feed.place(&rooms, federated.log),
             view: View::new(bridge.clone(), room, &rid, &federated),
             bridge,
             rid,
             room,
             recorded: federated.log,
-            also: federated.also(),
+            also,
             looking: Looking::new(),
             federated,
             pending: VecDeque::from([Heard::CatchUp]),
@@ -113,14 +119,13 @@ impl RoomTask {
     }
 
     pub(super) async fn run(mut self, mut heard: mpsc::Receiver<Heard>) {
-        let mut durable = self.bridge.engine.durable();
+        let fed = self.feed.wake();
         let mut shutdown = self.bridge.engine.shutdown();
         let again = Arc::clone(&self.again);
         let mut recovered = false;
         let mut rest_until: Option<Instant> = None;
         loop {
             if rest_until.is_none_or(|until| until <= Instant::now()) {
-                durable.borrow_and_update();
                 let outcome = match recovered {
                     true => Ok(()),
                     false => self.recover().await,
@@ -155,7 +160,7 @@ impl RoomTask {
                     Some(next) => self.put_behind(next),
                     None => return,
                 },
-                changed = durable.changed(), if rest_until.is_none() => if changed.is_err() { return },
+                () = fed.notified(), if rest_until.is_none() => {}
                 () = resting => rest_until = None,
                 () = tokio::time::sleep_until(look_at), if rest_until.is_none() => {}
                 () = trying, if rest_until.is_none() => self.mended = true,
@@ -228,7 +233,7 @@ impl RoomTask {
             caught_up_ms: self.federated.heard_ms,
         });
         if changed || stall.is_some() {
-            self.bridge.tell_queue();
+            self.bridge.tell_queue_soon();
         }
         let kind = stall.as_ref().and_then(Stall::kind);
         if changed {
@@ -246,11 +251,12 @@ impl RoomTask {
         Some(Instant::now() + stall.rest(self.bridge.engine.clock.now_ms()))
     }
 
-    /// How much of this room waits to be delivered to Rocket.Chat, as far as one page of the log tells, and when the oldest of it was
-    /// made.
+    /// How much of this room waits to be delivered to Rocket.Chat, as far as the feed or one page of the log tells, and when the oldest
+    /// of it was made.
     fn undelivered(&self) -> (usize, Option<u64>) {
         let store = &self.bridge.engine.store;
-        let entries = store.log_after(self.federated.log, PAGE).unwrap_or_default();
+        let entries = self.feed.waiting(self.federated.log);
+        let entries = entries.unwrap_or_else(|| store.log_after(self.federated.log, PAGE).unwrap_or_default());
         let mut waiting = entries.iter().filter(|entry| self.reads(&entry.room) && tells(entry.kind)).peekable();
         let oldest = waiting.peek().and_then(|entry| store.event(&entry.event).ok().flatten());
         (waiting.count(), oldest.map(|stored| stored.event.header().time_ms))
@@ -259,30 +265,53 @@ impl RoomTask {
     /// Takes what the log says of this room, in order.
     pub(super) async fn follow(&mut self) -> Result<(), Stall> {
         loop {
-            let durable = *self.bridge.engine.durable().borrow();
-            let entries = self.bridge.engine.store.log_after(self.federated.log, PAGE)?;
-            let known: Vec<_> = entries.into_iter().filter(|entry| entry.position <= durable).collect();
-            let Some(last) = known.last().map(|entry| entry.position) else { return Ok(()) };
-            let rooms = self.rooms();
-            for entry in known.into_iter().filter(|entry| rooms.contains(&entry.room)) {
-                if entry.kind.is_arrival() {
-                    self.remember_own(entry.event).await?;
-                }
-                if tells(entry.kind) {
-                    self.take_or_keep(entry.kind, entry.event).await?;
-                }
-                if entry.kind.is_arrival() {
-                    (self.anchor, self.anchored) = (Some(entry.event), false);
-                }
-                self.federated.log = entry.position;
-                self.record(Changes::default()).await?;
+            match self.feed.next(self.federated.log) {
+                Next::Entry(entry) => self.take_entry(entry).await?,
+                Next::UpTo(position) => return self.followed(position).await,
+                Next::Read => self.read_log().await?,
             }
-            self.federated.log = last;
-            if last - self.recorded > UNRECORDED {
-                self.record(Changes::default()).await?;
-            }
-            tokio::task::yield_now().await;
         }
+    }
+
+    /// Takes an entry of the log, and records that it was taken.
+    async fn take_entry(&mut self, entry: LogEntry) -> Result<(), Stall> {
+        if entry.kind.is_arrival() {
+            self.remember_own(entry.event).await?;
+        }
+        if tells(entry.kind) {
+            self.take_or_keep(entry.kind, entry.event).await?;
+        }
+        if entry.kind.is_arrival() {
+            (self.anchor, self.anchored) = (Some(entry.event), false);
+        }
+        self.federated.log = entry.position;
+        self.record(Changes::default()).await
+    }
+
+    /// The log says nothing more of this room up to here.
+    async fn followed(&mut self, position: LogPosition) -> Result<(), Stall> {
+        self.federated.log = self.federated.log.max(position);
+        match self.federated.log - self.recorded > UNRECORDED {
+            true => self.record(Changes::default()).await,
+            false => Ok(()),
+        }
+    }
+
+    /// Takes a page of the log itself, where the feed does not know.
+    async fn read_log(&mut self) -> Result<(), Stall> {
+        // Asked first: whatever is given out is durable.
+        let fed = self.feed.read();
+        let durable = *self.bridge.engine.durable().borrow();
+        let mut entries = self.bridge.engine.store.log_after(self.federated.log, PAGE)?;
+        entries.retain(|entry| entry.position <= durable);
+        let last = entries.last().map_or(fed, |entry| entry.position);
+        let rooms = self.rooms();
+        for entry in entries.into_iter().filter(|entry| rooms.contains(&entry.room)) {
+            self.take_entry(entry).await?;
+        }
+        self.followed(last).await?;
+        tokio::task::yield_now().await;
+        Ok(())
     }
 
     /// Takes what was heard, in order.
@@ -471,20 +500,30 @@ impl RoomTask {
     /// Records of what this server said and a crash kept from being recorded: events name the message that they came from.
     async fn recover(&mut self) -> Result<(), Stall> {
         self.find_anchor()?;
+        let end = *self.bridge.engine.durable().borrow();
+        self.feed.reached(end).await;
+        if let Some(entries) = self.feed.waiting(self.federated.log) {
+            return self.recover_those(entries).await;
+        }
         let store = self.bridge.engine.store.clone();
         let mut after = self.federated.log;
         loop {
             let entries = store.log_after(after, PAGE)?;
             let Some(last) = entries.last().map(|entry| entry.position) else { return Ok(()) };
             after = last;
-            let rooms = self.rooms();
-            for entry in entries.into_iter().filter(|entry| rooms.contains(&entry.room) && entry.kind.is_arrival()) {
-                let Some(stored) = store.event(&entry.event)? else { continue };
-                if stored.event.header().origin == self.bridge.engine.origin {
-                    self.recover_one(&stored.event).await?;
-                }
+            self.recover_those(entries).await?;
+        }
+    }
+
+    async fn recover_those(&mut self, entries: Vec<LogEntry>) -> Result<(), Stall> {
+        let rooms = self.rooms();
+        for entry in entries.into_iter().filter(|entry| rooms.contains(&entry.room) && entry.kind.is_arrival()) {
+            let Some(stored) = self.bridge.engine.store.event(&entry.event)? else { continue };
+            if stored.event.header().origin == self.bridge.engine.origin {
+                self.recover_one(&stored.event).await?;
             }
         }
+        Ok(())
     }
 
     /// The last event that was handled, where that was not recorded: the room was just federated, or by an earlier release.

@@ -122,7 +122,7 @@ impl Desk {
         let blocked = [ProblemKind::TokenRefused, ProblemKind::RestrictedWorkspace];
         self.board.set_state(if blocked.into_iter().any(|kind| self.board.has(kind)) {
             ConnectorState::Blocked
-        } else if self.hears.load(Ordering::SeqCst) {
+        } else if self.hears.load(Ordering::SeqCst) && !self.board.has(ProblemKind::Unreachable) {
             ConnectorState::Live
         } else {
             ConnectorState::Connecting

@@ -23,6 +23,9 @@ pub(crate) struct Outgoing {
     /// Under which message it stands. **It must be in the same room**: otherwise the message goes to that one's room.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) tmid: Option<String>,
+    /// Whether it is shown in the room too, which only a reply may be.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) tshow: bool,
     /// The name that is shown instead of the account's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) alias: Option<String>,
@@ -57,6 +60,11 @@ struct OneMessage {
 
 #[derive(Deserialize)]
 struct Done {}
+
+#[derive(Deserialize)]
+struct Updated {
+    message: Option<Value>,
+}
 
 #[derive(Deserialize)]
 struct Synced {
@@ -106,13 +114,19 @@ impl Client {
         Ok(answer.message)
     }
 
-    /// Changes a text; of a message with a file its caption. The same text again changes and streams nothing.
+    /// Changes a text; of a message whose file has a caption that one. The same text again changes and streams nothing. When that was, if
+    /// the answer shows that the last edit is this account's.
     ///
     /// # Errors
     /// [`RestError`].
-    pub(crate) async fn update_message(&self, rid: &str, id: &str, text: &str) -> Result<(), RestError> {
-        let Done {} = self.post("chat.update", &json!({"roomId": rid, "msgId": id, "text": text})).await?;
-        Ok(())
+    pub(crate) async fn update_message(&self, rid: &str, id: &str, text: &str) -> Result<Option<Moment>, RestError> {
+        let answer: Updated = self.post("chat.update", &json!({"roomId": rid, "msgId": id, "text": text})).await?;
+        let message = answer.message.and_then(|message| serde_json::from_value::<Message>(message).ok());
+        let own = |message: &Message| {
+            let account = self.account().map(|account| account.user_id.as_str());
+            account.is_some() && message.edited_by.as_ref().map(|by| by.id.as_str()) == account
+        };
+        Ok(message.filter(own).and_then(|message| message.edited_at))
     }
 
     /// Deletes a message. One that is not there is refused.

@@ -72,7 +72,8 @@ impl Client {
         Ok(uploaded.file)
     }
 
-    /// Makes the message of an uploaded file. **Not protected against being done twice.**
+    /// Makes the message of an uploaded file, with a text, which may be empty and is edited as that of any message: a `description` would be
+    /// edited in its place. **Not protected against being done twice.**
     ///
     /// # Errors
     /// [`RestError`].
@@ -80,14 +81,11 @@ impl Client {
         &self,
         rid: &str,
         file_id: &str,
-        caption: Option<&str>,
+        text: &str,
         tmid: Option<&str>,
     ) -> Result<Message, RestError> {
         const ACTION: &str = "rooms.mediaConfirm";
-        let mut body = json!({"msg": ""});
-        if let Some(caption) = caption {
-            body["description"] = json!(caption);
-        }
+        let mut body = json!({"msg": text});
         if let Some(tmid) = tmid {
             body["tmid"] = json!(tmid);
         }

@@ -67,6 +67,12 @@ struct OneRoom {
 }
 
 #[derive(Deserialize)]
+struct OneSubscription {
+    #[serde(default)]
+    subscription: Option<Subscription>,
+}
+
+#[derive(Deserialize)]
 struct Members {
     #[serde(default, deserialize_with = "lenient")]
     members: Vec<User>,
@@ -304,6 +310,25 @@ impl Client {
     pub(crate) async fn room_info(&self, rid: &str) -> Result<Room, RestError> {
         let answer: OneRoom = self.get("rooms.info", &[("roomId", rid)]).await?;
         Ok(answer.room)
+    }
+
+    /// Reads a channel or group by its name.
+    ///
+    /// # Errors
+    /// [`RestError`]. Of a group that the account is not in the server says that there is none.
+    pub(crate) async fn room_named(&self, kind: RoomKind, name: &str) -> Result<Room, RestError> {
+        let action = call(kind, "channels.info", "groups.info", "groups.info");
+        let answer: OneRoom = self.get(action, &[("roomName", name)]).await?;
+        Ok(answer.room)
+    }
+
+    /// The account's own subscription of a room; none if it is not in it.
+    ///
+    /// # Errors
+    /// [`RestError`].
+    pub(crate) async fn subscription(&self, rid: &str) -> Result<Option<Subscription>, RestError> {
+        let answer: OneSubscription = self.get("subscriptions.getOne", &[("roomId", rid)]).await?;
+        Ok(answer.subscription)
     }
 
     /// The account's rooms that changed after a moment; all without one. Removed rooms are not listed: see

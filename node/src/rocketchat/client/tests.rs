@@ -58,11 +58,12 @@ async fn a_shadow_speaks_edits_reacts_and_takes_back_on_every_release() {
 
         let stored = bob.send_message(&message("event1", &room, "hungry")).await.unwrap();
         assert_eq!((stored.id.as_str(), stored.u.id.as_str()), ("event1", user.id.as_str()));
-        bob.update_message(&room, "event1", "very hungry").await.unwrap();
+        let edited = bob.update_message(&room, "event1", "very hungry").await.unwrap();
         bob.react("event1", ":pizza:", true).await.unwrap();
         let read = client.get_message("event1").await.unwrap().unwrap();
         assert_eq!(read.msg, "very hungry");
-        assert!(read.edited_at.is_some());
+        assert!(read.edited_at.is_some() && read.edited_at == edited);
+        assert_eq!(client.update_message(&room, "event1", "very hungry").await, Ok(None), "it is not its own edit");
         assert_eq!(read.reactions[":pizza:"].usernames, ["bob.elsewhere"]);
         bob.delete_message(&room, "event1").await.unwrap();
         assert_eq!(client.get_message("event1").await.unwrap(), None);
@@ -232,6 +233,26 @@ async fn rooms_are_made_changed_moderated_and_read() {
 }
 
 #[tokio::test]
+async fn one_room_is_read_by_its_name_and_whether_the_account_is_in_it() {
+    for version in Version::ALL {
+        let (standin, client) = start_like(version).await;
+        let alice = standin.add_person("alice").unwrap();
+        let channel = alice.create_channel("lunch", &["bridge"]).await.unwrap();
+        let other = alice.create_channel("dinner", &[]).await.unwrap();
+        let new = NewRoom { name: "cooks".to_owned(), members: Vec::new() };
+        let group = client.create_room(RoomKind::Group, &new).await.unwrap();
+        assert_eq!(client.room_named(RoomKind::Channel, "lunch").await.unwrap().id, channel);
+        assert_eq!(client.room_named(RoomKind::Group, "cooks").await.unwrap().id, group.id);
+        for (kind, name) in [(RoomKind::Group, "lunch"), (RoomKind::Channel, "cooks"), (RoomKind::Channel, "nothing")] {
+            let missing = client.room_named(kind, name).await;
+            assert!(matches!(missing, Err(RestError::NotFound { .. })), "{missing:?}");
+        }
+        assert_eq!(client.subscription(&channel).await.unwrap().unwrap().rid, channel);
+        assert_eq!(client.subscription(&other).await.unwrap(), None);
+    }
+}
+
+#[tokio::test]
 async fn members_are_read_to_the_last_page() {
     let (standin, client) = start().await;
     let names: Vec<String> = (0..PAGE * 2 + 1).map(|number| format!("user{number}")).collect();
@@ -340,8 +361,8 @@ async fn files_go_up_and_come_down_whole() {
     let stream = reqwest::Body::wrap_stream(futures::stream::iter(parts));
     let body = UploadBody::Stream(stream, bytes.len() as u64);
     let file = client.upload(&room, "a menu.pdf", "application/pdf", body).await.unwrap();
-    let said = client.confirm_upload(&room, &file.id, Some("the menu"), None).await.unwrap();
-    assert_eq!(said.attachments[0].description.as_deref(), Some("the menu"));
+    let said = client.confirm_upload(&room, &file.id, "the menu", None).await.unwrap();
+    assert_eq!((said.msg.as_str(), said.attachments[0].description.as_deref()), ("the menu", None));
     let sent = said.sent_files();
     assert_eq!((sent.len(), sent[0].id.as_str(), sent[0].name.as_str()), (1, file.id.as_str(), "a menu.pdf"));
 

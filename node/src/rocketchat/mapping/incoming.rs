@@ -29,6 +29,8 @@ pub(crate) enum Wanted {
         files: Vec<FileRef>,
         /// The message that began the thread.
         thread: Option<EventId>,
+        /// Whether a reply stands in the room too.
+        in_room: bool,
         /// When it was said, in milliseconds since 1970.
         said_ms: u64,
         /// Whether it is told so long after it was said that people have to be told when that was.
@@ -51,6 +53,8 @@ pub(crate) enum ToDo {
         text: String,
         /// The message under which it stands.
         thread: Option<String>,
+        /// Whether it stands in the room too; only where it stands under a message.
+        in_room: bool,
         /// Its files, in order.
         files: Vec<FileRef>,
     },
@@ -71,13 +75,14 @@ pub(crate) fn message(wanted: &Wanted, seen: Option<&Seen>, known: &impl Known) 
         (Wanted::Hidden, Some(_)) => ToDo::Delete,
         // Somebody on this server took it down and the room did not follow: their server's hand goes as far as their server.
         (Wanted::Shown { .. }, None) if seen.is_some_and(|seen| seen.refused) => ToDo::Nothing,
-        (Wanted::Shown { text, files, thread, said_ms, old }, None) => {
+        (Wanted::Shown { text, files, thread, in_room, said_ms, old }, None) => {
             let mut words = text::incoming(text, known);
             if *old {
                 words = format!("_{}_\n{words}", when(*said_ms));
             }
             let thread = thread.and_then(|thread| known.message(&thread));
-            ToDo::Insert { text: words, thread, files: files.clone() }
+            let in_room = *in_room && thread.is_some();
+            ToDo::Insert { text: words, thread, in_room, files: files.clone() }
         }
         (Wanted::Shown { text, said_ms, old, .. }, Some(seen)) => {
             let mut words = text::incoming(text, known);
@@ -146,7 +151,7 @@ mod tests {
 
     fn shown(words: &str) -> Wanted {
         let text = Text { words: words.to_owned(), ..Text::default() };
-        Wanted::Shown { text, files: Vec::new(), thread: None, said_ms: 0, old: false }
+        Wanted::Shown { text, files: Vec::new(), thread: None, in_room: true, said_ms: 0, old: false }
     }
 
     fn there(words: &str) -> Seen {
@@ -156,7 +161,7 @@ mod tests {
     #[test]
     fn a_message_is_inserted_once_edited_when_it_says_something_else_and_deleted_when_it_is_hidden() {
         let mock = mock();
-        let insert = ToDo::Insert { text: "hi".to_owned(), thread: None, files: Vec::new() };
+        let insert = ToDo::Insert { text: "hi".to_owned(), thread: None, in_room: false, files: Vec::new() };
         assert_eq!(message(&shown("hi"), None, &mock), insert);
         assert_eq!(message(&shown("hi"), Some(&there("hi")), &mock), ToDo::Nothing);
         assert_eq!(message(&shown("ho"), Some(&there("hi")), &mock), ToDo::Edit { text: "ho".to_owned() });
@@ -181,18 +186,27 @@ mod tests {
     fn a_reply_stands_in_its_thread_if_the_thread_is_here() {
         let mock = mock();
         let in_thread = |event| {
-            let Wanted::Shown { text, files, said_ms, old, .. } = shown("re") else { return ToDo::Nothing };
-            let wanted = Wanted::Shown { text, files, thread: Some(mock.event_of(event)), said_ms, old };
+            let Wanted::Shown { text, files, in_room, said_ms, old, .. } = shown("re") else { return ToDo::Nothing };
+            let wanted = Wanted::Shown { text, files, thread: Some(mock.event_of(event)), in_room, said_ms, old };
             message(&wanted, None, &mock)
         };
-        assert!(matches!(in_thread(1), ToDo::Insert { thread: Some(thread), .. } if thread == "FirstMessage12345"));
-        assert!(matches!(in_thread(9), ToDo::Insert { thread: None, .. }));
+        assert!(
+            matches!(in_thread(1), ToDo::Insert { thread: Some(thread), in_room: true, .. } if thread == "FirstMessage12345")
+        );
+        assert!(matches!(in_thread(9), ToDo::Insert { thread: None, in_room: false, .. }));
     }
 
     #[test]
     fn what_is_told_late_says_when_it_was_said() {
         let text = Text { words: "old news".to_owned(), ..Text::default() };
-        let late = Wanted::Shown { text, files: Vec::new(), thread: None, said_ms: 1_700_000_000_000, old: true };
+        let late = Wanted::Shown {
+            text,
+            files: Vec::new(),
+            thread: None,
+            in_room: false,
+            said_ms: 1_700_000_000_000,
+            old: true,
+        };
         let ToDo::Insert { text, .. } = message(&late, None, &mock()) else { panic!("not inserted") };
         assert_eq!(text, "_2023-11-14 22:13 UTC_\nold news");
         assert_eq!(message(&late, Some(&there(&text)), &mock()), ToDo::Nothing);

@@ -4,6 +4,7 @@
 //! differs from what was seen of it before. **Whatever changed, nothing is said for anybody who is not a local user**: one account
 //! that stands for somebody elsewhere and is spoken for would send its words back to where they came from, as somebody else's.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use rocketmesh_protocol::event::{Label, Membership, Role, Switch};
@@ -29,8 +30,8 @@ pub(crate) struct Said {
 /// What somebody did.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum What {
-    /// Said something, or sent files.
-    Message { text: Text, thread: Option<EventId>, files: Vec<FileInfo> },
+    /// Said something, or sent files; a reply perhaps so that it stands in the room too.
+    Message { text: Text, thread: Option<EventId>, in_room: bool, files: Vec<FileInfo> },
     /// Changed a message's text.
     Edit { target: EventId, text: Text },
     /// Took a message down.
@@ -76,26 +77,42 @@ pub(crate) fn message(message: &Message, before: Option<&Seen>, known: &impl Kno
     }
 }
 
-/// What stands in a message: its text, or what stands beside a file.
-pub(crate) fn words(message: &Message) -> &str {
-    let caption = message.attachments.first().and_then(|attachment| attachment.description.as_deref());
-    match caption {
-        Some(caption) if message.msg.is_empty() && !message.sent_files().is_empty() => caption,
-        _ => &message.msg,
+/// What stands in a message: its text, what stands beside a file, or both. Whoever sends a file and quotes something has both.
+pub(crate) fn words(message: &Message) -> Cow<'_, str> {
+    match caption(message).filter(|caption| !caption.is_empty()) {
+        Some(caption) if message.msg.is_empty() => Cow::Borrowed(caption),
+        Some(caption) => Cow::Owned(format!("{}\n{caption}", message.msg)),
+        None => Cow::Borrowed(&message.msg),
     }
+}
+
+/// What an edit has to say so that a message has these words: of a message with a caption the server changes that alone.
+pub(crate) fn edited<'a>(message: &Message, words: &'a str) -> &'a str {
+    match caption(message) {
+        Some(_) if !message.msg.is_empty() => {
+            words.strip_prefix(message.msg.as_str()).map_or(words, |rest| rest.strip_prefix('\n').unwrap_or(rest))
+        }
+        _ => words,
+    }
+}
+
+fn caption(message: &Message) -> Option<&str> {
+    let caption = message.attachments.first()?.description.as_deref()?;
+    (!message.sent_files().is_empty()).then_some(caption)
 }
 
 fn first(message: &Message, known: &impl Known) -> News {
     // Whatever another server's user says here came from there.
     let Some(sender) = local(&message.u, known) else { return News::default() };
     let what = What::Message {
-        text: text::outgoing(words(message), known),
+        text: text::outgoing(&words(message), known),
         thread: message.tmid.as_deref().and_then(|thread| known.event(thread)),
+        in_room: message.tshow == Some(true),
         files: message.sent_files().into_iter().cloned().collect(),
     };
     // Reactions come with the second look, when the message has an event that they can be about.
     let seen = Seen {
-        text: hash(words(message)),
+        text: hash(&words(message)),
         edited_ms: message.edited_at.map_or(0, |at| at.ms()),
         updated_ms: 0,
         ..Seen::default()
@@ -109,16 +126,16 @@ fn again(message: &Message, before: &Seen, known: &impl Known) -> News {
     let Some(target) = before.event() else { return News { said, seen: Some(seen), taken_down: false } };
     let edited_ms = message.edited_at.map_or(0, |at| at.ms());
     // Two edits in one millisecond have one time: what never stood there is the later one.
-    let at_once = edited_ms > 0 && edited_ms == before.edited_ms && !before.said(words(message));
+    let at_once = edited_ms > 0 && edited_ms == before.edited_ms && !before.said(&words(message));
     if edited_ms > before.edited_ms || at_once {
         seen.edited_ms = edited_ms;
         let editor = message.edited_by.as_ref().unwrap_or(&message.u);
-        let news = !before.says(words(message));
+        let news = !before.says(&words(message));
         if let Some(sender) = local(editor, known).filter(|_| news) {
-            let text = text::outgoing(words(message), known);
+            let text = text::outgoing(&words(message), known);
             said.push(Said { sender, what: What::Edit { target, text }, at_ms: edited_ms });
         }
-        seen.note_text(words(message));
+        seen.note_text(&words(message));
     }
     let at_ms = message.updated_at.ms();
     for (emoji, username, sender, remove) in reactions(message, before, known) {

@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 use super::mock::Mock;
-use super::outgoing::{News, What, deleted, message};
+use super::outgoing::{News, What, deleted, edited, message, words};
 use super::seen::Seen;
 use crate::rocketchat::client::Message;
 use rocketmesh_protocol::event::{Label, Membership, Role, Switch};
@@ -72,7 +72,7 @@ fn system(kind: &str, by: &str, about: &str) -> News {
 #[test]
 fn a_new_message_of_a_local_user_is_said_once() {
     let news = message(&doc(json!({"tmid": "RemoteMessage1234"})), None, &mock());
-    let What::Message { text, thread, files } = only(&news).1 else { panic!("{news:?}") };
+    let What::Message { text, thread, in_room: false, files } = only(&news).1 else { panic!("{news:?}") };
     assert_eq!((text.words.as_str(), *thread), ("hello", Some(mock().event_of(2))));
     assert!(files.is_empty());
     assert_eq!(message(&doc(json!({})), Some(&seen()), &mock()).said, []);
@@ -199,6 +199,23 @@ fn every_file_goes_with_its_message_and_the_caption_is_its_text() {
     assert_eq!(text.words, "look @bob.there");
     assert_eq!(text.mentions["bob.there"], mock().remote("bob"));
     assert_eq!(files.iter().map(|file| file.id.as_str()).collect::<Vec<_>>(), ["a", "b"]);
+}
+
+#[test]
+fn a_text_and_a_caption_are_both_told_and_an_edit_changes_what_the_server_lets_it() {
+    let quoting = |text: &str, caption: &str| {
+        doc(json!({"msg": text, "attachments": [{"description": caption}], "files": [{"_id": "a", "name": "a"}]}))
+    };
+    let both = quoting("[ ](http://elsewhere.test)", "the menu");
+    assert_eq!(words(&both), "[ ](http://elsewhere.test)\nthe menu");
+    assert_eq!(edited(&both, "[ ](http://elsewhere.test)\nthe soup"), "the soup");
+    assert_eq!(edited(&both, "something else"), "something else");
+    let text_alone = quoting("the menu", "");
+    assert_eq!((&*words(&text_alone), edited(&text_alone, "the menu")), ("the menu", ""));
+    let caption_alone = quoting("", "the menu");
+    assert_eq!((&*words(&caption_alone), edited(&caption_alone, "the soup")), ("the menu", "the soup"));
+    let card = doc(json!({"msg": "see", "attachments": [{"description": "of an integration"}]}));
+    assert_eq!((&*words(&card), edited(&card, "saw")), ("see", "saw"));
 }
 
 #[test]

@@ -1,6 +1,5 @@
 //! One connection: from the first frame to its end.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use futures::{SinkExt, StreamExt};
@@ -16,7 +15,8 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_with_conf
 
 use super::frames::{self, Frame};
 use super::pace::Pace;
-use super::{ClosedReason, RealtimeEvent, RealtimeTuning, Watched, websocket_address};
+use super::streams::{OF_ROOM, Streams};
+use super::{ClosedReason, RealtimeEvent, RealtimeTuning, Watched, Watching, websocket_address};
 use crate::rocketchat::client::Account;
 
 /// The largest frame that is read: the largest message with the attachments that a server takes stays below. A larger one ends
@@ -24,9 +24,6 @@ use crate::rocketchat::client::Account;
 const MAX_FRAME_BYTES: usize = 4 * 1024 * 1024;
 /// How long a frame may take to go out.
 const SEND: Duration = Duration::from_secs(10);
-
-/// The streams of a watched room. What keeps the rooms the same comes first, for all rooms.
-const OF_ROOM: [&str; 3] = ["deleteMessage", "deleteMessageBulk", "user-activity"];
 
 /// How a connection ended.
 pub(super) enum Ended {
@@ -36,9 +33,6 @@ pub(super) enum Ended {
     Unwanted,
 }
 
-/// A stream of a watched room: its place in [`OF_ROOM`], and the room. In this order they are opened.
-type Stream = (usize, String);
-
 /// A connection that is logged in.
 pub(super) struct Session {
     socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
@@ -46,13 +40,9 @@ pub(super) struct Session {
     heard: Instant,
     asked: bool,
     numbers: u64,
-    /// What is to be subscribed to, and at which pace.
-    pending: BTreeSet<Stream>,
+    /// The streams of rooms, and at which pace they are opened.
+    streams: Streams,
     pace: Pace,
-    /// The streams of rooms by the id of their subscription.
-    open: BTreeMap<String, Stream>,
-    /// Rooms that this connection may not listen to. They are asked for again when they are watched anew, or by the next one.
-    refused: BTreeSet<String>,
 }
 
 impl Session {
@@ -68,10 +58,8 @@ impl Session {
             heard: Instant::now(),
             asked: false,
             numbers: 0,
-            pending: BTreeSet::new(),
+            streams: Streams::default(),
             pace: Pace::new(tuning.subscriptions, tuning.window),
-            open: BTreeMap::new(),
-            refused: BTreeSet::new(),
         };
         session.say(&frames::connect()).await?;
         session.wait_for(|frame| (frame.msg.as_deref() == Some("connected")).then_some(Ok(()))).await?;
@@ -127,7 +115,7 @@ impl Session {
     }
 
     async fn hear(&mut self, watched: &Watched, events: &mpsc::Sender<RealtimeEvent>) -> Result<(), ClosedReason> {
-        self.compare(&watched.snapshot()).await?;
+        self.compare(watched.all()).await?;
         loop {
             let quiet = self.heard + if self.asked { self.tuning.silence * 2 } else { self.tuning.silence };
             let due = self.pace.next(Instant::now());
@@ -135,14 +123,22 @@ impl Session {
                 received = self.socket.next() => {
                     let Some(frame) = self.take(received).await? else { continue };
                     let Some(event) = self.understand(frame) else { continue };
+                    if let RealtimeEvent::Message { message, .. } = &event {
+                        let at_ms = message.updated_at.ms();
+                        watched.stir(&message.rid, at_ms);
+                        self.streams.stir(&message.rid, at_ms);
+                    }
                     match events.try_send(event) {
                         Ok(()) => {}
                         Err(TrySendError::Full(_)) => return Err(ClosedReason::Overrun),
                         Err(TrySendError::Closed(_)) => return Ok(()),
                     }
                 }
-                () = watched.changed.notified() => self.compare(&watched.snapshot()).await?,
-                () = sleep_until(due), if !self.pending.is_empty() => self.subscribe_next().await?,
+                () = watched.changed.notified() => {
+                    let news = watched.news().ok_or(ClosedReason::Overrun)?;
+                    self.compare(news).await?;
+                }
+                () = sleep_until(due), if self.streams.waits() => self.subscribe_next().await?,
                 () = sleep_until(quiet) => self.ask().await?,
             }
         }
@@ -157,30 +153,22 @@ impl Session {
         self.say(&frames::ping()).await
     }
 
-    /// Makes out which streams are missing, and closes those of rooms that are watched no longer.
-    async fn compare(&mut self, rooms: &BTreeSet<String>) -> Result<(), ClosedReason> {
-        self.pending.retain(|(_, rid)| rooms.contains(rid));
-        self.refused.retain(|rid| rooms.contains(rid));
-        let gone: Vec<String> =
-            self.open.iter().filter(|(_, (_, rid))| !rooms.contains(rid)).map(|(id, _)| id.clone()).collect();
-        for id in gone {
-            self.open.remove(&id);
-            self.say(&frames::unsubscribe(&id)).await?;
+    /// Lets streams of these rooms be opened, and closes those of rooms that are watched no longer.
+    async fn compare(&mut self, rooms: Vec<Watching>) -> Result<(), ClosedReason> {
+        for (rid, awake) in rooms {
+            for id in self.streams.set(&rid, awake) {
+                self.say(&frames::unsubscribe(&id)).await?;
+            }
         }
-        let open: BTreeSet<&Stream> = self.open.values().collect();
-        let allowed = rooms.iter().filter(|rid| !self.refused.contains(*rid));
-        let wanted = allowed.flat_map(|rid| (0..OF_ROOM.len()).map(move |place| (place, rid.clone())));
-        self.pending.extend(wanted.filter(|stream| !open.contains(stream)));
         Ok(())
     }
 
     async fn subscribe_next(&mut self) -> Result<(), ClosedReason> {
-        let Some(stream) = self.pending.pop_first() else { return Ok(()) };
-        let (place, rid) = &stream;
         self.numbers += 1;
         let id = format!("room-{}", self.numbers);
-        let frame = frames::subscribe(&id, frames::NOTIFY_ROOM, &format!("{rid}/{}", OF_ROOM[*place]));
-        self.open.insert(id, stream);
+        let Some(stream) = self.streams.open_next(&id) else { return Ok(()) };
+        let event = format!("{}/{}", stream.rid, OF_ROOM[stream.place]);
+        let frame = frames::subscribe(&id, frames::NOTIFY_ROOM, &event);
         self.pace.count(Instant::now());
         self.say(&frame).await
     }
@@ -190,18 +178,16 @@ impl Session {
         match frame.msg.as_deref()? {
             "changed" => frames::event(frame.collection.as_deref()?, frame.fields),
             "nosub" => {
-                let stream = self.open.remove(frame.id.as_ref()?.as_str()?)?;
+                let stream = self.streams.ended(frame.id.as_ref()?.as_str()?)?;
                 if frame.error.as_ref().is_some_and(frames::is_limit) {
                     // Somebody else's calls count too. A whole window later there is room again.
                     self.pace.exhaust(Instant::now());
-                    self.pending.insert(stream);
+                    self.streams.again(&stream);
                     return None;
                 }
-                let (_, rid) = stream;
                 // One word for a room is enough.
-                let first = self.refused.insert(rid.clone());
-                self.pending.retain(|(_, pending)| *pending != rid);
-                first.then_some(RealtimeEvent::WatchRefused { rid })
+                let first = self.streams.refuse(&stream.rid);
+                first.then_some(RealtimeEvent::WatchRefused { rid: stream.rid })
             }
             _ => None,
         }
