@@ -19,15 +19,14 @@ pub(super) type Differing = VecDeque<(u32, Sketch)>;
 
 impl World {
     /// Tells another server the digests of rooms.
-    pub(super) fn compare(&mut self, server: u32, peer: u32, comparison: Comparison) {
-        let (rooms, back) = match comparison {
+    pub(super) fn compare(&mut self, server: u32, peer: u32, wanted: Comparison) {
+        let rooms: Vec<u32> = match &wanted {
             Comparison::All => {
                 let seats = &self.servers[server as usize].seats;
-                (seats.iter().map(|at| self.seats[*at as usize].room).collect(), false)
+                seats.iter().map(|at| self.seats[*at as usize].room).collect()
             }
-            Comparison::Rooms { rooms, back } => (rooms.iter().filter_map(|room| self.number_of(room)).collect(), back),
+            Comparison::Rooms { rooms, .. } => rooms.iter().filter_map(|room| self.number_of(room)).collect(),
         };
-        let rooms: Vec<u32> = rooms;
         let shared: Vec<(u32, u64)> = rooms
             .into_iter()
             .filter(|room| self.joined_seat(peer, *room).is_some())
@@ -39,7 +38,7 @@ impl World {
             return;
         }
         let rooms = shared.iter().map(|(room, _)| *room).collect();
-        self.ask(server, peer, Asked::Compare(shared), Pending::Compare { rooms, back });
+        self.ask(server, peer, Asked::Compare(shared), Pending::Compare { rooms, wanted });
     }
 
     /// The answer is there.

@@ -2,8 +2,8 @@
 //! `node/src/engine/sync.rs` does over real ones.
 //!
 //! ```text
-//!   who is connected ──► AntiEntropy ──► compare (compare.rs)    bring (here)    pull whole (whole.rs)
-//!                           ▲                        └─────────── questions ──────────┘
+//!   who is connected ──► AntiEntropy ──► compare (compare.rs)    bring (here)    pull whole (whole.rs)      repair.rs
+//!                           ▲                        └─────────────────── questions ───────────────────┘
 //!                           └── what became of them ◄── answers (answers.rs), or none in time
 //! ```
 
@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use rocketmesh_protocol::event::Lane;
 use rocketmesh_protocol::have::{Sections, Tag};
-use rocketmesh_protocol::sync::{Action as Due, AntiEntropy, AskId, Outcome, Tempo};
+use rocketmesh_protocol::sync::{Action as Due, AntiEntropy, AskId, Comparison, Outcome, Tempo};
 
 use super::agenda::{Action, MILLISECOND, Micros, SECOND, micros};
 use super::compare::Differing;
@@ -55,14 +55,16 @@ struct Open {
 /// What an answer is waited for.
 #[derive(Debug)]
 pub(super) enum Pending {
-    /// Which rooms differ.
-    Compare { rooms: Vec<u32>, back: bool },
+    /// Which of these rooms differ.
+    Compare { rooms: Vec<u32>, wanted: Comparison },
     /// How one of them does, and the others are to be looked at after it.
     Entries { room: u32, sections: Sections, back: bool, rest: Differing },
     /// Stretches of chains.
     Bring { room: u32, ask: AskId },
     /// A part of a pull by whole vectors.
     Pull(Pull),
+    /// Events by id that others wait for.
+    ById { room: u32 },
 }
 
 /// What became of events that another server brought.
@@ -183,7 +185,7 @@ impl World {
             return;
         }
         self.feed(server, |machine, _| machine.gone(&peer));
-        let open = &mut self.servers[server as usize].sync.open;
+        let open = &self.servers[server as usize].sync.open;
         let lost: Vec<u32> = open.iter().filter(|(_, open)| open.peer == peer).map(|(number, _)| *number).collect();
         for number in lost {
             if let Some(open) = self.servers[server as usize].sync.open.remove(&number) {
@@ -250,7 +252,8 @@ impl World {
     pub(super) fn answered(&mut self, from: u32, to: u32, answer: Answer) {
         let Some(open) = self.servers[to as usize].sync.open.remove(&answer.number) else { return };
         match (open.what, answer.what) {
-            (Pending::Compare { rooms, back }, Answered::Compared(sketches)) => {
+            (Pending::Compare { rooms, wanted }, Answered::Compared(sketches)) => {
+                let back = matches!(wanted, Comparison::Rooms { back: true, .. });
                 self.compared(to, from, &rooms, back, sketches);
             }
             (Pending::Entries { room, sections, back, rest }, Answered::Entries(entries)) => {
@@ -265,6 +268,7 @@ impl World {
             (Pending::Pull(pull), Answered::Events { events, has, more }) => {
                 self.came(to, from, pull, &events, has.as_ref(), more);
             }
+            (Pending::ById { room }, Answered::Events { events, .. }) => self.fetched(to, from, room, &events),
             (what, _) => self.unanswered(to, from, what),
         }
     }
@@ -276,13 +280,15 @@ impl World {
                 self.differs(server, peer, room, None, back);
                 self.weigh(server, peer, back, rest);
             }
-            Pending::Compare { .. } | Pending::Entries { .. } => {
-                self.feed(server, |machine, _| machine.compared(&peer));
+            Pending::Entries { .. } => self.feed(server, |machine, _| machine.compared(&peer)),
+            Pending::Compare { wanted, .. } => {
+                self.feed(server, |machine, now| machine.uncompared(peer, wanted, now));
             }
             Pending::Bring { ask, .. } => {
                 self.feed(server, |machine, now| machine.answered(ask, Outcome::Failed, now));
             }
             Pending::Pull(pull) => self.pull_over(server, &pull),
+            Pending::ById { room } => self.unfetched(server, peer, room),
         }
     }
 

@@ -1,12 +1,11 @@
-//! Pulling from one server whatever it has, by whole vectors, and fetching what waits for others: as
-//! `node/src/engine/sync/pull.rs` does. For joins, for the own chain after a start, and where the machine knows nothing better.
+//! Pulling from one server whatever it has, by whole vectors, as `node/src/engine/sync/pull.rs` does: for joins, for the own chain
+//! after a start, and where the machine knows nothing better.
 
 use std::collections::BTreeMap;
 
-use rocketmesh_protocol::limits::MAX_IDS_PER_REQUEST;
 use rocketmesh_protocol::sync::{AskId, Outcome};
 
-use super::agenda::{Action, MILLISECOND, Micros, SECOND};
+use super::agenda::{Micros, SECOND};
 use super::answers::unknown;
 use super::marks::Marks;
 use super::questions::Asked;
@@ -17,11 +16,6 @@ use super::world::World;
 const FRUITLESS_ROUNDS: u8 = 2;
 /// How long a pull in the background may go on, whatever it brings.
 const LONGEST_PULL: Micros = 120 * SECOND;
-/// How long an event may wait for what it stands on before that is asked for.
-const OVERTAKING: Micros = 300 * MILLISECOND;
-/// How long what waits is left to those who are bringing the room: while they bring something, and at all.
-const NOTHING_BROUGHT: Micros = 1_500 * MILLISECOND;
-const LONGEST_BRINGING: Micros = 30 * SECOND;
 
 /// A pull that is under way.
 #[derive(Clone, Debug)]
@@ -46,19 +40,6 @@ enum Stage {
     Rest,
     /// Heads that were shown and did not come, by id.
     Heads,
-    /// What held events wait for, by id.
-    Wanted,
-}
-
-/// A look that is due at what waits in a room.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Repair {
-    /// The server that sent what waits.
-    peer: u32,
-    begun: Micros,
-    /// How many events waited when that last changed, and since when.
-    here: usize,
-    grew: Micros,
 }
 
 impl World {
@@ -66,13 +47,19 @@ impl World {
     pub(super) fn pull(&mut self, at: u32, peer: u32) {
         let (server, peer) = (self.server_of[at as usize], self.server_of[peer as usize]);
         let pull = self.new_pull(self.seats[at as usize].room);
-        self.begin_pull(server, peer, pull, Vec::new());
+        self.begin_pull(server, peer, pull);
+    }
+
+    /// Pulls a room for what waits in it.
+    pub(super) fn pull_to_repair(&mut self, server: u32, peer: u32, room: u32) {
+        let pull = Pull { repairs: true, ..self.new_pull(room) };
+        self.begin_pull(server, peer, pull);
     }
 
     /// Pulls a room for a question of the machine.
     pub(super) fn pull_for(&mut self, server: u32, peer: u32, room: u32, ask: AskId) {
         let pull = Pull { question: Some(ask), ..self.new_pull(room) };
-        self.begin_pull(server, peer, pull, Vec::new());
+        self.begin_pull(server, peer, pull);
     }
 
     fn new_pull(&self, room: u32) -> Pull {
@@ -80,11 +67,11 @@ impl World {
         Pull { room, stage: Stage::Rest, question: None, repairs: false, begun, fruitless: 0, brought: false }
     }
 
-    fn begin_pull(&mut self, server: u32, peer: u32, pull: Pull, wanted: Vec<u32>) {
+    fn begin_pull(&mut self, server: u32, peer: u32, pull: Pull) {
         if self.servers[server as usize].sync.is_pulling(peer, pull.room) {
             self.pull_over(server, &pull);
         } else {
-            self.go_on(server, peer, pull, wanted);
+            self.go_on(server, peer, pull, Vec::new());
         }
     }
 
@@ -94,7 +81,7 @@ impl World {
         let has = self.seats[at as usize].has.clone();
         let what = match pull.stage {
             Stage::Rest => Asked::Pull { room, has },
-            Stage::Heads | Stage::Wanted => Asked::Fetch { room, wanted, has },
+            Stage::Heads => Asked::Fetch { room, wanted, has },
         };
         let time = self.time();
         self.observer.trace(time, format_args!("pull {server} {peer} {room}"));
@@ -124,7 +111,8 @@ impl World {
             Some(wanted) => self.go_on(server, peer, pull, wanted),
             None => {
                 self.pull_over(server, &pull);
-                if self.seats[at as usize].finding.is_some() {
+                // What others pull for ends early, or begins in the middle.
+                if !bounded && self.seats[at as usize].finding.is_some() {
                     self.own_chain_found(at);
                 }
                 self.obtained(at);
@@ -163,10 +151,6 @@ impl World {
                 let fruitful = new > 0 || pull.brought;
                 (fruitful && pull.fruitless < FRUITLESS_ROUNDS).then(Vec::new)
             }
-            Stage::Wanted => {
-                pull.stage = Stage::Rest;
-                (seat.waiting() > 0).then(Vec::new)
-            }
         }
     }
 
@@ -179,52 +163,5 @@ impl World {
         if let Some(at) = self.seat_in(server, pull.room).filter(|_| pull.repairs) {
             self.seats[at as usize].repair = None;
         }
-    }
-
-    /// Has it looked, a moment later, what held events wait for: what comes over several servers overtakes itself all the time.
-    pub(super) fn repair(&mut self, at: u32, peer: u32) {
-        let now = self.now;
-        let seat = &mut self.seats[at as usize];
-        let here = seat.waiting();
-        if self.sabotage == Some(crate::sabotage::Sabotage::NeverCompares) || seat.repair.is_some() || here == 0 {
-            return;
-        }
-        seat.repair = Some(Repair { peer, begun: now, here, grew: now });
-        let life = self.servers[seat.server as usize].life;
-        self.agenda.push(now + OVERTAKING, Action::Repair { seat: at, life });
-    }
-
-    /// Fetches what held events wait for, by id from whoever sent them, unless somebody is bringing it.
-    pub(super) fn repair_due(&mut self, at: u32) {
-        let now = self.now;
-        let seat = &mut self.seats[at as usize];
-        let waiting = seat.waiting();
-        let Some(repair) = &mut seat.repair else { return };
-        if waiting != repair.here {
-            (repair.here, repair.grew) = (waiting, now);
-        }
-        let Repair { peer, begun, grew, .. } = *repair;
-        let (room, server) = (seat.room, seat.server);
-        let this = &self.servers[server as usize];
-        let bringing = this.sync.machine.is_bringing(&self.rooms[room as usize].archive.room());
-        if bringing && now - grew < NOTHING_BROUGHT && now - begun < LONGEST_BRINGING {
-            let life = this.life;
-            self.agenda.push(now + OVERTAKING, Action::Repair { seat: at, life });
-            return;
-        }
-        let seat = &self.seats[at as usize];
-        let wanted = seat.held.as_ref().map(|held| held.wanted(&seat.has)).unwrap_or_default();
-        let connected = seat.connections();
-        let asked = match connected.iter().any(|other| self.server_of[*other as usize] == peer) {
-            true => Some(peer),
-            false => self.dice.pick(&connected).map(|other| self.server_of[other as usize]),
-        };
-        let Some(peer) = asked.filter(|_| !wanted.is_empty()) else {
-            self.seats[at as usize].repair = None;
-            return;
-        };
-        let stage = if wanted.len() <= MAX_IDS_PER_REQUEST { Stage::Wanted } else { Stage::Rest };
-        let pull = Pull { stage, repairs: true, ..self.new_pull(room) };
-        self.begin_pull(server, peer, pull, wanted);
     }
 }
