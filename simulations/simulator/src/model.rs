@@ -1,4 +1,4 @@
-//! The protocol layer: the protocol's own machines for thousands of servers, over modelled gossip, sync and links.
+//! The protocol layer: the protocol's own machines for thousands of servers, over modelled gossip and links.
 //!
 //! ```text
 //!   Plan ──► found: rooms before the run
@@ -7,7 +7,7 @@
 //!              │   lines    how long a message takes, and what a cut does to it
 //!              │   company  who is connected to whom
 //!              │   gossip   pushes, ids that are told, the mesh of a room
-//!              │   sync     comparisons, pulls, repairs
+//!              │   sync     a server's catching up                          (rocketmesh-protocol's own)
 //!              │   speak    what users say and do
 //!              │   intake   receipt, resolution, the local log      (rocketmesh-protocol's own)
 //!              │   faults   stops, crashes, cuts      harm   servers that mean it
@@ -17,7 +17,9 @@
 //!
 //! What is the protocol's own: every event is made and signed by `event::author`, placed by `Outline`, decided on by
 //! `receipt::receive` and resolved by `Resolver`, once for each server that gets it, in the order in which it gets it.
-//! What to send in a repair is `sync::lacking`'s word, and what is still unknown after it `sync::unknown_heads`'s.
+//! Whom to compare with, whom to ask for what, and whom to leave is the word of each server's own `sync::AntiEntropy`; what differs
+//! is `sync::difference`'s, and in pulls of whole vectors `sync::lacking`'s and `sync::unknown_heads`'s. Questions and answers are
+//! the node's, within its bounds and as long as on the wire.
 //!
 //! What is modelled, and how it differs from the real node:
 //!
@@ -26,22 +28,28 @@
 //! - Servers share what is the same: the events themselves, and the resolvers of servers that took in the same state
 //!   events in the same order. A resolver is a function of that sequence, so that sharing changes nothing but the
 //!   memory.
-//! - Comparisons compare a sum over the ids that a server holds. It is equal exactly where the digests of have-vectors
+//! - Digests of whole rooms are a sum over the ids that a server holds. It is equal exactly where the digests of have-vectors
 //!   are, since a have-vector and the set of events that it stands for determine each other; in the end the digests
-//!   themselves are compared.
+//!   themselves are compared. Section digests and brief vectors are the protocol's.
+//! - Whole vectors, in pulls, travel as the events that they stand for, and are as long as they would be.
 //! - `lacking` and `unknown_heads` get have-vectors that hold only the lanes in which the two sides differ. The others
 //!   give nothing, but for forks, of which the real node may send something twice.
-//! - Rooms are compared one by one; the real node asks about all of them in one request. A connection of two servers in
-//!   two rooms is one connection in records and two in the model.
-//! - A lost packet costs the whole message a round trip and 200 ms. Messages between two servers in one room stay in
-//!   order.
+//! - A connection of two servers in two rooms is one in records and for sync, and two for gossip.
+//! - No server is reached over a relay, asks too often, or has a full disk. No event lacks its body, no room is private or read
+//!   from the join on.
+//! - Whoever comes into a room pulls all of it before the join. The real node brings the state graph, joins, and brings the
+//!   timeline behind that.
+//! - A lost packet costs the whole message a round trip and 200 ms. Gossip between two servers in one room stays in order, unless
+//!   the scenario has messages overtaken; questions and answers are streams of their own, and overtake each other.
 //! - A message that tells a server of ids that it has already is counted and not sent.
 //! - Addresses are known: looking for servers of a room costs bytes and no time.
 //! - A disk takes the same time for every flush, however many wait for it.
 
 mod agenda;
+mod answers;
 mod archive;
 mod company;
+mod compare;
 mod dice;
 pub(crate) mod drafts;
 mod faults;
@@ -52,17 +60,22 @@ mod held;
 mod intake;
 mod joins;
 mod lawless;
+mod lengths;
 mod letter;
+mod lies;
 mod lines;
 mod local_log;
 mod marks;
 mod minds;
+mod questions;
 mod repair;
 mod seat;
 mod settings;
+mod sketches;
 mod speak;
 mod sync;
 mod watch;
+mod whole;
 mod world;
 
 use std::fs::File;

@@ -165,6 +165,70 @@ rate = 2.0
 }
 
 #[test]
+fn whoever_shows_more_than_it_has_or_brings_what_is_broken_keeps_nothing_back() {
+    let scenario = r#"
+title = "A cut, and a quarter of the servers lies or spoils what it brings"
+layer = "protocol"
+servers = 16
+duration = "80s"
+settle = "4m"
+hostile = [{ share = 0.125, what = "lie" }, { share = 0.125, what = "spoil" }]
+partition = [{ at = "10s", until = "60s", share = 0.5 }]
+[[room]]
+name = "all"
+[[talk]]
+room = "all"
+rate = 3.0
+"#;
+    let record = run(scenario, 1, None);
+    assert_eq!(record.about.failures, [""; 0]);
+    assert_eq!(record.about.hostile, 4);
+    assert_eq!(record.about.delivered, record.about.expected);
+}
+
+#[test]
+fn messages_that_come_twice_or_late_break_nothing() {
+    let scenario = r#"
+title = "A network that repeats and overtakes, with a cut and churn"
+layer = "protocol"
+servers = 12
+duration = "60s"
+settle = "4m"
+partition = [{ at = "10s", until = "45s", share = 0.4 }]
+churn = [{ share = 0.2, stay = "20s", away = "8s" }]
+[network]
+duplicates = 0.2
+reordering = 0.2
+[[room]]
+name = "all"
+[[talk]]
+room = "all"
+rate = 3.0
+"#;
+    let record = run(scenario, 1, None);
+    assert_eq!(record.about.failures, [""; 0]);
+    assert_eq!(record.about.delivered, record.about.expected);
+}
+
+#[test]
+fn what_only_the_protocol_layer_knows_is_refused_for_the_other() {
+    let real = |more: &str| {
+        let scenario = format!("title = \"A real run\"\nservers = 4\nduration = \"10s\"\n{more}\n");
+        Scenario::parse("test", &scenario).map_err(|error| error.to_string())
+    };
+    assert!(real("").is_ok());
+    for (more, named) in [
+        ("hostile = [{ share = 0.25, what = \"lie\" }]", "`lie`"),
+        ("hostile = [{ share = 0.25, what = \"spoil\" }]", "`spoil`"),
+        ("[network]\nduplicates = 0.1", "`duplicates`"),
+        ("[network]\nreordering = 0.1", "`reordering`"),
+    ] {
+        let refused = real(more).unwrap_err();
+        assert!(refused.contains(named), "{refused}");
+    }
+}
+
+#[test]
 fn a_server_that_hears_of_no_removal_breaks_convergence() {
     let scenario = r#"
 title = "A ban"

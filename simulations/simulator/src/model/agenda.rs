@@ -26,9 +26,9 @@ pub(super) enum Action {
     Arrive(Letter),
     /// An answer leaves, since what is in it is on disk now.
     Post {
-        /// The seat that answers.
+        /// The server that answers.
         from: u32,
-        /// The seat that asked.
+        /// The server that asked.
         to: u32,
         /// The answering server's.
         life: u32,
@@ -41,10 +41,12 @@ pub(super) enum Action {
     Beat { server: u32, life: u32 },
     /// A seat's log is on disk up to some entry.
     Flush { seat: u32, life: u32, upto: u32 },
-    /// A seat compares its room with everybody that it is connected to, and will again.
-    Compare { seat: u32, life: u32 },
+    /// The clock of a server's sync goes.
+    Alarm { server: u32, life: u32 },
     /// A seat compares its room with one neighbour.
-    CompareWith { seat: u32, peer: u32, life: u32 },
+    Look { seat: u32, peer: u32, life: u32 },
+    /// A seat looks after what waits in it.
+    Repair { seat: u32, life: u32 },
     /// A call is answered, or not.
     Dial { seat: u32, peer: u32, life: u32 },
     /// A connection has stalled for too long.

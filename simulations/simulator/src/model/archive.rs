@@ -6,7 +6,7 @@ use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 
 use rocketmesh_protocol::event::{Event, Lane};
-use rocketmesh_protocol::have::{HaveVector, LaneHave};
+use rocketmesh_protocol::have::{HaveVector, LaneHave, TAG_BYTES, Tag};
 use rocketmesh_protocol::id::{EventId, RoomId};
 use rocketmesh_protocol::identity::Origin;
 use rocketmesh_protocol::receipt::{Node, RoomGraph};
@@ -107,9 +107,35 @@ impl Archive {
 
     /// A chain from some sequence number on.
     pub(super) fn chain(&self, origin: Origin, lane: Lane, from_seq: u64) -> impl Iterator<Item = u32> {
+        self.links_from(origin, lane, from_seq).iter().map(|(_, number)| *number)
+    }
+
+    /// A part of a chain, both ends within it.
+    pub(super) fn stretch(&self, origin: Origin, lane: Lane, from: u64, to: u64) -> impl Iterator<Item = u32> {
+        let links = self.links_from(origin, lane, from);
+        let within = links.partition_point(|(seq, _)| *seq <= to);
+        links[..within].iter().map(|(_, number)| *number)
+    }
+
+    fn links_from(&self, origin: Origin, lane: Lane, from: u64) -> &[(u64, u32)] {
         let links = self.chains.get(&(origin, lane)).map(|chain| chain.links.as_slice()).unwrap_or_default();
-        let from = links.partition_point(|(seq, _)| *seq < from_seq);
-        links[from..].iter().map(|(_, number)| *number)
+        &links[links.partition_point(|(seq, _)| *seq < from)..]
+    }
+
+    /// The servers of a tag of which there is anything.
+    pub(super) fn origins_of(&self, tag: Tag) -> BTreeSet<Origin> {
+        let (mut first, mut last) = ([0; 32], [u8::MAX; 32]);
+        first[..TAG_BYTES].copy_from_slice(tag.as_bytes());
+        last[..TAG_BYTES].copy_from_slice(tag.as_bytes());
+        let (first, last) = (Origin::from_bytes(first), Origin::from_bytes(last));
+        let chains = self.chains.range((first, Lane::State)..=(last, Lane::Timeline));
+        chains.map(|((origin, _), _)| *origin).collect()
+    }
+
+    /// Whether a server that has these events has one of this place whose id begins with the tag.
+    pub(super) fn holds(&self, has: &Marks, origin: Origin, lane: Lane, seq: u64, head: &Tag) -> bool {
+        let is_meant = |number: &u32| Tag::of(self.get(*number).event.id().hash()) == *head;
+        self.stretch(origin, lane, seq, seq).any(|number| has.contains(number) && is_meant(&number))
     }
 
     /// Everything of the timeline, server by server.

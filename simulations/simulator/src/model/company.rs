@@ -40,23 +40,11 @@ pub(super) struct Neighbour {
     pub(super) last: Micros,
     /// Until when neither side asks the other into its mesh.
     pub(super) backoff: Micros,
-    /// Until when a pull from it is under way.
-    pub(super) pulling: Micros,
 }
 
 impl Neighbour {
     fn new(seat: u32) -> Self {
-        Neighbour {
-            seat,
-            ours: false,
-            up: false,
-            mesh: false,
-            dialling: false,
-            tries: 0,
-            last: 0,
-            backoff: 0,
-            pulling: 0,
-        }
+        Neighbour { seat, ours: false, up: false, mesh: false, dialling: false, tries: 0, last: 0, backoff: 0 }
     }
 }
 
@@ -199,13 +187,13 @@ impl World {
             neighbour.up = true;
             neighbour.tries = 0;
             neighbour.last = now;
-            neighbour.pulling = 0;
         }
         let (from, to) = (self.seats[at as usize].server, self.seats[peer as usize].server);
         let room = self.seats[at as usize].room;
         let rooms = self.pairs.entry(pair(from, to)).or_default();
         *rooms += 1;
-        if *rooms == 1 {
+        let first = *rooms == 1;
+        if first {
             self.servers[from as usize].links += 1;
             self.servers[to as usize].links += 1;
             self.observer.sent(traffic::CONNECTIONS, HANDSHAKE);
@@ -213,9 +201,14 @@ impl World {
         let time = self.time();
         self.observer.trace(time, format_args!("connect {from} {to} {room}"));
         for (one, other) in [(at, peer), (peer, at)] {
-            self.compare_with(one, other);
-            let life = self.servers[self.seats[one as usize].server as usize].life;
-            self.agenda.push(self.now + MESH_FORMS, Action::CompareWith { seat: one, peer: other, life });
+            let (server, another) = (self.server_of[one as usize], self.server_of[other as usize]);
+            if first {
+                self.meet(server, another);
+            } else {
+                self.look(one, other);
+            }
+            let life = self.servers[server as usize].life;
+            self.agenda.push(self.now + MESH_FORMS, Action::Look { seat: one, peer: other, life });
         }
         self.let_go_of_one(at, peer);
     }
@@ -254,8 +247,15 @@ impl World {
                 self.pairs.remove(&key);
                 self.servers[from as usize].links -= 1;
                 self.servers[to as usize].links -= 1;
+                self.part_with(from, to);
+                self.part_with(to, from);
             }
         }
+    }
+
+    /// Whether two servers are connected, in whichever rooms.
+    pub(super) fn are_connected(&self, one: u32, other: u32) -> bool {
+        self.pairs.contains_key(&pair(one, other))
     }
 
     /// One side's half of it.
@@ -265,7 +265,6 @@ impl World {
         let neighbour = &mut seat.company[place];
         neighbour.up = false;
         neighbour.mesh = false;
-        neighbour.pulling = 0;
         if !neighbour.ours {
             seat.company.remove(place);
             return;
@@ -281,9 +280,7 @@ impl World {
     /// A server is gone: nobody is connected to it any more.
     pub(super) fn part_from_all(&mut self, server: u32) {
         for at in self.servers[server as usize].seats.clone() {
-            let peers: Vec<u32> =
-                self.seats[at as usize].company.iter().filter(|other| other.up).map(|other| other.seat).collect();
-            for peer in peers {
+            for peer in self.seats[at as usize].connections() {
                 self.disconnect(at, peer);
             }
             for neighbour in &mut self.seats[at as usize].company {

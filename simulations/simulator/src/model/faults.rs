@@ -46,13 +46,14 @@ impl World {
         self.servers[server as usize].up = false;
         self.servers[server as usize].life += 1;
         self.part_from_all(server);
+        self.servers[server as usize].sync.forget(self.settings.compare_every);
         for at in self.servers[server as usize].seats.clone() {
             let seat = &mut self.seats[at as usize];
             seat.owed.clear();
             seat.recent.clear();
             seat.asked.clear();
             seat.unsaid.clear();
-            seat.repairing = 0;
+            seat.repair = None;
             seat.finding = None;
             seat.found_own = false;
             seat.merging = false;
@@ -148,17 +149,11 @@ impl World {
         }
     }
 
-    /// Sets a server's timers going.
+    /// Sets a server's heartbeat going. Its sync begins with its first connection.
     pub(super) fn wake(&mut self, server: u32) {
         let life = self.servers[server as usize].life;
         let first = self.dice.within(self.settings.heartbeat);
         self.agenda.push(self.now + first, Action::Beat { server, life });
-        for at in self.servers[server as usize].seats.clone() {
-            if self.seats[at as usize].joined {
-                let first = self.dice.within(self.settings.compare_every);
-                self.agenda.push(self.now + first, Action::Compare { seat: at, life });
-            }
-        }
     }
 
     /// The network is cut: connections across it stall, and break if it is not mended in time.

@@ -19,6 +19,9 @@ use super::drafts::{self, BEGINNING_MS};
 use super::marks::Marks;
 use super::minds::Minds;
 use super::seat::{Room, Seat, Server, Template};
+use super::settings::Settings;
+use super::sketches::Sketches;
+use super::sync::Syncing;
 use crate::plan::{Plan, RoomPlan};
 use crate::random::Random;
 
@@ -28,6 +31,7 @@ const BEFORE_MS: u64 = 24 * 3600 * 1_000;
 /// The servers of a plan, each with the key that follows from the seed.
 pub(super) fn servers(plan: &Plan) -> Vec<Server> {
     let mut seeds = Random::new(plan.seed, "server keys");
+    let compare_every = Settings::of(&plan.scenario.mesh).compare_every;
     let server = |server: &crate::plan::ServerPlan| {
         let mut seed = [0; 32];
         seeds.fill(&mut seed);
@@ -43,6 +47,7 @@ pub(super) fn servers(plan: &Plan) -> Vec<Server> {
             life: 0,
             seats: Vec::new(),
             links: 0,
+            sync: Syncing::new(compare_every),
             restarts: 0,
             bytes_in: 0,
             bytes_out: 0,
@@ -199,6 +204,7 @@ impl Founding {
             seats: Vec::new(),
             joined: 0,
             forks: 0,
+            sketches: Sketches::default(),
         }
     }
 }

@@ -30,7 +30,7 @@ impl World {
         self.now / self.settings.heartbeat
     }
 
-    /// Sends a message to a neighbour; messages to one neighbour stay in order.
+    /// Sends a message to a neighbour; messages to one neighbour stay in order, unless the scenario has them overtaken.
     pub(super) fn send(&mut self, at: u32, place: usize, bytes: u32, kind: usize, what: What) {
         let neighbour = &mut self.seats[at as usize].company[place];
         let peer = neighbour.seat;
@@ -41,7 +41,16 @@ impl World {
         neighbour.last = there;
         let life = self.servers[receiver as usize].life;
         let letter = Letter { from: at, to: peer, life, bytes, whole: false, what };
-        self.agenda.push(there, Action::Arrive(letter));
+        self.put_on_its_way(there, letter);
+    }
+
+    /// Puts a message down for when it is there: later, and once more, if the network is such.
+    pub(super) fn put_on_its_way(&mut self, there: Micros, letter: Letter) {
+        let late = self.lines.straggles();
+        if let Some(after) = self.lines.repeats() {
+            self.agenda.push(there + late + after, Action::Arrive(letter.clone()));
+        }
+        self.agenda.push(there + late, Action::Arrive(letter));
     }
 
     /// Counts a message that would tell nothing, without sending it.
@@ -87,7 +96,8 @@ impl World {
         let taken = self.take_in(to, number, Via { from, gossip: true });
         self.settle(to);
         if taken.held {
-            self.repair(to, from);
+            let sender = self.server_of[from as usize];
+            self.repair(to, sender);
         }
     }
 

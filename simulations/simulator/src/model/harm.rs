@@ -7,6 +7,8 @@
 //! | back-date | every 15 seconds a message at the state that the room had when the talk began |
 //! | withhold | nothing is passed on or answered |
 //! | garbage | fifteen pieces of garbage a second, each to some neighbour |
+//! | lie | whoever asks is shown chains that nobody has; nothing is brought |
+//! | spoil | in whatever is brought, an event in the middle does not verify |
 //! | eclipse | as withhold, and every such server calls the first honest server of the room that is no bootstrap |
 
 use rocketmesh_protocol::event::{Content, Event, Lane, Placement};
@@ -44,7 +46,7 @@ impl World {
                     }
                     continue;
                 }
-                Some(Harm::Withhold) | None => continue,
+                Some(Harm::Withhold | Harm::Lie | Harm::Spoil) | None => continue,
             };
             self.agenda.push(warm_up + begins, Action::Harm { seat: at, round: 0 });
         }
@@ -94,7 +96,7 @@ impl World {
                 }
                 GARBAGE_EVERY
             }
-            Harm::Withhold | Harm::Eclipse => return,
+            Harm::Withhold | Harm::Eclipse | Harm::Lie | Harm::Spoil => return,
         };
         self.agenda.push(self.now + pause, Action::Harm { seat: at, round: round + 1 });
     }

@@ -37,7 +37,7 @@ impl World {
         }
         let comes_in = seat.obtained != seat.print;
         seat.obtained = seat.print;
-        let connected: Vec<u32> = seat.company.iter().filter(|other| other.up).map(|other| other.seat).collect();
+        let connected = seat.connections();
         let life = self.servers[seat.server as usize].life;
         let pause = match self.dice.pick(&connected) {
             None => GLANCE,
@@ -69,9 +69,6 @@ impl World {
             self.write(at, member, &Word::Join);
         }
         // Gossip has no mesh for the room yet; a comparison tells everybody who is connected.
-        self.compare_all(at);
-        let life = self.servers[server as usize].life;
-        let first = self.dice.within(self.settings.compare_every);
-        self.agenda.push(self.now + first, Action::Compare { seat: at, life });
+        self.spread(at);
     }
 }

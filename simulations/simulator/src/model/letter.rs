@@ -1,8 +1,8 @@
-//! Messages between two servers about one room.
+//! Messages between two servers.
 
 use std::sync::Arc;
 
-use super::repair::{Answer, Ask};
+use super::questions::{Answer, Ask};
 
 /// Bytes of a message that are not its content: topic, framing, encryption, packets.
 pub(super) const FRAME: u32 = 150;
@@ -22,11 +22,11 @@ pub(super) mod traffic {
 }
 
 /// A message on its way.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Letter {
-    /// The seat that sent it.
+    /// The seat that sent it; of what is about no single room, any seat of the server.
     pub(super) from: u32,
-    /// The seat that it goes to.
+    /// The seat that it goes to, likewise.
     pub(super) to: u32,
     /// The receiver's life: whoever starts again is not at the other end of an old connection.
     pub(super) life: u32,
@@ -39,7 +39,7 @@ pub(super) struct Letter {
 }
 
 /// What a message says. Events go by their number in the room's archive.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum What {
     /// A copy of an event by gossip.
     Event(u32),
@@ -53,12 +53,8 @@ pub(super) enum What {
     Have(Arc<Vec<u32>>),
     /// Send me these.
     Want(Arc<Vec<u32>>),
-    /// The sum over what I hold.
-    Compare(u64),
-    /// I hold something else.
-    Differs,
-    /// Send me what I lack.
+    /// A question of catching up.
     Ask(Box<Ask>),
-    /// This is what you lack.
+    /// The answer to one.
     Answer(Box<Answer>),
 }

@@ -10,6 +10,9 @@ use crate::plan::Plan;
 /// How long a connection over a cut network stalls before it breaks: what TCP and the pings over it take to give up.
 pub(super) const PATIENCE: Micros = 30 * SECOND;
 
+/// How much later a message comes that is overtaken, and the copy of one that comes twice, at most.
+const LATE: Micros = 2 * SECOND;
+
 /// What a packet's loss costs beside a round trip: TCP's least retransmission timeout.
 const RETRANSMISSION: Micros = 200 * MILLISECOND;
 
@@ -35,6 +38,8 @@ pub(super) struct Lines {
     ways: Vec<Vec<Micros>>,
     jitter: f64,
     loss: f64,
+    duplicates: f64,
+    reordering: f64,
     cuts: Vec<Cut>,
     dice: Dice,
 }
@@ -53,6 +58,8 @@ impl Lines {
             ways: (0..regions).map(|from| (0..regions).map(|to| way(from, to)).collect()).collect(),
             jitter: plan.scenario.network.jitter,
             loss: plan.scenario.network.loss,
+            duplicates: plan.scenario.network.duplicates,
+            reordering: plan.scenario.network.reordering,
             cuts: Vec::new(),
             dice: Dice::new(plan.seed, "model lines"),
         }
@@ -72,6 +79,18 @@ impl Lines {
             takes += 2 * way + RETRANSMISSION;
         }
         sent + takes + transmission(bytes, self.down[to as usize])
+    }
+
+    /// How much longer a message takes than its line does, so that later ones overtake it; mostly nothing.
+    pub(super) fn straggles(&mut self) -> Micros {
+        let late = self.reordering > 0.0 && self.dice.chance(self.reordering);
+        if late { self.dice.within(LATE) } else { 0 }
+    }
+
+    /// How long after a message its copy comes, where it comes twice.
+    pub(super) fn repeats(&mut self) -> Option<Micros> {
+        let twice = self.duplicates > 0.0 && self.dice.chance(self.duplicates);
+        twice.then(|| self.dice.within(LATE))
     }
 
     /// Takes a server's line for a message and returns when all of it is sent.

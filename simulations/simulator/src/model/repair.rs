@@ -1,156 +1,131 @@
-//! What is missing where, and what an answer carries: the protocol's own words on it, within the protocol's own bounds.
+//! Fetching what held events wait for, as `node/src/engine/sync/pull.rs` does: a moment later, since what comes over several
+//! servers overtakes itself all the time; by id from whoever sent them and then from others; and by a pull if none brings it.
 
-use std::collections::{BTreeSet, VecDeque};
+use rocketmesh_protocol::limits::MAX_IDS_PER_REQUEST;
 
-use rocketmesh_protocol::have::HaveVector;
-use rocketmesh_protocol::id::EventId;
-use rocketmesh_protocol::limits::{MAX_EVENTS_PER_RESPONSE, MAX_IDS_PER_REQUEST, RESPONSE_EVENT_BUDGET};
-use rocketmesh_protocol::sync::{lacking, unknown_heads};
+use super::agenda::{Action, MILLISECOND, Micros, SECOND};
+use super::questions::Asked;
+use super::sync::Pending;
+use super::world::World;
 
-use super::archive::Archive;
-use super::marks::Marks;
-use super::seat::Seat;
+/// How long an event may wait for what it stands on before that is asked for.
+const OVERTAKING: Micros = 300 * MILLISECOND;
+/// How long what waits is left to those who are bringing the room: while they bring something, and at all.
+const NOTHING_BROUGHT: Micros = 1_500 * MILLISECOND;
+const LONGEST_BRINGING: Micros = 30 * SECOND;
+/// How long a server may take to bring what is asked for by id before another one is asked, and how many are.
+const BY_ID: Micros = 4 * SECOND;
+const ASKED_BY_ID: usize = 3;
 
-/// The most ancestors that a fetch by id brings along, as in `node/src/engine/serve.rs`.
-const MAX_ANCESTORS: usize = 1024;
-
-/// What is asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Why {
-    /// Whatever the asking side lacks.
-    Pull,
-    /// Heads that it saw and did not get, by id.
-    Heads,
-    /// What held events wait for, by id.
-    Repair,
+/// What is done about what waits in a room.
+#[derive(Clone, Debug)]
+pub(super) struct Repair {
+    /// The server that sent what waits.
+    peer: u32,
+    begun: Micros,
+    /// How many events waited when that last changed, and since when.
+    here: usize,
+    grew: Micros,
+    /// When it goes on by itself; none while it waits for a pull.
+    due: Option<Micros>,
+    /// Servers that were asked by id, and the first of them that answered.
+    asked: Vec<u32>,
+    answered: Option<u32>,
 }
 
-/// A question.
-#[derive(Debug)]
-pub(super) struct Ask {
-    /// What is asked for.
-    pub(super) why: Why,
-    /// By id; empty for a pull.
-    pub(super) wanted: Vec<u32>,
-    /// What the asking side has.
-    pub(super) has: Marks,
-    /// Rounds of this pull that brought nothing new.
-    pub(super) fruitless: u8,
-    /// Whether the round before brought something.
-    pub(super) brought: bool,
-}
-
-impl Ask {
-    /// Asks for whatever is lacking.
-    pub(super) fn pull(fruitless: u8) -> Self {
-        Ask { why: Why::Pull, wanted: Vec::new(), has: Marks::default(), fruitless, brought: false }
+impl World {
+    /// Has what waits in a room looked after, a moment later.
+    pub(super) fn repair(&mut self, at: u32, peer: u32) {
+        let (now, never) = (self.now, self.never_compares());
+        let seat = &mut self.seats[at as usize];
+        let here = seat.waiting();
+        if never || seat.repair.is_some() || here == 0 {
+            return;
+        }
+        let (asked, answered) = (Vec::new(), None);
+        let repair = Repair { peer, begun: now, here, grew: now, due: None, asked, answered };
+        seat.repair = Some(Box::new(repair));
+        self.go_on_after(at, OVERTAKING);
     }
 
-    /// Asks for events by id.
-    pub(super) fn fetch(why: Why, wanted: Vec<u32>, fruitless: u8, brought: bool) -> Self {
-        Ask { why, wanted, has: Marks::default(), fruitless, brought }
-    }
-}
-
-/// An answer.
-#[derive(Debug)]
-pub(super) struct Answer {
-    /// To what.
-    pub(super) why: Why,
-    /// In causal order.
-    pub(super) events: Vec<u32>,
-    /// What the answering side has.
-    pub(super) has: Marks,
-    /// Whether there is more to ask for.
-    pub(super) more: bool,
-    /// As in the question.
-    pub(super) fruitless: u8,
-    /// As in the question.
-    pub(super) brought: bool,
-}
-
-/// What a seat answers.
-pub(super) fn answer(ask: &Ask, seat: &Seat, archive: &Archive) -> Answer {
-    let (mut events, cut_short) = match ask.why {
-        Why::Pull => (lacked(&ask.has, seat, archive), false),
-        Why::Heads | Why::Repair => with_ancestors(&ask.wanted, &ask.has, seat, archive),
-    };
-    events.sort_by_cached_key(|number| archive.get(*number).event.order());
-    let fits = within_budget(&events, archive);
-    let more = cut_short || fits < events.len();
-    events.truncate(fits);
-    let Ask { why, fruitless, brought, .. } = *ask;
-    Answer { why, events, has: seat.has.clone(), more, fruitless, brought }
-}
-
-/// What a seat has and the asking side lacks, by [`lacking`] over the lanes in which they differ.
-fn lacked(theirs: &Marks, seat: &Seat, archive: &Archive) -> Vec<u32> {
-    let lanes = archive.lanes_beyond(&seat.has, theirs);
-    if lanes.is_empty() {
-        return Vec::new();
-    }
-    let mut ours = HaveVector::new();
-    for (origin, lane) in &lanes {
-        if let Some(have) = seat.outline.have().lane(*origin, *lane) {
-            ours.set_lane(*origin, *lane, have.clone());
+    /// A repair goes on after a pause, if nothing else moves it before.
+    fn go_on_after(&mut self, at: u32, pause: Micros) {
+        let due = self.now + pause;
+        let seat = &mut self.seats[at as usize];
+        if let Some(repair) = &mut seat.repair {
+            repair.due = Some(due);
+            let life = self.servers[seat.server as usize].life;
+            self.agenda.push(due, Action::Repair { seat: at, life });
         }
     }
-    let their_vector = archive.vector(theirs, &lanes);
-    let holds = |id: &EventId| archive.number(id).is_some_and(|number| seat.has.contains(number));
-    let mut events = Vec::new();
-    for range in lacking(&their_vector, &ours, holds) {
-        let heads = their_vector.lane(range.origin, range.lane).map(|lane| lane.heads.as_slice()).unwrap_or_default();
-        let known = |number: u32| {
-            let id = archive.get(number).event.id();
-            heads.iter().any(|(_, head)| *head == id)
+
+    /// A repair's pause is over.
+    pub(super) fn repair_due(&mut self, at: u32) {
+        let now = self.now;
+        let seat = &mut self.seats[at as usize];
+        let waiting = seat.waiting();
+        let Some(repair) = seat.repair.as_mut().filter(|repair| repair.due == Some(now)) else { return };
+        if waiting != repair.here {
+            (repair.here, repair.grew) = (waiting, now);
+        }
+        let room = self.rooms[seat.room as usize].archive.room();
+        let machine = &self.servers[seat.server as usize].sync.machine;
+        let in_time = now - repair.grew < NOTHING_BROUGHT && now - repair.begun < LONGEST_BRINGING;
+        if repair.asked.is_empty() && in_time && machine.is_bringing(&room) {
+            self.go_on_after(at, OVERTAKING);
+        } else {
+            self.fetch_next(at);
+        }
+    }
+
+    /// Asks the next server for what is waited for, by id as long as that helps.
+    fn fetch_next(&mut self, at: u32) {
+        let seat = &self.seats[at as usize];
+        let (server, room) = (seat.server, seat.room);
+        let Some(repair) = &seat.repair else { return };
+        let wanted = seat.held.as_ref().map(|held| held.wanted(&seat.has)).unwrap_or_default();
+        let connected: Vec<u32> = seat.connections().iter().map(|other| self.server_of[*other as usize]).collect();
+        let by_id = wanted.len() <= MAX_IDS_PER_REQUEST && repair.asked.len() < ASKED_BY_ID;
+        let first = repair.answered.unwrap_or(repair.peer);
+        let unasked: Vec<u32> = connected.iter().copied().filter(|other| !repair.asked.contains(other)).collect();
+        let by_id = by_id && !unasked.is_empty();
+        let from = if by_id { &unasked } else { &connected };
+        let peer = if from.contains(&first) { Some(first) } else { self.dice.pick(from) };
+        let Some(peer) = peer.filter(|_| !wanted.is_empty()) else {
+            self.seats[at as usize].repair = None;
+            return;
         };
-        let chain = archive.chain(range.origin, range.lane, range.from_seq);
-        events.extend(chain.filter(|number| seat.has.contains(*number) && !known(*number)));
-    }
-    events
-}
-
-/// These events and, as far as they fit, the ancestors that the other side lacks.
-fn with_ancestors(wanted: &[u32], theirs: &Marks, seat: &Seat, archive: &Archive) -> (Vec<u32>, bool) {
-    let mut seen: BTreeSet<u32> = wanted.iter().copied().collect();
-    let mut queue: VecDeque<(u32, bool)> = wanted.iter().map(|number| (*number, true)).collect();
-    let mut found = Vec::new();
-    while let Some((number, asked)) = queue.pop_front() {
-        if !seat.has.contains(number) || !asked && theirs.contains(number) {
-            continue;
+        let seat = &mut self.seats[at as usize];
+        let has = seat.has.clone();
+        if let Some(repair) = &mut seat.repair {
+            repair.due = None;
+            repair.asked.push(peer);
         }
-        if found.len() >= wanted.len() + MAX_ANCESTORS {
-            return (found, true);
+        if by_id {
+            self.go_on_after(at, BY_ID);
+            self.ask(server, peer, Asked::Fetch { room, wanted, has }, Pending::ById { room });
+        } else {
+            self.pull_to_repair(server, peer, room);
         }
-        let references = archive.get(number).event.header().references();
-        let unseen = references.filter_map(|id| archive.number(id)).filter(|number| seen.insert(*number));
-        queue.extend(unseen.map(|number| (number, false)));
-        found.push(number);
     }
-    (found, false)
-}
 
-/// How many of these events one answer carries.
-fn within_budget(events: &[u32], archive: &Archive) -> usize {
-    let mut bytes = 0;
-    let over = events.iter().position(|number| {
-        bytes += archive.get(*number).bytes as usize;
-        bytes > RESPONSE_EVENT_BUDGET
-    });
-    // One event of any size fits.
-    let least = usize::from(!events.is_empty());
-    over.unwrap_or(events.len()).max(least).min(MAX_EVENTS_PER_RESPONSE)
-}
-
-/// What an answering side has that is still unknown here once its answers are exhausted, by [`unknown_heads`].
-pub(super) fn unknown(theirs: &Marks, seat: &Seat, archive: &Archive) -> Vec<u32> {
-    let lanes = archive.lanes_beyond(theirs, &seat.has);
-    if lanes.is_empty() {
-        return Vec::new();
+    /// A server has brought what it has of what was asked for by id.
+    pub(super) fn fetched(&mut self, server: u32, peer: u32, room: u32, events: &[u32]) {
+        let Some(at) = self.seat_in(server, room) else { return };
+        let delivered = self.deliver(at, peer, events);
+        if let Some(repair) = &mut self.seats[at as usize].repair {
+            repair.answered = repair.answered.or(Some(peer));
+        }
+        self.unfetched(server, peer, room);
+        self.mind_held(at, peer, &delivered);
     }
-    let vector = archive.vector(theirs, &lanes);
-    let holds = |id: &EventId| archive.number(id).is_some_and(|number| seat.has.contains(number));
-    let mut heads: Vec<u32> = unknown_heads(&vector, holds).iter().filter_map(|head| archive.number(head)).collect();
-    heads.truncate(MAX_IDS_PER_REQUEST);
-    heads
+
+    /// A server brings nothing more by id: the next one is asked, unless that was done already.
+    pub(super) fn unfetched(&mut self, server: u32, peer: u32, room: u32) {
+        let Some(at) = self.seat_in(server, room) else { return };
+        let awaited = |repair: &Repair| repair.due.is_some() && repair.asked.last() == Some(&peer);
+        if self.seats[at as usize].repair.as_deref().is_some_and(awaited) {
+            self.fetch_next(at);
+        }
+    }
 }

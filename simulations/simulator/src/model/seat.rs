@@ -15,7 +15,10 @@ use super::held::Held;
 use super::local_log::Entry;
 use super::marks::Marks;
 use super::minds::Minds;
+use super::repair::Repair;
+use super::sketches::Sketches;
 use super::speak::Word;
+use super::sync::Syncing;
 use crate::scenario::Harm;
 
 /// The seat of nobody.
@@ -38,6 +41,8 @@ pub(super) struct Server {
     pub(super) seats: Vec<u32>,
     /// Servers that it is connected to.
     pub(super) links: u32,
+    /// What brings it what it lacks.
+    pub(super) sync: Syncing,
     pub(super) restarts: u32,
     pub(super) bytes_in: u64,
     pub(super) bytes_out: u64,
@@ -82,6 +87,8 @@ pub(super) struct Room {
     pub(super) joined: usize,
     /// How often a place in a chain was used twice.
     pub(super) forks: u64,
+    /// What is worked out of have-vectors, for all servers that hold the same.
+    pub(super) sketches: Sketches,
 }
 
 /// An event that is to be passed on once the log is flushed up to `upto`.
@@ -123,8 +130,8 @@ pub(super) struct Seat {
     pub(super) flushed: u32,
     pub(super) owed: VecDeque<Owed>,
     pub(super) held: Option<Box<Held>>,
-    /// Until when a repair is under way.
-    pub(super) repairing: Micros,
+    /// What is done about what waits.
+    pub(super) repair: Option<Box<Repair>>,
     /// Whether it knows what it has said before, and since when it looks for that.
     pub(super) found_own: bool,
     pub(super) finding: Option<Micros>,
@@ -182,7 +189,7 @@ impl Seat {
             flushed: 0,
             owed: VecDeque::new(),
             held: None,
-            repairing: 0,
+            repair: None,
             found_own: false,
             finding: None,
             unsaid: Vec::new(),
@@ -198,6 +205,11 @@ impl Seat {
     /// The place of a neighbour that it is connected to.
     pub(super) fn place_of(&self, peer: u32) -> Option<usize> {
         self.company.iter().position(|neighbour| neighbour.seat == peer && neighbour.up)
+    }
+
+    /// The neighbours that it is connected to.
+    pub(super) fn connections(&self) -> Vec<u32> {
+        self.company.iter().filter(|neighbour| neighbour.up).map(|neighbour| neighbour.seat).collect()
     }
 
     /// How many neighbours it is connected to.
@@ -226,11 +238,6 @@ impl Seat {
     /// How many events wait.
     pub(super) fn waiting(&self) -> usize {
         self.held.as_ref().map_or(0, |held| held.len())
-    }
-
-    /// How many lanes its have-vector has.
-    pub(super) fn lanes(&self) -> u32 {
-        self.outline.have().lanes().count() as u32
     }
 }
 

@@ -230,7 +230,7 @@ impl World {
         let seat = &self.seats[at as usize];
         let Some(since) = seat.finding else { return };
         let waited = self.now - since;
-        let connected: Vec<u32> = seat.company.iter().filter(|other| other.up).map(|other| other.seat).collect();
+        let connected = seat.connections();
         let life = self.servers[seat.server as usize].life;
         let Some(peer) = self.dice.pick(&connected) else {
             if waited > LONELY {

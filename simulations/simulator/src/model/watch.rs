@@ -10,6 +10,7 @@ use super::company::MAX_LINKS;
 use super::held::MAX_EVENTS;
 use super::lawless::forged;
 use super::seat::Seat;
+use super::sync::MOST_OPEN;
 use super::world::{World, holds};
 use crate::cities;
 use crate::observe::Holding;
@@ -35,6 +36,8 @@ impl World {
                 continue;
             }
             self.observer.measured(time, server, "neighbours", u64::from(this.links), u64::from(MAX_LINKS));
+            let open = this.sync.machine.outstanding() as u64;
+            self.observer.measured(time, server, "open questions", open, MOST_OPEN);
             for at in &this.seats {
                 let seat = &self.seats[*at as usize];
                 let room = &self.rooms[seat.room as usize];

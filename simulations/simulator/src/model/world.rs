@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rocketmesh_protocol::event::Placement;
-use rocketmesh_protocol::id::EventId;
+use rocketmesh_protocol::id::{EventId, RoomId};
 
 use super::agenda::{Action, Agenda, Micros, SECOND, micros};
 use super::dice::Dice;
@@ -39,6 +39,8 @@ pub(super) struct World {
     pub(super) lines: Lines,
     pub(super) servers: Vec<Server>,
     pub(super) rooms: Vec<Room>,
+    /// The rooms' numbers by their names.
+    room_numbers: BTreeMap<RoomId, u32>,
     pub(super) seats: Vec<Seat>,
     /// By seat: its server.
     pub(super) server_of: Vec<u32>,
@@ -80,6 +82,7 @@ impl World {
             lines: Lines::new(&plan),
             server_of: seats.iter().map(|seat| seat.server).collect(),
             probes_due: rooms.len(),
+            room_numbers: (0..).zip(&rooms).map(|(number, room)| (room.archive.room(), number)).collect(),
             sabotage,
             observer,
             agenda: Agenda::default(),
@@ -214,20 +217,42 @@ impl World {
 
     /// Whether something was meant for the life that the seat's server is in.
     fn lives(&self, at: u32, life: u32) -> bool {
-        self.servers[self.server_of[at as usize] as usize].life == life
+        self.is_in(self.server_of[at as usize], life)
+    }
+
+    /// Whether a server is in this life still.
+    fn is_in(&self, server: u32, life: u32) -> bool {
+        self.servers[server as usize].life == life
+    }
+
+    /// The number of a room.
+    pub(super) fn number_of(&self, room: &RoomId) -> Option<u32> {
+        self.room_numbers.get(room).copied()
+    }
+
+    /// A server's seat in a room.
+    pub(super) fn seat_in(&self, server: u32, room: u32) -> Option<u32> {
+        let seats = &self.servers[server as usize].seats;
+        let place = seats.binary_search_by_key(&room, |at| self.seats[*at as usize].room).ok()?;
+        Some(seats[place])
+    }
+
+    /// A server's seat in a room that it takes part in.
+    pub(super) fn joined_seat(&self, server: u32, room: u32) -> Option<u32> {
+        self.seat_in(server, room).filter(|at| self.seats[*at as usize].joined)
     }
 
     fn handle(&mut self, action: Action) {
         match action {
             Action::Arrive(letter) => self.arrive(letter),
-            Action::Post { from, to, life, bytes, what } if self.lives(from, life) => self.post(from, to, bytes, what),
-            Action::Beat { server, life } if self.servers[server as usize].life == life => self.beat(server, life),
-            Action::Flush { seat, life, upto } if self.lives(seat, life) => self.flushed(seat, upto),
-            Action::Compare { seat, life } if self.lives(seat, life) => {
-                self.compare_all(seat);
-                self.agenda.push(self.now + self.settings.compare_every, Action::Compare { seat, life });
+            Action::Post { from, to, life, bytes, what } if self.is_in(from, life) => {
+                self.dispatch(from, to, bytes, what);
             }
-            Action::CompareWith { seat, peer, life } if self.lives(seat, life) => self.compare_with(seat, peer),
+            Action::Beat { server, life } if self.is_in(server, life) => self.beat(server, life),
+            Action::Flush { seat, life, upto } if self.lives(seat, life) => self.flushed(seat, upto),
+            Action::Alarm { server, life } if self.is_in(server, life) => self.alarm(server),
+            Action::Look { seat, peer, life } if self.lives(seat, life) => self.look(seat, peer),
+            Action::Repair { seat, life } if self.lives(seat, life) => self.repair_due(seat),
             Action::Dial { seat, peer, life } if self.lives(seat, life) => self.dialled(seat, peer),
             Action::Break { seat, peer } => self.give_up(seat, peer),
             Action::Merge { seat, life } if self.lives(seat, life) => self.merge_due(seat),
@@ -273,10 +298,8 @@ impl World {
             What::Prune => self.pruned(from, to),
             What::Have(ids) => self.told_ids(from, to, &ids),
             What::Want(ids) => self.asked_for(from, to, &ids),
-            What::Compare(print) => self.compared(from, to, print),
-            What::Differs => self.pull(to, from),
-            What::Ask(ask) => self.asked(from, to, &ask),
-            What::Answer(answer) => self.answered(from, to, &answer),
+            What::Ask(ask) => self.asked(sender, receiver, &ask),
+            What::Answer(answer) => self.answered(sender, receiver, *answer),
         }
     }
 }

@@ -53,6 +53,8 @@ pub(super) fn begin(plan: &Arc<Plan>, stage: &Arc<Stage>, servers: &[Server]) {
             }
             // What these do is done to their bytes.
             Harm::Withhold | Harm::Garbage => {}
+            // No scenario for this layer has them.
+            Harm::Lie | Harm::Spoil => {}
         }
     }
 }
