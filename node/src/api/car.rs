@@ -49,7 +49,13 @@ pub(super) async fn export(State(api): State<Api>, Path(room): Path<String>) -> 
     request_body(content = String, content_type = "application/vnd.ipld.car"),
     responses((status = 200, body = ImportedRoom), (status = "4XX", body = ErrorBody)))]
 pub(super) async fn import(State(api): State<Api>, body: Body) -> Result<Json<ImportedRoom>, ApiError> {
-    let _permit = transfer::permit(&api)?;
+    let _permit = match transfer::permit(&api) {
+        Ok(permit) => permit,
+        Err(refusal) => {
+            transfer::discard(body).await;
+            return Err(refusal);
+        }
+    };
     // A file may have any length: only requests that are read at once are bounded, and of this one what waits is.
     let (file, feeding) = transfer::incoming(body, api.engine.shutdown());
     let (sender, batches) = mpsc::channel(BATCHES);

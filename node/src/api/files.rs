@@ -83,6 +83,28 @@ pub(super) async fn upload(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<MessageFile>, ApiError> {
+    let (room, named, said, _permit) = match admit(&api, &room, query, &headers, &body) {
+        Ok(admitted) => admitted,
+        Err(refusal) => {
+            transfer::discard(body).await;
+            return Err(refusal);
+        }
+    };
+    let (content, feeding) = transfer::incoming(body, api.engine.shutdown());
+    let (received, ()) = tokio::join!(api.engine.receive_file(room, Some(said), content), feeding);
+    let (file, size) = received?;
+    Ok(Json(view::said(&FileRef { file, size, ..named })))
+}
+
+/// Whether an upload is taken in at all: the room, the file as it will be named but for hash and size, how many bytes it is to
+/// have, and the permit to send it.
+fn admit(
+    api: &Api,
+    room: &str,
+    query: UploadQuery,
+    headers: &HeaderMap,
+    body: &Body,
+) -> Result<(RoomId, FileRef, u64, OwnedSemaphorePermit), ApiError> {
     let room: RoomId = room.parse()?;
     rooms::require(&api.engine, &room)?;
     if !api.engine.follows(&room) {
@@ -94,12 +116,9 @@ pub(super) async fn upload(
     let named = FileRef { file: FileId::from_hash([0; 32]), size: 1, name: query.name, media_type, dimensions: None };
     FileRef::into_fields(std::slice::from_ref(&named), Map::new())
         .map_err(|error| ApiError::bad("malformed_file", error.to_string()))?;
-    let _permit = permit(&api)?;
-    let said = said_length(&headers, &body)?;
-    let (content, feeding) = transfer::incoming(body, api.engine.shutdown());
-    let (received, ()) = tokio::join!(api.engine.receive_file(room, Some(said), content), feeding);
-    let (file, size) = received?;
-    Ok(Json(view::said(&FileRef { file, size, ..named })))
+    let permit = permit(api)?;
+    let said = said_length(headers, body)?;
+    Ok((room, named, said, permit))
 }
 
 /// How many bytes the body is to have. Without that nobody could tell a file from one that was cut off.

@@ -20,6 +20,9 @@ const PIECE: usize = 256 * 1024;
 const PIECES: usize = 8;
 /// How long a client may send nothing in the middle of a body.
 const SILENCE: Duration = Duration::from_secs(120);
+/// What is taken and thrown away of a body that nobody wants, at most.
+const DISCARDED: usize = 4 * 1024 * 1024;
+const DISCARDING: Duration = Duration::from_secs(5);
 
 /// The right to carry a room in or out, for as long as the permit is kept.
 pub(super) fn permit(api: &Api) -> Result<OwnedSemaphorePermit, ApiError> {
@@ -83,6 +86,23 @@ impl Write for Outgoing {
 pub(super) fn incoming(body: Body, shutdown: watch::Receiver<bool>) -> (Incoming, impl Future<Output = ()> + Send) {
     let (sender, receiver) = mpsc::channel(PIECES);
     (Incoming { receiver, piece: Bytes::new() }, feed(body, sender, shutdown))
+}
+
+/// Takes the body of a request that is refused, within bounds, and throws it away. A connection that is closed on a client that
+/// still sends may take the refusal with it, and a client that keeps the connection would send its next request into the closing.
+pub(super) async fn discard(body: Body) {
+    let mut stream = body.into_data_stream();
+    let taking = async {
+        let mut taken = 0;
+        while let Some(Ok(piece)) = stream.next().await {
+            taken += piece.len();
+            if taken > DISCARDED {
+                return;
+            }
+        }
+    };
+    // A client that is slower loses its connection.
+    let _ = tokio::time::timeout(DISCARDING, taking).await;
 }
 
 async fn feed(body: Body, pieces: mpsc::Sender<io::Result<Bytes>>, mut shutdown: watch::Receiver<bool>) {
