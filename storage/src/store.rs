@@ -6,14 +6,13 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
-use rocketmesh_protocol::event::{Event, Lane, OrderKey};
+use rocketmesh_protocol::event::Lane;
 use rocketmesh_protocol::have::HaveVector;
 use rocketmesh_protocol::id::{EventId, RoomId};
 use rocketmesh_protocol::identity::Origin;
 use rocketmesh_protocol::room::Outline;
-use rocketmesh_protocol::wire::WireEvent;
 
-use crate::backend::{Backend, Change, Scan, after_prefix};
+use crate::backend::{Backend, Change, Scan};
 use crate::disk::Disk;
 use crate::error::StoreError;
 use crate::files::{FileLimits, Files, Naming};
@@ -21,11 +20,19 @@ use crate::layout::{self, RoomRecord};
 use crate::memory::MemoryDisk;
 
 mod bodies;
+mod kinds;
+mod orders;
 mod place;
 mod records;
+mod settings;
+mod snapshots;
 
 pub(crate) use bodies::{ALTERATION_PREFIX, alteration_key};
 pub use bodies::{Alteration, Marks};
+pub use kinds::{
+    Batch, ChainStart, HeldEvent, LogEntry, LogKind, LogPosition, Participation, RoomEntry, Snapshot, StoredEvent,
+    Verdict,
+};
 pub(crate) use place::sighted_time;
 pub use records::RecordChange;
 
@@ -34,155 +41,6 @@ pub const DEFAULT_CACHE_BYTES: u64 = 64 * 1024 * 1024;
 
 /// How many entries one internal scan reads.
 const PAGE: usize = 4096;
-
-/// A position in the local log. Positions start at 1 and have no gaps; 0 is before everything.
-pub type LogPosition = u64;
-
-/// Whether this node takes part in a room.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Participation {
-    /// It does: it follows the room and answers questions about it.
-    Joined,
-    /// It did: the events are kept, nothing new is asked for.
-    Left,
-}
-
-/// What a node makes of an event in a room.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// Not allowed where it stands: kept for its descendants' sake, never shown.
-    Rejected,
-    /// Allowed, and shown.
-    Accepted,
-    /// Allowed, but concurrent removals took the authority that it used: not shown, and it sets no state.
-    Withheld,
-}
-
-/// An event in the store.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StoredEvent {
-    /// The event, with its body if that is here.
-    pub event: Event,
-    /// What became of it.
-    pub verdict: Verdict,
-}
-
-/// An event that waits for others.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HeldEvent {
-    /// The event's id.
-    pub id: EventId,
-    /// What it waited for when it came.
-    pub missing: Vec<EventId>,
-    /// The event.
-    pub event: WireEvent,
-}
-
-/// What an entry of the local log says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LogKind {
-    /// The event was accepted.
-    Accepted,
-    /// The event was rejected.
-    Rejected,
-    /// The event came, and is not to be shown.
-    ArrivedWithheld,
-    /// The event is not to be shown any longer.
-    Withheld,
-    /// The event is to be shown again.
-    Restored,
-    /// The body of an event that is already in the log arrived.
-    BodyArrived,
-    /// The event was accepted, long after it was said.
-    AcceptedLate,
-    /// The body of an event is gone: a redaction took it, or it is older than this node keeps bodies.
-    Erased,
-    /// A message came ahead of what it stands on: it is shown, and waits. Once it is accepted the log says so too.
-    Ahead,
-}
-
-/// One entry of the local log: the order in which this node came to know things, which is what consumers follow.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LogEntry {
-    /// Its position.
-    pub position: LogPosition,
-    /// What it says.
-    pub kind: LogKind,
-    /// The room.
-    pub room: RoomId,
-    /// The event.
-    pub event: EventId,
-}
-
-/// Where reading a chain begins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ChainStart {
-    /// With the events of this sequence number.
-    At(u64),
-    /// Just behind this event.
-    After(u64, EventId),
-}
-
-/// A snapshot of a room's state: a shortcut past its whole state graph, and nothing that could not be made again.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Snapshot {
-    /// The state event behind which it was taken.
-    pub cut: EventId,
-    /// What was held of the state lanes then.
-    pub have: HaveVector,
-    /// The state, in pieces.
-    pub pieces: Vec<Vec<u8>>,
-}
-
-/// A room in the store.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RoomEntry {
-    /// Its outline: have-vector, tips, count.
-    pub outline: Outline,
-    /// Whether this node takes part.
-    pub participation: Participation,
-}
-
-/// What goes into one room in one atomic step.
-#[derive(Debug)]
-pub struct Batch<'a> {
-    /// The outline after the step.
-    pub outline: &'a Outline,
-    /// Whether this node takes part after the step.
-    pub participation: Participation,
-    /// Events that were decided on, in causal order.
-    pub events: &'a [StoredEvent],
-    /// Events that were decided on before and have another verdict now.
-    pub changed: &'a [StoredEvent],
-    /// Events that wait for others from now on.
-    pub hold: &'a [HeldEvent],
-    /// Events that wait no longer.
-    pub release: &'a [EventId],
-    /// What is noted of events from now on, in place of what was. An event of neither this batch nor `stripped` whose body
-    /// is not marked as gone has its body asked for again.
-    pub marked: &'a [(EventId, Marks)],
-    /// Events that were decided on before, without the bodies that they lose now, with their verdicts after the step.
-    pub stripped: &'a [StoredEvent],
-    /// Events among those that wait which are shown all the same: see [`LogKind::Ahead`].
-    pub ahead: &'a [EventId],
-}
-
-impl<'a> Batch<'a> {
-    /// A batch that changes nothing but the outline and whether this node takes part.
-    pub fn of(outline: &'a Outline, participation: Participation) -> Self {
-        Batch {
-            outline,
-            participation,
-            events: &[],
-            changed: &[],
-            hold: &[],
-            release: &[],
-            marked: &[],
-            stripped: &[],
-            ahead: &[],
-        }
-    }
-}
 
 /// The event store. Cheap to clone; clones are the same store.
 #[derive(Clone)]
@@ -210,34 +68,6 @@ struct Writer {
 impl std::fmt::Debug for EventStore {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.write_str("EventStore")
-    }
-}
-
-impl LogKind {
-    /// Whether this is the first that the log says of an event.
-    pub const fn is_arrival(self) -> bool {
-        matches!(self, LogKind::Accepted | LogKind::AcceptedLate | LogKind::Rejected | LogKind::ArrivedWithheld)
-    }
-}
-
-impl Verdict {
-    /// The number in the store.
-    pub(crate) const fn number(self) -> u8 {
-        match self {
-            Verdict::Rejected => 0,
-            Verdict::Accepted => 1,
-            Verdict::Withheld => 2,
-        }
-    }
-
-    /// The verdict with this number.
-    pub(crate) const fn from_number(number: u64) -> Option<Self> {
-        match number {
-            0 => Some(Verdict::Rejected),
-            1 => Some(Verdict::Accepted),
-            2 => Some(Verdict::Withheld),
-            _ => None,
-        }
     }
 }
 
@@ -508,144 +338,6 @@ impl EventStore {
         Ok(Some(RoomEntry { outline, participation }))
     }
 
-    /// Keeps a snapshot of a room's state in place of the one before. Pieces that both have stay as they are. A snapshot
-    /// can be made again, and so is durable whenever the next flush makes it so.
-    ///
-    /// # Errors
-    /// [`StoreError`]; nothing was written then.
-    pub fn put_snapshot(&self, room: &RoomId, snapshot: &Snapshot) -> Result<(), StoreError> {
-        self.check()?;
-        self.check_space()?;
-        let Some(number) = self.number(room) else { return Ok(()) };
-        let number = number.to_be_bytes();
-        let key = layout::key(layout::SNAPSHOT, &[&number]);
-        let old = self.backend.get(&key)?.and_then(|record| layout::read_snapshot(&record));
-        let old: Vec<[u8; 32]> = old.map(|(.., pieces)| pieces).unwrap_or_default();
-        let hashes: Vec<[u8; 32]> = snapshot.pieces.iter().map(|piece| *blake3::hash(piece).as_bytes()).collect();
-        let piece_key = |hash: &[u8; 32]| layout::key(layout::PIECE, &[&number, hash]);
-        let mut changes = Vec::new();
-        for (hash, piece) in hashes.iter().zip(&snapshot.pieces).filter(|(hash, _)| !old.contains(hash)) {
-            changes.push(Change::Set(piece_key(hash), piece.clone()));
-        }
-        changes.extend(old.iter().filter(|hash| !hashes.contains(hash)).map(|hash| Change::Remove(piece_key(hash))));
-        let record = (snapshot.cut, snapshot.have.clone(), hashes);
-        changes.push(Change::Set(key, layout::write_snapshot(&record)));
-        self.backend.apply(&changes)
-    }
-
-    /// The last snapshot of a room's state; none if there is none that can be read whole.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub fn snapshot(&self, room: &RoomId) -> Result<Option<Snapshot>, StoreError> {
-        let Some(number) = self.number(room) else { return Ok(None) };
-        let number = number.to_be_bytes();
-        let record = self.backend.get(&layout::key(layout::SNAPSHOT, &[&number]))?;
-        let Some((cut, have, hashes)) = record.and_then(|record| layout::read_snapshot(&record)) else {
-            return Ok(None);
-        };
-        let mut pieces = Vec::with_capacity(hashes.len());
-        for hash in hashes {
-            match self.backend.get(&layout::key(layout::PIECE, &[&number, &hash]))? {
-                Some(piece) if *blake3::hash(&piece).as_bytes() == hash => pieces.push(piece),
-                _ => return Ok(None),
-            }
-        }
-        Ok(Some(Snapshot { cut, have, pieces }))
-    }
-
-    /// Accepted and withheld events of a room in room order, from just after `after`, or from the beginning.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub fn order_after(
-        &self,
-        room: &RoomId,
-        after: Option<&OrderKey>,
-        limit: usize,
-    ) -> Result<Vec<OrderKey>, StoreError> {
-        self.order(room, limit, |number, scan| {
-            if let Some(after) = after {
-                scan.from = Bound::Excluded(layout::order_key(number, after));
-            }
-        })
-    }
-
-    /// Accepted and withheld events of a room in falling room order, from just before `before`, or from the end.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub fn order_before(
-        &self,
-        room: &RoomId,
-        before: Option<&OrderKey>,
-        limit: usize,
-    ) -> Result<Vec<OrderKey>, StoreError> {
-        self.order(room, limit, |number, scan| {
-            scan.descending = true;
-            if let Some(before) = before {
-                scan.to = Bound::Excluded(layout::order_key(number, before));
-            }
-        })
-    }
-
-    fn order(
-        &self,
-        room: &RoomId,
-        limit: usize,
-        narrow: impl FnOnce(u32, &mut Scan),
-    ) -> Result<Vec<OrderKey>, StoreError> {
-        let Some(number) = self.number(room) else { return Ok(Vec::new()) };
-        let mut scan = Scan::prefix(&layout::key(layout::ORDER, &[&number.to_be_bytes()]), limit);
-        narrow(number, &mut scan);
-        let entries = self.backend.scan(&scan)?;
-        entries
-            .iter()
-            .map(|(key, _)| layout::read_order_key(key).ok_or_else(|| layout::damaged("the room order")))
-            .collect()
-    }
-
-    /// One lane's events from `from_seq` on, ascending by (sequence number, id), rejected ones included.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub fn chain(
-        &self,
-        room: &RoomId,
-        origin: Origin,
-        lane: Lane,
-        from_seq: u64,
-        limit: usize,
-    ) -> Result<Vec<(u64, EventId)>, StoreError> {
-        self.chain_from(room, origin, lane, ChainStart::At(from_seq), limit)
-    }
-
-    /// As [`EventStore::chain`], from a place in it: for reading it page by page, whatever forks it has.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub fn chain_from(
-        &self,
-        room: &RoomId,
-        origin: Origin,
-        lane: Lane,
-        start: ChainStart,
-        limit: usize,
-    ) -> Result<Vec<(u64, EventId)>, StoreError> {
-        let Some(number) = self.number(room) else { return Ok(Vec::new()) };
-        let scan = Scan {
-            from: match start {
-                ChainStart::At(seq) => Bound::Included(layout::chain_key(number, origin, lane, seq, None)),
-                ChainStart::After(seq, id) => Bound::Excluded(layout::chain_key(number, origin, lane, seq, Some(&id))),
-            },
-            to: after_prefix(&layout::lane_prefix(layout::CHAIN, number, origin, lane)),
-            descending: false,
-            limit,
-        };
-        let entries = self.backend.scan(&scan)?;
-        entries.iter().map(|(key, _)| layout::read_chain_key(key).ok_or_else(|| layout::damaged("a chain"))).collect()
-    }
-
     /// Events of a room that wait for others, ascending by id.
     ///
     /// # Errors
@@ -668,58 +360,9 @@ impl EventStore {
         self.backend.get(&key)?.map(|record| layout::read_held(&key, &record)).transpose()
     }
 
-    /// Entries of the local log after `position`.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub fn log_after(&self, position: LogPosition, limit: usize) -> Result<Vec<LogEntry>, StoreError> {
-        let scan = Scan {
-            from: Bound::Excluded(layout::log_key(position)),
-            to: after_prefix(&[layout::LOG]),
-            descending: false,
-            limit,
-        };
-        self.backend.scan(&scan)?.iter().map(|(key, value)| layout::read_log(key, value)).collect()
-    }
-
     /// The last position in the local log; 0 if it is empty.
     pub fn log_end(&self) -> LogPosition {
         self.lock_writer().next_position - 1
-    }
-
-    /// A setting of the node.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub fn setting(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
-        self.backend.get(&layout::key(layout::SETTING, &[name.as_bytes()]))
-    }
-
-    /// Sets or, with none, removes a setting of the node. Durable after the next [`EventStore::sync`].
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub fn put_setting(&self, name: &str, value: Option<&[u8]>) -> Result<(), StoreError> {
-        self.check()?;
-        let key = layout::key(layout::SETTING, &[name.as_bytes()]);
-        self.backend.apply(&[match value {
-            Some(value) => Change::Set(key, value.to_vec()),
-            None => Change::Remove(key),
-        }])
-    }
-
-    /// Every setting whose name begins with `prefix`, ascending by name.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub fn settings(&self, prefix: &str) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
-        scan_all(&*self.backend, &layout::key(layout::SETTING, &[prefix.as_bytes()]))?
-            .into_iter()
-            .map(|(key, value)| {
-                let name = String::from_utf8(key[1..].to_vec()).map_err(|_| layout::damaged("a setting's name"))?;
-                Ok((name, value))
-            })
-            .collect()
     }
 
     /// Bytes that the store takes on its medium, but for files.
