@@ -1,10 +1,11 @@
 // node check.mjs [--standin BINARY] [--requests FILE]
 //
-// 1. Every request of FILE against the validators that Rocket.Chat publishes, for four versions. FILE is a list in JSON, or has
-//    one request a line, as a stand-in writes down what programs ask of it.
-// 2. Rocket.Chat's own DDP client against the stand-in, for the same versions.
+// 1. Every request of requests.json, and of FILE, against the validators that Rocket.Chat publishes, for four versions. FILE is a
+//    list in JSON, or has one request a line, as a stand-in writes down what programs ask of it.
+// 2. Every call that the connector's sources name against requests.json: none is left out.
+// 3. Rocket.Chat's own DDP client against the stand-in, for the same versions.
 
-import { readFileSync } from 'node:fs';
+import { readFileSync, readdirSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
@@ -16,7 +17,7 @@ const HERE = path.dirname(fileURLToPath(import.meta.url));
 const { values } = parseArgs({
 	options: {
 		standin: { type: 'string' },
-		requests: { type: 'string', default: path.join(HERE, 'requests.json') },
+		requests: { type: 'string' },
 	},
 });
 
@@ -33,7 +34,21 @@ function requestsOf(file) {
 	return [...new Map(list.map((request) => [JSON.stringify(request), request])).values()];
 }
 
-const requests = requestsOf(values.requests);
+/** What the connector names in its own folder of the client, tests left out: calls have an area and a name. */
+function named() {
+	const client = path.join(HERE, '../../../node/src/rocketchat/client');
+	const sources = readdirSync(client).filter((file) => file.endsWith('.rs') && file !== 'tests.rs');
+	const text = sources.map((file) => readFileSync(path.join(client, file), 'utf8')).join('\n');
+	const areas = 'channels|chat|groups|im|permissions|rooms|subscriptions|users';
+	return new Set([...text.matchAll(new RegExp(`"((?:${areas})\\.[a-zA-Z]+)"`, 'g'))].map((found) => found[1]));
+}
+
+const listed = requestsOf(path.join(HERE, 'requests.json'));
+const unlisted = [...named()].filter((call) => !listed.some((request) => request.path.split('/')[0] === call));
+for (const call of unlisted) {
+	fail(`${call} is called by the connector, and requests.json has no request of it`);
+}
+const requests = [...listed, ...(values.requests ? requestsOf(values.requests) : [])];
 for (const request of requests) {
 	// A recording does not say which release it was made with. The connector asks for pages from 7.13 on only.
 	if (request.path === 'chat.syncMessages' && request.query?.type) {
@@ -41,7 +56,7 @@ for (const request of requests) {
 	}
 }
 if (requests.length === 0) {
-	fail(`${values.requests} holds no request`);
+	fail('there is no request to look at');
 }
 /** What is wrong with a call, and how often. */
 const faults = new Map();
