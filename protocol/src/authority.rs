@@ -4,9 +4,11 @@
 //! `docs/rules.md` says the same as a table, and a test holds the two together. What concurrent events make of each other is
 //! [`crate::resolution`]'s.
 
+mod keys;
 mod pieces;
 mod state;
 
+pub use keys::{KeyBounds, KeyClass};
 pub use state::{Act, Entry, Removal, RoomState, Setter, Value};
 
 use crate::event::{
@@ -110,6 +112,18 @@ pub enum Refusal {
     /// The room is archived.
     #[error("the room is archived; an owner can open it again")]
     Archived,
+    /// The event would add an entry, and as many count for its server as may.
+    #[error(
+        "a server adds at most {most} {class} to a room, and {origin} has; those that are there can still be changed"
+    )]
+    TooManyKeys {
+        /// The server.
+        origin: Origin,
+        /// What is counted.
+        class: KeyClass,
+        /// The bound.
+        most: u32,
+    },
     /// A kind that needs a sender has none, or the other way round.
     #[error("the event's sender does not fit its kind")]
     Sender,
@@ -148,6 +162,7 @@ impl Refusal {
             Refusal::AnnouncementOnly => "announcement_only",
             Refusal::ReadOnly => "read_only",
             Refusal::Archived => "archived",
+            Refusal::TooManyKeys { .. } => "too_many_keys",
             Refusal::Sender => "sender_mismatch",
         }
     }
@@ -284,6 +299,7 @@ impl RoomState {
                 if header.kind == kind::PROFILE && key != sender.to_string() {
                     return Err(Refusal::NotOneself(key.parse().unwrap_or_else(|_| sender.clone())));
                 }
+                self.admit_key(origin, &Entry::unknown(&header.kind, key))?;
                 used(Rank::Member, Purpose::Other)
             }
             Content::Create { .. } | Content::Merge => Err(Refusal::Create),

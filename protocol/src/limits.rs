@@ -97,6 +97,13 @@ pub const MAX_ORIGINS: usize = 10_000;
 /// With more tips than this in a lane, member servers join them by merge events once nobody else does.
 pub const MERGE_ABOVE: usize = 8;
 
+/// The most entries of state of kinds that this version does not know that count for one server in a room: far more than what later
+/// versions and other programs set for a server and its users, and some megabyte of state.
+pub const MAX_UNKNOWN_KEYS: u32 = 4096;
+
+/// The most profiles that count for one server in a room: each is of one of its users.
+pub const MAX_PROFILES: u32 = 65_536;
+
 /// The most users that a direct room is with, beside its maker.
 pub const MAX_DIRECT: usize = 16;
 

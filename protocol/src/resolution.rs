@@ -26,7 +26,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::authority::{Act, Refusal, RoomState};
+use crate::authority::{Act, KeyBounds, Refusal, RoomState};
 use crate::event::{Content, Event, Header, Lane};
 use crate::id::EventId;
 use crate::identity::Origin;
@@ -80,6 +80,7 @@ pub struct Resolver {
     /// Allowed events by server, ascending.
     by_origin: BTreeMap<Origin, Vec<u32>>,
     remembered: BTreeMap<Vec<u32>, RoomState>,
+    key_bounds: KeyBounds,
 }
 
 #[derive(Clone, Debug)]
@@ -121,6 +122,11 @@ impl Resolver {
     /// Nothing yet.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Nothing yet, of a room with other bounds on keys than its version has: for tests of what happens at a bound.
+    pub fn with_key_bounds(key_bounds: KeyBounds) -> Self {
+        Resolver { key_bounds, ..Resolver::default() }
     }
 
     /// Goes on from a state that [`Resolver::snapshot`] gave for `cut`. What is older than the cut is not here; an event that
@@ -210,7 +216,7 @@ impl Resolver {
             if let Ok(state) = RoomState::created(event)
                 && self.nodes.is_empty()
             {
-                self.begin(event, read.unwrap_or(Content::Unknown), state);
+                self.begin(event, read.unwrap_or(Content::Unknown), state.with_key_bounds(self.key_bounds));
             }
             return Changes::default();
         }

@@ -58,7 +58,13 @@ impl RoomState {
             for pair in bucket?.as_list()? {
                 let [key, setters] = pair.as_list()? else { return None };
                 let setters = setters.as_list()?.iter().map(read_setter).collect::<Option<Vec<_>>>()?;
-                entries.insert_mut(read_key(key)?, setters);
+                let entry = read_key(key)?;
+                // Earlier builds did not say for whom an entry counts, which events are judged by.
+                let counted = |setter: &Setter| matches!(setter.value, Value::Keyed { .. });
+                if setters.iter().any(|setter| counted(setter) != (entry.slot == Slot::Unknown)) {
+                    return None;
+                }
+                entries.insert_mut(entry, setters);
             }
         }
         Some(RoomState::of_parts(Arc::new(root), entries))
@@ -102,21 +108,22 @@ fn read_key(key: &Dag) -> Option<Entry> {
 }
 
 fn setter_value(setter: &Setter) -> Dag {
-    let (kind, word) = match setter.value {
-        Value::Member(membership) => (0, membership.word()),
-        Value::Role(role) => (1, role.word()),
-        Value::On(true) => (2, "on"),
-        Value::On(false) => (2, "off"),
-        Value::Server(rule) => (3, rule.word()),
-        Value::JoinRule(rule) => (4, rule.word()),
-        Value::Said => (5, ""),
+    let (kind, value) = match setter.value {
+        Value::Member(membership) => (0, Dag::from(membership.word())),
+        Value::Role(role) => (1, role.word().into()),
+        Value::On(true) => (2, "on".into()),
+        Value::On(false) => (2, "off".into()),
+        Value::Server(rule) => (3, rule.word().into()),
+        Value::JoinRule(rule) => (4, rule.word().into()),
+        Value::Said => (5, "".into()),
+        Value::Keyed { by } => (6, by.as_bytes().as_slice().into()),
     };
     let (rank, removal, origin) = setter.standing;
     let rank = RANKS.iter().position(|known| *known == rank).unwrap_or_default() as u64;
     Dag::List(vec![
         setter.event.hash().as_slice().into(),
         Dag::from(kind),
-        word.into(),
+        value,
         rank.into(),
         removal.into(),
         origin.as_bytes().as_slice().into(),
@@ -124,15 +131,16 @@ fn setter_value(setter: &Setter) -> Dag {
 }
 
 fn read_setter(setter: &Dag) -> Option<Setter> {
-    let [event, kind, word, rank, removal, origin] = setter.as_list()? else { return None };
-    let word = word.as_text()?;
+    let [event, kind, value, rank, removal, origin] = setter.as_list()? else { return None };
+    let word = value.as_text();
     let value = match kind.as_u64()? {
-        0 => Value::Member(Membership::from_word(word)?),
-        1 => Value::Role(Role::from_word(word)?),
-        2 => Value::On(word == "on"),
-        3 => Value::Server(ServerRule::from_word(word)?),
-        4 => Value::JoinRule(JoinRule::from_word(word)?),
+        0 => Value::Member(Membership::from_word(word?)?),
+        1 => Value::Role(Role::from_word(word?)?),
+        2 => Value::On(word? == "on"),
+        3 => Value::Server(ServerRule::from_word(word?)?),
+        4 => Value::JoinRule(JoinRule::from_word(word?)?),
         5 => Value::Said,
+        6 => Value::Keyed { by: read_origin(value)? },
         _ => return None,
     };
     let rank = *RANKS.get(usize::try_from(rank.as_u64()?).ok()?)?;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use rpds::RedBlackTreeMapSync;
 
+use super::keys::{Keys, keyed_by};
 use super::{Purpose, Rank, Refusal, Used};
 use crate::event::{
     Content, Event, Header, History, JoinRule, Label, Membership, Role, RoomType, RoomVersion, Seen, ServerRule, Switch,
@@ -46,7 +47,7 @@ impl Entry {
         Entry { slot: Slot::Server, origin: Some(origin), text: String::new() }
     }
 
-    fn unknown(kind: &str, key: &str) -> Self {
+    pub(super) fn unknown(kind: &str, key: &str) -> Self {
         Entry { slot: Slot::Unknown, origin: None, text: format!("{kind}\0{key}") }
     }
 
@@ -86,6 +87,12 @@ pub enum Value {
     JoinRule(JoinRule),
     /// Whatever the event says.
     Said,
+    /// Whatever the event says, under a key of which there may be many. The entry counts for this server, which added the key; see
+    /// [`KeyBounds`](super::KeyBounds).
+    Keyed {
+        /// The server.
+        by: Origin,
+    },
 }
 
 /// An event that sets an entry.
@@ -181,6 +188,8 @@ impl Removal {
 pub struct RoomState {
     root: Arc<Root>,
     entries: RedBlackTreeMapSync<Entry, Vec<Setter>>,
+    /// Follows from the entries.
+    pub(super) keys: Keys,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -225,11 +234,12 @@ impl RoomState {
         entries.insert_mut(Entry::user(Slot::Member, &creator), vec![setter(Value::Member(Membership::Join))]);
         let history = History::of(event.header());
         let root = Root { version, create: event.id(), creator, room_type, with, history };
-        Ok(RoomState { root: Arc::new(root), entries })
+        Ok(RoomState { root: Arc::new(root), entries, keys: Keys::default() })
     }
 
     pub(super) fn of_parts(root: Arc<Root>, entries: RedBlackTreeMapSync<Entry, Vec<Setter>>) -> Self {
-        RoomState { root, entries }
+        let keys = Keys::counted(&entries);
+        RoomState { root, entries, keys }
     }
 
     pub(super) fn root(&self) -> &Root {
@@ -261,12 +271,17 @@ impl RoomState {
         self.root.history
     }
 
+    /// What sets the entry, the one that counts first.
+    pub(super) fn setters(&self, entry: &Entry) -> &[Setter] {
+        self.entries.get(entry).map(Vec::as_slice).unwrap_or_default()
+    }
+
     fn value(&self, entry: &Entry) -> Option<Value> {
-        Some(self.entries.get(entry)?.first()?.value)
+        Some(self.setters(entry).first()?.value)
     }
 
     fn setter(&self, entry: &Entry) -> Option<EventId> {
-        Some(self.entries.get(entry)?.first()?.event)
+        Some(self.setters(entry).first()?.event)
     }
 
     /// What became of the user here; none for one who never was.
@@ -505,7 +520,11 @@ impl RoomState {
             Content::Switch { switch, on } => vec![(Entry::single(Slot::Switch(*switch)), Value::On(*on))],
             Content::Label(label) => vec![(Entry::single(Slot::Label(*label)), Value::Said)],
             Content::Unknown => match &header.state_key {
-                Some(key) => vec![(Entry::unknown(&header.kind, key), Value::Said)],
+                Some(key) => {
+                    let entry = Entry::unknown(&header.kind, key);
+                    let by = self.key_owner(&entry).unwrap_or(header.origin);
+                    vec![(entry, Value::Keyed { by })]
+                }
                 None => Vec::new(),
             },
             _ => Vec::new(),
@@ -548,9 +567,11 @@ impl RoomState {
             if setters.iter().any(|other| other.at == at || in_past(at, other.at)) {
                 continue;
             }
+            let counted_for = keyed_by(&setters);
             setters.retain(|other| !in_past(other.at, at));
             setters.push(Setter { event, value: *value, standing, at });
             setters.sort_by_key(|setter| std::cmp::Reverse((setter.standing, setter.event)));
+            self.keys.count(entry, counted_for, keyed_by(&setters));
             self.entries.insert_mut(entry.clone(), setters);
         }
     }

@@ -38,7 +38,7 @@ pub mod kind {
     pub const LISTED_ONLY: &str = "room.listed_only";
     /// Joins tips of the lane that it is in; by a server on its own, without a body.
     pub const MERGE: &str = "room.merge";
-    /// How a user is called and what they look like; state, keyed by the user, who alone may set it. Rules read nothing else of it:
+    /// How a user is called and what they look like; state, keyed by the user, who alone may set it. Rules count it, and read nothing else of it:
     /// as [`Content::Unknown`](super::Content::Unknown) it is what no version has to know.
     pub const PROFILE: &str = "profile";
     /// A message.

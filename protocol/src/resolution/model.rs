@@ -10,14 +10,19 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 
 use super::Resolver;
-use crate::authority::{Act, Rank, RoomState};
+use crate::authority::{Act, KeyBounds, Rank, RoomState};
 use crate::codec::Map;
 use crate::event::{
     Body, Content, Draft, Event, JoinRule, Label, Lane, Membership, Placement, Role, RoomType, RoomVersion, Seen,
-    ServerRule, Switch, author,
+    ServerRule, Switch, author, kind,
 };
 use crate::id::EventId;
-use crate::identity::{ServerKey, UserId};
+use crate::identity::{Origin, ServerKey, UserId};
+
+mod keys;
+
+/// The bounds of every room here: so low that rooms come to them.
+const BOUNDS: KeyBounds = KeyBounds { unknown: 2, profiles: 1 };
 
 /// How many times as many rooms the soak test makes.
 const SOAK: u32 = 50;
@@ -38,6 +43,9 @@ enum Deed {
     JoinRule(JoinRule),
     Switch(Switch, bool),
     Topic,
+    /// Sets the entry of this number, of a kind that nobody knows.
+    Key(u8),
+    Profile,
     Merge,
     Say,
 }
@@ -81,16 +89,26 @@ fn any_deed() -> impl Strategy<Value = Deed> {
         1 => join.prop_map(Deed::JoinRule),
         4 => (switch, any::<bool>()).prop_map(|(switch, on)| Deed::Switch(switch, on)),
         2 => Just(Deed::Topic),
+        3 => (0_u8..4).prop_map(Deed::Key),
+        1 => Just(Deed::Profile),
         1 => Just(Deed::Merge),
         5 => Just(Deed::Say),
     ]
 }
 
 fn any_steps(servers: usize, steps: std::ops::Range<usize>) -> impl Strategy<Value = Vec<Step>> {
+    steps_of(any_deed().boxed(), servers, steps)
+}
+
+fn steps_of(
+    deed: BoxedStrategy<Deed>,
+    servers: usize,
+    steps: std::ops::Range<usize>,
+) -> impl Strategy<Value = Vec<Step>> {
     let who = move || 0..servers;
     let step = prop_oneof![
-        8 => (who(), who(), any_deed()).prop_map(|(by, whom, deed)| Step::Write { by, whom, deed }),
-        1 => (who(), who(), any_deed(), any::<Index>()).prop_map(|(by, whom, deed, to)| Step::Backdate { by, whom, deed, to }),
+        8 => (who(), who(), deed.clone()).prop_map(|(by, whom, deed)| Step::Write { by, whom, deed }),
+        1 => (who(), who(), deed, any::<Index>()).prop_map(|(by, whom, deed, to)| Step::Backdate { by, whom, deed, to }),
         8 => (who(), who()).prop_map(|(from, to)| Step::Gossip { from, to }),
     ];
     vec(step, steps)
@@ -199,11 +217,17 @@ impl World {
             Deed::Server(rule) => (Some(user), Content::Server { origin: whom.origin, rule, seen }),
             Deed::JoinRule(rule) => (Some(user), Content::JoinRule { rule }),
             Deed::Switch(switch, on) => (Some(user), Content::Switch { switch, on }),
-            Deed::Topic => (Some(user), Content::Label(Label::Topic)),
+            // What of an unknown kind is said, it says by its kind and key.
+            Deed::Topic | Deed::Key(_) | Deed::Profile => (Some(user), Content::Label(Label::Topic)),
             Deed::Merge => (None, Content::Merge),
             Deed::Say => (Some(user), Content::Message { thread: None }),
         };
-        let draft = draft(sender, &content, self.events.len() as u64);
+        let mut draft = draft(sender, &content, self.events.len() as u64);
+        match deed {
+            Deed::Key(number) => keys::name(&mut draft, "org.example.note", number.to_string()),
+            Deed::Profile => keys::name(&mut draft, kind::PROFILE, user.to_string()),
+            _ => {}
+        }
         let lane = if draft.state_key.is_some() { Lane::State } else { Lane::Timeline };
         let state = holds.iter().copied().filter(|at| self.events[*at].header().lane == Lane::State);
         let covered: BTreeSet<u32> = state.clone().flat_map(|at| self.pasts[at].iter().copied()).collect();
@@ -248,7 +272,7 @@ impl World {
     }
 
     fn resolver(&self, order: &[u32]) -> Resolver {
-        let mut resolver = Resolver::new();
+        let mut resolver = Resolver::with_key_bounds(BOUNDS);
         for at in order {
             resolver.insert(&self.events[*at as usize]);
         }
@@ -279,6 +303,7 @@ fn draft(sender: Option<&UserId>, content: &Content, number: u64) -> Draft {
 struct Definition<'a> {
     world: &'a World,
     acts: BTreeMap<u32, Option<Act>>,
+    adders: BTreeMap<u32, Origin>,
     known: BTreeMap<BTreeSet<u32>, Resolved>,
 }
 
@@ -291,7 +316,7 @@ struct Resolved {
 
 impl<'a> Definition<'a> {
     fn new(world: &'a World) -> Self {
-        Definition { world, acts: BTreeMap::new(), known: BTreeMap::new() }
+        Definition { world, acts: BTreeMap::new(), adders: BTreeMap::new(), known: BTreeMap::new() }
     }
 
     fn act(&mut self, at: u32) -> Option<Act> {
@@ -304,7 +329,7 @@ impl<'a> Definition<'a> {
         let state = self.resolve(&self.world.pasts[at as usize].clone()).state;
         let event = &self.world.events[at as usize];
         let content = event.content().unwrap();
-        let used = state.authorize(event.header(), &content).ok();
+        let used = self.authorize(&state, at);
         let act = used.map(|used| state.act(event.header(), &content, used));
         self.acts.insert(at, act.clone());
         act
@@ -316,7 +341,7 @@ impl<'a> Definition<'a> {
 
     /// `state(P, V)`
     fn state(&mut self, of: &BTreeSet<u32>, void: &BTreeSet<u32>) -> RoomState {
-        let mut state = RoomState::created(&self.world.events[0]).unwrap();
+        let mut state = RoomState::created(&self.world.events[0]).unwrap().with_key_bounds(keys::NONE);
         for at in of.difference(void) {
             if let Some(act) = self.act(*at) {
                 let event = &self.world.events[*at as usize];
@@ -364,8 +389,7 @@ impl<'a> Definition<'a> {
             } else if act.removal.is_some() && state.lowers(&content) {
                 false
             } else {
-                effective.iter().any(|removal| self.takes(*removal, *at))
-                    || state.authorize(event.header(), &content).is_err()
+                effective.iter().any(|removal| self.takes(*removal, *at)) || self.authorize(&state, *at).is_none()
             };
             if is_void {
                 void.insert(*at);
@@ -468,7 +492,7 @@ proptest! {
         choices in vec(any::<Index>(), 16),
     ) {
         let world = World::after(servers, &steps);
-        let mut resolver = Resolver::new();
+        let mut resolver = Resolver::with_key_bounds(BOUNDS);
         for at in world.order(&choices) {
             let event = &world.events[at as usize];
             let before = resolver.clone();
@@ -516,7 +540,7 @@ proptest! {
         let mut whole = world.resolver(&order[..=at]);
         let Some((cut, state)) = whole.snapshot() else { return Ok(()) };
         let pieces = state.to_pieces();
-        let read = RoomState::from_pieces(&pieces).unwrap();
+        let read = RoomState::from_pieces(&pieces).unwrap().with_key_bounds(BOUNDS);
         prop_assert_eq!(&read, state);
         prop_assert_eq!(read.to_pieces(), pieces);
         let mut resumed = Resolver::resume(&world.events[world.places[&cut]], read);
