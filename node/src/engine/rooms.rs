@@ -244,8 +244,8 @@ impl Engine {
         if self.follows(&room) && !outside {
             self.find_own_chain(room).await?;
         } else {
-            let search = search.insert(Search::begin(self, room, wait).await?);
-            match search.obtain().await? {
+            let begun = Search::begin(self, room, wait).await?;
+            match search.insert(begun).obtain().await? {
                 Obtained::Invitation { preview, holder } => {
                     let accepting = self.accept(room, user, &preview, holder).await?;
                     return self.finish_accepting(room, &accepting, wait, deadline).await;
@@ -260,6 +260,9 @@ impl Engine {
         {
             joined = self.write_join(room, &user).await;
         }
+        if joined.is_err() {
+            self.room(room).send(RoomCommand::LetGo).await?;
+        }
         let written = joined?;
         self.forget_invitation(room).await?;
         // Gossip has no mesh for the room yet; a comparison tells everybody who is connected.
@@ -269,7 +272,7 @@ impl Engine {
         Ok(written)
     }
 
-    /// Writes a join into a room whose state graph is here, and takes part in it.
+    /// Writes a join into a room whose state graph is here, and takes part in it, which whoever calls takes back where this fails.
     async fn write_join(&self, room: RoomId, user: &Localpart) -> Result<Written, PostError> {
         let room_type = self.state(room).await?.0.room_type();
         let task = self.room(room);
@@ -280,11 +283,7 @@ impl Engine {
         }
         let change = Content::Member { user: self.local(user.clone()), change: Membership::Join, seen: Vec::new() };
         let draft = self.draft(Some(user.clone()), &change, None);
-        let joined = task.author(Authored::Draft(draft)).await;
-        if joined.is_err() {
-            task.send(RoomCommand::LetGo).await?;
-        }
-        let written = joined?;
+        let written = task.author(Authored::Draft(draft)).await?;
         // The room may have been let go between the two, for the sake of somebody who left.
         take_part().await?;
         if !self.follows(&room) {
