@@ -19,7 +19,7 @@ use std::time::Duration;
 use libp2p::identity::PeerId;
 use rocketmesh_protocol::access::is_gossiped;
 use rocketmesh_protocol::event::{Content, Event, Lane};
-use rocketmesh_protocol::have::Sections;
+use rocketmesh_protocol::have::{HaveVector, Sections};
 use rocketmesh_protocol::id::{EventId, RoomId};
 use rocketmesh_protocol::limits::{MAX_IDS_PER_REQUEST, MAX_RECENT_EVENTS};
 use rocketmesh_protocol::sync::unknown_heads;
@@ -180,10 +180,11 @@ fn setting(room: &RoomId) -> String {
 /// Fetches what it takes to join a room of which nothing or only a part is here: the state graph. Of a room that is not for
 /// everybody, members are handed all, and the invited are told that they are.
 pub(super) async fn begin(engine: &Engine, room: RoomId, peer: PeerId) -> Result<(), PullError> {
-    if state_graph(engine, room, peer, false).await? {
-        return Ok(());
+    match state_graph(engine, room, peer, false).await? {
+        Shown::Whole => Ok(()),
+        Shown::InPart => Err(PullError::Withheld),
+        Shown::NotForEverybody => sync::pull(engine, room, peer, Sections::ALL).await,
     }
-    sync::pull(engine, room, peer, Sections::ALL).await
 }
 
 /// As [`begin`], for a member of a room that is not for everybody.
@@ -197,47 +198,115 @@ pub(super) async fn begin_as_member(engine: &Engine, room: RoomId, peer: PeerId)
     Ok(())
 }
 
-/// Pulls a room's state graph from a peer until the peer has nothing more of it. False, with nothing taken in, where the room is
-/// not for everybody and `member` is not set.
-async fn state_graph(engine: &Engine, room: RoomId, peer: PeerId, member: bool) -> Result<bool, PullError> {
+/// What a peer showed of a room's state graph.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Shown {
+    /// All of it, as far as the peer says.
+    Whole,
+    /// Less than its have-vector names.
+    InPart,
+    /// Nothing was taken in, since the room is not for everybody.
+    NotForEverybody,
+}
+
+/// Pulls a room's state graph from a peer until the peer has nothing more of it. One that sends what is unsound is left at once; what
+/// was sound of it is kept. Without `member`, nothing is taken in of a room that is not for everybody.
+async fn state_graph(engine: &Engine, room: RoomId, peer: PeerId, member: bool) -> Result<Shown, PullError> {
     engine.store().check_space().map_err(|error| PostError::Store(Arc::new(error)))?;
     let mut known = engine.gap(&room).is_some();
     let mut fruitless = 0;
+    // Whether the peer has shown that it has anything of the room.
+    let mut holds = false;
     loop {
         let have = sync::have(engine, room)?.lane_only(Lane::State);
-        let request = Request::Pull { room, sections: Sections::ALL, state_only: true, have };
-        let (mut events, theirs, more) = sync::ask(engine, peer, &request).await?;
-        // What nobody asked for is passed over; what is no event is left to whoever counts such.
-        events.retain(|event| !event.decode().is_ok_and(|event| event.lane() != Lane::State));
-        let theirs = theirs.lane_only(Lane::State);
+        let (events, theirs, more) = ask_for_state(engine, room, peer, have).await?;
         if !known {
             let Some(gossiped) = for_everybody(&events, room) else {
                 let _ = engine.network.count(peer, Count::EventsRefused(events.len().max(1) as u64)).await;
-                return Err(PullError::OffTopic);
+                return Err(if events.is_empty() { PullError::Empty } else { PullError::Unsound });
             };
             if !gossiped && !member {
-                return Ok(false);
+                return Ok(Shown::NotForEverybody);
             }
             engine.open_gap(room).await?;
             known = true;
         }
-        let new = sync::deliver(engine, room, peer, events, Brought::AsHistory).await?.new;
-        add(&engine.counters.pulled, new);
+        holds |= has_beginning(&events, room);
+        let new = deliver_state(engine, room, peer, events).await?;
         // A peer that says that there is more and sends nothing new has nothing to say.
         fruitless = if new == 0 { fruitless + 1 } else { 0 };
         if more {
             if fruitless < FRUITLESS_ANSWERS {
                 continue;
             }
-            return Err(PullError::OffTopic);
+            return Err(PullError::NothingNew);
         }
+        if !holds && !names_beginning(engine, room, &theirs)? && !shows_beginning(engine, room, peer).await? {
+            return Err(PullError::Empty);
+        }
+        holds = true;
         let store = engine.store();
         let mut heads = unknown_heads(&theirs, |id| store.contains(id).unwrap_or(true));
         heads.truncate(MAX_IDS_PER_REQUEST);
-        if heads.is_empty() || fruitless >= FRUITLESS_ANSWERS || sync::fetch(engine, room, peer, heads).await? == 0 {
-            return Ok(true);
+        if heads.is_empty() {
+            return Ok(Shown::Whole);
+        }
+        if fruitless >= FRUITLESS_ANSWERS {
+            return Ok(Shown::InPart);
+        }
+        let fetched = sync::fetch_all(engine, room, peer, heads).await?;
+        if fetched.unsound > 0 {
+            return Err(PullError::Unsound);
+        }
+        if fetched.new == 0 {
+            return Ok(Shown::InPart);
         }
     }
+}
+
+/// Asks for what a have-vector lacks of the state graph. Returns events, the peer's own vector, and whether there is more.
+async fn ask_for_state(
+    engine: &Engine,
+    room: RoomId,
+    peer: PeerId,
+    have: HaveVector,
+) -> Result<(Vec<WireEvent>, HaveVector, bool), PullError> {
+    let request = Request::Pull { room, sections: Sections::ALL, state_only: true, have };
+    let (mut events, theirs, more) = sync::ask(engine, peer, &request).await?;
+    // What nobody asked for is passed over; what is no event is left to whoever counts such.
+    events.retain(|event| !event.decode().is_ok_and(|event| event.lane() != Lane::State));
+    Ok((events, theirs.lane_only(Lane::State), more))
+}
+
+/// Takes in a part of the state graph. Returns how many of its events were new.
+async fn deliver_state(
+    engine: &Engine,
+    room: RoomId,
+    peer: PeerId,
+    events: Vec<WireEvent>,
+) -> Result<usize, PullError> {
+    let delivered = sync::deliver(engine, room, peer, events, Brought::AsHistory).await?;
+    add(&engine.counters.pulled, delivered.new);
+    if delivered.unsound > 0 { Err(PullError::Unsound) } else { Ok(delivered.new) }
+}
+
+fn has_beginning(events: &[WireEvent], room: RoomId) -> bool {
+    events.iter().any(|event| EventId::of_block(&event.header) == EventId::from(room))
+}
+
+/// Whether a have-vector names the chain that begins with the room.
+fn names_beginning(engine: &Engine, room: RoomId, theirs: &HaveVector) -> Result<bool, PullError> {
+    let create = engine.store().event(&EventId::from(room)).map_err(|error| PostError::Store(Arc::new(error)))?;
+    Ok(create.is_some_and(|create| theirs.lane(create.event.header().origin, Lane::State).is_some()))
+}
+
+/// Whether a peer that has nothing new and names nothing has the room all the same: a server that was in the room once is not
+/// told what there is now, and gets its beginning whenever it asks from there.
+async fn shows_beginning(engine: &Engine, room: RoomId, peer: PeerId) -> Result<bool, PullError> {
+    let (events, ..) = ask_for_state(engine, room, peer, HaveVector::new()).await?;
+    let shows = has_beginning(&events, room);
+    deliver_state(engine, room, peer, events).await?;
+    Ok(shows)
 }
 
 /// Whether the room that begins with one of these events is for everybody; none if its beginning is not among them.

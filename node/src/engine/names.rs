@@ -53,12 +53,15 @@ impl NameBook {
 
     /// The user as people read it: with the server's name where exactly one server claims it, else with its id.
     pub(crate) fn display(&self, user: &UserId) -> String {
+        format!("@{}:{}", user.localpart, self.server(&user.origin))
+    }
+
+    /// The server as people read it: its name where exactly one server claims it, else its id.
+    pub(crate) fn server(&self, origin: &Origin) -> String {
         let names = self.names.read().unwrap_or_else(PoisonError::into_inner);
-        match names.get(&user.origin) {
-            Some(name) if names.values().filter(|other| *other == name).count() == 1 => {
-                format!("@{}:{name}", user.localpart)
-            }
-            _ => user.to_string(),
+        match names.get(origin) {
+            Some(name) if names.values().filter(|other| *other == name).count() == 1 => name.to_string(),
+            _ => origin.to_string(),
         }
     }
 

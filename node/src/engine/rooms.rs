@@ -1,6 +1,9 @@
 //! Making, joining and leaving rooms.
 
-use std::collections::{BTreeMap, BTreeSet};
+pub(super) mod let_down;
+mod obtain;
+pub(super) mod patience;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,30 +12,21 @@ use rocketmesh_protocol::access::is_gossiped;
 use rocketmesh_protocol::authority::RoomState;
 use rocketmesh_protocol::codec::Map;
 use rocketmesh_protocol::event::{Body, Content, Draft, Event, History, Lane, Membership, Placement, RoomType, author};
-use rocketmesh_protocol::have::Sections;
 use rocketmesh_protocol::id::{EventId, RoomId};
 use rocketmesh_protocol::identity::{Localpart, UserId};
 use rocketmesh_protocol::limits::MAX_EVENTS_PER_TELL;
-use rocketmesh_protocol::preview::Preview;
-use rocketmesh_protocol::wire::{Refused, Request, Response, WireEvent};
+use rocketmesh_protocol::wire::{Request, Response, WireEvent};
 use rocketmesh_storage::{Participation, StoreError};
 use tokio::time::Instant;
 
 use super::Engine;
 use super::history;
-use super::invitations;
 use super::room::{Authored, PostError, RoomCommand, Written};
 use super::serve;
-use super::sync::{self, PullError};
+use super::sync;
 use crate::clock::random_16;
-use crate::network::{origin, peer_id};
-
-/// How long one server that is asked for a room may bring nothing before the next is asked.
-const NEXT_HOLDER: Duration = Duration::from_secs(5);
-/// How long after a server did not hand over a room it is asked again.
-const ASK_AGAIN: Duration = Duration::from_secs(2);
-/// How long after a first server said that this one is not admitted others are still asked.
-const REFUSALS: Duration = Duration::from_secs(3);
+use crate::network::origin;
+use obtain::{Obtained, Search};
 
 /// How often, and at what pauses, a room is handed over whose last local user has left, before that is left to the rounds.
 const HAND_OVER_TRIES: usize = 20;
@@ -51,7 +45,7 @@ const OWN_CHAIN_STALLED: Duration = Duration::from_secs(120);
 pub enum JoinError {
     /// Nobody who is reachable has the room.
     #[error(
-        "no server with the room was found in {waited_s} s: {asked} connected servers do not have it, the DHT named {named}; connect to a server that has it (`rocketmesh connect ADDRESS`) and try again"
+        "no server with the room was found in {waited_s} s: {asked} connected servers were asked, the DHT named {named}{let_down}; connect to a server that has it (`rocketmesh connect ADDRESS`) and try again"
     )]
     NotFound {
         /// How long was looked for one.
@@ -60,14 +54,21 @@ pub enum JoinError {
         asked: usize,
         /// How many servers the DHT named.
         named: usize,
+        /// What each server did that let the join down, in words, each behind a semicolon; empty if none did. At most eight are
+        /// named, each with a reason of at most some hundred bytes.
+        let_down: String,
     },
     /// A part of the room is here, and kept.
-    #[error("{events} events of the room came in {waited_s} s, and there are more; join again to go on from there")]
+    #[error(
+        "{events} events of the room came in {waited_s} s, and there are more{let_down}; join again to go on from there"
+    )]
     Unfinished {
         /// How long was waited.
         waited_s: u64,
         /// Events of the room that are here.
         events: u64,
+        /// As in [`JoinError::NotFound`].
+        let_down: String,
     },
     /// The room is a channel, and does not admit this server.
     #[error(
@@ -76,11 +77,13 @@ pub enum JoinError {
     NotAdmitted(PeerId),
     /// The join of somebody who was invited is written, and no server of the room has taken it yet.
     #[error(
-        "the join is written and waits for a server of the room to be reached ({waited_s} s so far); it goes on by itself"
+        "the join is written and waits for a server of the room to be reached ({waited_s} s so far{let_down}); it goes on by itself"
     )]
     Waiting {
         /// How long was waited.
         waited_s: u64,
+        /// As in [`JoinError::NotFound`].
+        let_down: String,
     },
     /// The invitation was declined while the join waited.
     #[error("the invitation was declined meanwhile")]
@@ -88,14 +91,6 @@ pub enum JoinError {
     /// The join itself was not allowed or not written.
     #[error(transparent)]
     Post(#[from] PostError),
-}
-
-/// What looking for a room came to.
-enum Obtained {
-    /// All that it takes to join is here, from one server: the state graph at least.
-    Whole { holder: PeerId },
-    /// A server showed the room's state graph, in which a user of this server is invited.
-    Invitation { preview: Box<Preview>, holder: PeerId },
 }
 
 impl Engine {
@@ -245,10 +240,12 @@ impl Engine {
         }
         let known_type = self.stored_type(&room).map_err(|error| PostError::Store(Arc::new(error)))?;
         let outside = known_type.is_none_or(|known| !is_gossiped(known)) && !self.has_local_member(room).await;
+        let mut search = None;
         if self.follows(&room) && !outside {
             self.find_own_chain(room).await?;
         } else {
-            match self.obtain(room, wait).await? {
+            let begun = Search::begin(self, room, wait).await?;
+            match search.insert(begun).obtain().await? {
                 Obtained::Invitation { preview, holder } => {
                     let accepting = self.accept(room, user, &preview, holder).await?;
                     return self.finish_accepting(room, &accepting, wait, deadline).await;
@@ -256,6 +253,27 @@ impl Engine {
                 Obtained::Whole { holder } => self.look_at_timeline(room, holder).await?,
             }
         }
+        let mut joined = self.write_join(room, &user).await;
+        let refused = matches!(joined, Err(PostError::Refused(_)));
+        if let Some(search) = search.as_mut().filter(|_| refused)
+            && search.look_further().await?
+        {
+            joined = self.write_join(room, &user).await;
+        }
+        if joined.is_err() {
+            self.room(room).send(RoomCommand::LetGo).await?;
+        }
+        let written = joined?;
+        self.forget_invitation(room).await?;
+        // Gossip has no mesh for the room yet; a comparison tells everybody who is connected.
+        sync::spread(self.clone(), room);
+        sync::meet(self.clone(), room);
+        history::fill(self, room);
+        Ok(written)
+    }
+
+    /// Writes a join into a room whose state graph is here, and takes part in it, which whoever calls takes back where this fails.
+    async fn write_join(&self, room: RoomId, user: &Localpart) -> Result<Written, PostError> {
         let room_type = self.state(room).await?.0.room_type();
         let task = self.room(room);
         let take_part = || task.send(RoomCommand::Participate(Participation::Joined));
@@ -264,22 +282,13 @@ impl Engine {
             self.follow(room, Some(room_type)).await;
         }
         let change = Content::Member { user: self.local(user.clone()), change: Membership::Join, seen: Vec::new() };
-        let draft = self.draft(Some(user), &change, None);
-        let joined = task.author(Authored::Draft(draft)).await;
-        if joined.is_err() {
-            task.send(RoomCommand::LetGo).await?;
-        }
-        let written = joined?;
+        let draft = self.draft(Some(user.clone()), &change, None);
+        let written = task.author(Authored::Draft(draft)).await?;
         // The room may have been let go between the two, for the sake of somebody who left.
         take_part().await?;
         if !self.follows(&room) {
             self.follow(room, Some(room_type)).await;
         }
-        self.forget_invitation(room).await?;
-        // Gossip has no mesh for the room yet; a comparison tells everybody who is connected.
-        sync::spread(self.clone(), room);
-        sync::meet(self.clone(), room);
-        history::fill(self, room);
         Ok(written)
     }
 
@@ -376,123 +385,8 @@ impl Engine {
         state.is_ok_and(|state| state.has_member(self.origin))
     }
 
-    /// Fetches a room from one server. Returns what that came to, and whether the server brought anything; one that stalls keeps
-    /// what it brought, and the next one goes on from there.
-    async fn obtain_from(&self, room: RoomId, peer: PeerId) -> Result<(Option<Obtained>, bool), JoinError> {
-        let before = self.held_events(&room)?;
-        let fetched = match self.holds(&room)? && self.gap(&room).is_none() {
-            true => tokio::time::timeout(NEXT_HOLDER, sync::pull(self, room, peer, Sections::ALL)).await,
-            false => tokio::time::timeout(NEXT_HOLDER, history::begin(self, room, peer)).await,
-        };
-        let obtained = match fetched {
-            Ok(Ok(())) => self.holds(&room)?.then_some(Obtained::Whole { holder: peer }),
-            Ok(Err(PullError::Post(error))) => return Err(error.into()),
-            Ok(Err(PullError::Refused(Refused::NotAdmitted))) => return Err(JoinError::NotAdmitted(peer)),
-            Ok(Err(PullError::Refused(Refused::Invited))) => match invitations::preview(self, room, peer).await {
-                Ok(preview) => Some(Obtained::Invitation { preview: Box::new(preview), holder: peer }),
-                Err(error) => {
-                    tracing::debug!(%room, %peer, %error, "a server did not show what it invites to");
-                    None
-                }
-            },
-            outcome => {
-                tracing::debug!(%room, %peer, ?outcome, "a server did not hand over the room");
-                None
-            }
-        };
-        Ok((obtained, self.held_events(&room)? > before))
-    }
-
     pub(super) fn held_events(&self, room: &RoomId) -> Result<u64, PostError> {
         let entry = self.store().room(room).map_err(|error| PostError::Store(Arc::new(error)))?;
         Ok(entry.map_or(0, |entry| entry.outline.events()))
-    }
-
-    /// Whom to ask for a room that is known to be private: nobody else is to hear of it. None for any other room.
-    async fn private_holders(&self, room: RoomId) -> Result<Option<BTreeSet<PeerId>>, PostError> {
-        let invitation = self.invitation(&room)?.filter(|kept| kept.room_type != RoomType::Channel.letter());
-        let stored = self.stored_type(&room).map_err(|error| PostError::Store(Arc::new(error)))?;
-        if invitation.is_none() && stored.is_none_or(is_gossiped) {
-            return Ok(None);
-        }
-        let mut holders = invitation.map(|kept| kept.peers()).unwrap_or_default();
-        if let Ok((state, _)) = self.state(room).await {
-            holders.extend(state.servers().iter().map(peer_id));
-        }
-        Ok(Some(holders))
-    }
-
-    /// Fetches a room: asks every connected server, and whoever the DHT names, until one hands it over.
-    async fn obtain(&self, room: RoomId, wait: Duration) -> Result<Obtained, JoinError> {
-        let deadline = Instant::now() + wait;
-        let refusals_until = Instant::now() + REFUSALS;
-        let closed = |_| PostError::Closed;
-        // Whoever is connected is asked first; the DHT takes seconds.
-        let mut providers: Option<tokio::sync::mpsc::Receiver<PeerId>> = None;
-        // By peer: from when on it may be asked again. A holder may be busy, or start anew, while somebody joins.
-        let mut asked: BTreeMap<PeerId, Instant> = BTreeMap::new();
-        let mut named = 0;
-        let mut refused = None;
-        let mut searched = false;
-        let mut holders = self.private_holders(room).await?;
-        loop {
-            let now = Instant::now();
-            let mut candidates: Vec<PeerId> = self.network.ready().await.map_err(closed)?;
-            candidates.retain(|peer| {
-                let knows = holders.as_ref().is_none_or(|holders| holders.contains(peer));
-                knows && asked.get(peer).is_none_or(|again| *again <= now) && self.policy.may_federate(peer)
-            });
-            let mut brought = false;
-            for peer in candidates {
-                let (obtained, some) = match self.obtain_from(room, peer).await {
-                    // One server may lie; what others say is heard too.
-                    Err(JoinError::NotAdmitted(_)) => {
-                        refused = Some(peer);
-                        (None, false)
-                    }
-                    outcome => outcome?,
-                };
-                if let Some(obtained) = obtained {
-                    return Ok(obtained);
-                }
-                // Whoever brings something goes on once the others had their turn.
-                asked.insert(peer, Instant::now() + if some { Duration::ZERO } else { ASK_AGAIN });
-                brought |= some;
-                if Instant::now() >= deadline {
-                    break;
-                }
-            }
-            let now = Instant::now();
-            let events = self.held_events(&room)?;
-            if now >= deadline && events > 0 {
-                return Err(JoinError::Unfinished { waited_s: wait.as_secs(), events });
-            }
-            if let Some(peer) = refused.filter(|_| now >= deadline || searched && now >= refusals_until) {
-                return Err(JoinError::NotAdmitted(peer));
-            }
-            if now >= deadline {
-                return Err(JoinError::NotFound { waited_s: wait.as_secs(), asked: asked.len(), named });
-            }
-            // Whoever brings something is asked on at once; a look into the DHT all the same.
-            let pause = if brought { now } else { (now + Duration::from_secs(1)).min(deadline) };
-            let found = match &mut providers {
-                Some(search) => tokio::time::timeout_at(pause, search.recv()).await,
-                None => Ok(None),
-            };
-            match found {
-                Ok(Some(peer)) => {
-                    named += 1;
-                    holders.as_mut().map(|holders| holders.insert(peer));
-                }
-                // A DHT that was still empty may know more by now.
-                Ok(None) => {
-                    searched |= providers.is_some();
-                    if providers.replace(self.network.providers(room).await.map_err(closed)?).is_some() {
-                        tokio::time::sleep_until(pause).await;
-                    }
-                }
-                Err(_) => {}
-            }
-        }
     }
 }

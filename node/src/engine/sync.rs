@@ -15,7 +15,7 @@ mod pull;
 
 pub(super) use company::{contacts, keep_company, meet};
 pub(super) use compare::{by_tag, introduce, spread, spread_now};
-pub(super) use pull::{LONGEST_PULL, PullError, ask, deliver, fetch, have, pull, pull_from_witness, repair};
+pub(super) use pull::{LONGEST_PULL, PullError, ask, deliver, fetch_all, have, pull, pull_from_witness, repair};
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};

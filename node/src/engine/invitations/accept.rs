@@ -17,6 +17,8 @@ use tokio::time::Instant;
 use super::{Engine, Invitation, holders, preview};
 use crate::engine::room::{PostError, RoomCommand, Written};
 use crate::engine::rooms::JoinError;
+use crate::engine::rooms::let_down::{LetDown, Reason};
+use crate::engine::rooms::patience::{self, Quiet};
 use crate::engine::sync::{self, PullError};
 use crate::engine::{history, lock};
 
@@ -24,8 +26,6 @@ use crate::engine::{history, lock};
 const GLANCE: Duration = Duration::from_millis(50);
 /// How long after a server did not take a join it is asked again.
 const AGAIN: Duration = Duration::from_secs(1);
-/// How long one server of the room is given to take a join and hand over the room, before the next one is asked.
-const ONE_HOLDER: Duration = Duration::from_secs(30);
 
 /// A join that waits for the room.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,21 +58,48 @@ pub(in crate::engine) async fn greet(engine: &Engine, peer: PeerId) {
     let Ok(invitations) = engine.invitations() else { return };
     for (room, invitation) in invitations {
         if let Some(accepting) = invitation.accepting.as_ref().filter(|_| invitation.peers().contains(&peer)) {
-            bring(engine, room, peer, accepting).await;
+            let _ = bring(engine, room, peer, accepting).await;
         }
     }
 }
 
 /// Hands a join to a server of the room and fetches the room from it, after which nothing is waited for any more. Returns
 /// whether it came to that.
-async fn bring(engine: &Engine, room: RoomId, peer: PeerId, accepting: &Accepting) -> bool {
-    let Some(_turn) = Turn::take(engine, room, peer) else { return false };
-    let Some(join) = accepting.event() else { return false };
+async fn bring(engine: &Engine, room: RoomId, peer: PeerId, accepting: &Accepting) -> Result<bool, PullError> {
+    let Some(_turn) = Turn::take(engine, room, peer) else { return Ok(false) };
+    let Some(join) = accepting.event() else { return Ok(false) };
     let outcome = match hand_over(engine, room, peer, &join).await {
         Ok(()) => complete(engine, room, &join).await.map_err(PullError::from),
         Err(error) => Err(error),
     };
-    outcome.inspect_err(|error| tracing::debug!(%room, %peer, %error, "a join still waits")).unwrap_or(false)
+    outcome.inspect_err(|error| tracing::debug!(%room, %peer, %error, "a join still waits"))
+}
+
+/// As [`bring`], for as long as the room comes from the server. Returns whether it came to that, or how the server let the join
+/// down.
+async fn bring_while_it_comes(
+    engine: &Engine,
+    (room, peer): (RoomId, PeerId),
+    accepting: &Accepting,
+    one_holder: Duration,
+    deadline: Instant,
+) -> Result<Result<bool, Reason>, PostError> {
+    let bringing = bring(engine, room, peer, accepting);
+    tokio::pin!(bringing);
+    let mut quiet = Quiet::begin(engine, room)?;
+    loop {
+        tokio::select! {
+            brought = &mut bringing => return Ok(match brought {
+                Ok(brought) => Ok(brought),
+                Err(error) => Reason::of(&error).map_or(Ok(false), Err),
+            }),
+            () = tokio::time::sleep(patience::GLANCE) => {}
+        }
+        quiet.look()?;
+        if quiet.lasts() >= one_holder || Instant::now() >= deadline {
+            return Ok(Err(quiet.reason()));
+        }
+    }
 }
 
 async fn hand_over(engine: &Engine, room: RoomId, peer: PeerId, join: &Event) -> Result<(), PullError> {
@@ -201,6 +228,7 @@ impl Engine {
     ) -> Result<Written, JoinError> {
         let join = accepting.event().ok_or(PostError::UnknownRoom(room))?;
         let mut asked: BTreeMap<PeerId, Instant> = BTreeMap::new();
+        let mut let_down = LetDown::default();
         let mut searched = false;
         loop {
             let kept = self.invitation(&room).map_err(PostError::from)?;
@@ -213,17 +241,26 @@ impl Engine {
             };
             let now = Instant::now();
             if now >= deadline {
-                return Err(JoinError::Waiting { waited_s: wait.as_secs() });
+                let let_down = let_down.words(&self.names);
+                return Err(JoinError::Waiting { waited_s: wait.as_secs(), let_down });
             }
             let holders: BTreeSet<PeerId> = invitation.peers();
             let mut ready = self.network.ready().await.map_err(|_| PostError::Closed)?;
             ready.retain(|peer| holders.contains(peer) && asked.get(peer).is_none_or(|again| *again <= now));
+            ready.retain(|peer| !let_down.lied(peer));
+            ready.sort_by_key(|peer| let_down.is_by(peer));
+            let one_holder = patience::one_holder(wait);
             for peer in &ready {
-                let left = ONE_HOLDER.min(deadline.saturating_duration_since(Instant::now()));
-                if tokio::time::timeout(left, bring(self, room, *peer, accepting)).await == Ok(true) {
+                match bring_while_it_comes(self, (room, *peer), accepting, one_holder, deadline).await? {
+                    Ok(true) => break,
+                    Ok(false) => {}
+                    Err(reason) => let_down.note(*peer, reason),
+                }
+                let now = Instant::now();
+                asked.insert(*peer, now + AGAIN);
+                if now >= deadline {
                     break;
                 }
-                asked.insert(*peer, Instant::now() + AGAIN);
             }
             if ready.is_empty() && !searched {
                 searched = true;

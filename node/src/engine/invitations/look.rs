@@ -19,7 +19,7 @@ use super::{Engine, Invitation, holders};
 use crate::engine::room::PostError;
 use crate::engine::sync::{self, PullError};
 use crate::engine::{intake, lock};
-use crate::network::peer_id;
+use crate::network::{Count, peer_id};
 
 /// The most invitations that are kept, and of them those by users of one server. What is more is not listed until some are accepted
 /// or declined.
@@ -197,14 +197,18 @@ pub(in crate::engine) async fn preview(engine: &Engine, room: RoomId, peer: Peer
         let have = preview.have().clone();
         let request = Request::Pull { room, sections: Sections::ALL, state_only: true, have };
         let (events, _, more) = sync::ask(engine, peer, &request).await?;
-        let (events, _) = intake::verify_all(engine, room, events).await;
+        let (events, unsound) = intake::verify_all(engine, room, events).await;
+        if unsound > 0 {
+            let _ = engine.network.count(peer, Count::EventsRefused(unsound as u64)).await;
+            return Err(PullError::Unsound);
+        }
         let new;
         (preview, new) = add(engine, preview, events).await?;
         if !more {
             return Ok(preview);
         }
         if new == 0 {
-            return Err(PullError::OffTopic);
+            return Err(PullError::NothingNew);
         }
     }
 }

@@ -52,6 +52,14 @@ pub(in crate::engine) enum PullError {
     Refused(Refused),
     #[error("the peer answered something else than was asked")]
     OffTopic,
+    #[error("the peer sent events that are not signed by whom they name, or are not of the room")]
+    Unsound,
+    #[error("the peer shows nothing of the room")]
+    Empty,
+    #[error("the peer names more of the room's state than it sends")]
+    Withheld,
+    #[error("the peer says that there is more, and sends nothing new")]
+    NothingNew,
     #[error("another pull of the room from this peer is under way")]
     UnderWay,
     #[error(transparent)]
@@ -229,18 +237,23 @@ pub(super) async fn fetch_bodies(engine: &Engine, room: RoomId, peer: PeerId) {
 }
 
 /// Fetches events by id, with their ancestors. Returns how many were new.
-pub(in crate::engine) async fn fetch(
+async fn fetch(engine: &Engine, room: RoomId, peer: PeerId, ids: Vec<EventId>) -> Result<usize, PullError> {
+    Ok(fetch_all(engine, room, peer, ids).await?.new)
+}
+
+/// As [`fetch`]. Returns what became of them.
+pub(in crate::engine) async fn fetch_all(
     engine: &Engine,
     room: RoomId,
     peer: PeerId,
     ids: Vec<EventId>,
-) -> Result<usize, PullError> {
+) -> Result<Delivered, PullError> {
     if ids.is_empty() {
-        return Ok(0);
+        return Ok(Delivered::default());
     }
     let have = have(engine, room)?;
     let (events, _, _) = ask(engine, peer, &Request::Fetch { room, ids, have }).await?;
-    Ok(deliver(engine, room, peer, events, Brought::AsHistory).await?.new)
+    deliver(engine, room, peer, events, Brought::AsHistory).await
 }
 
 pub(in crate::engine) async fn ask(
@@ -276,6 +289,8 @@ pub(super) async fn off_topic(engine: &Engine, peer: PeerId, answer: Result<Resp
 pub(in crate::engine) struct Delivered {
     /// Those that were not here before.
     pub(in crate::engine) new: usize,
+    /// Those that are no events of the room, or not signed by whom they name. Nothing of them is kept.
+    pub(in crate::engine) unsound: usize,
     /// Events of the room that wait for others now.
     pub(super) waiting: usize,
     /// The highest sequence number of each lane that came.
@@ -311,6 +326,7 @@ pub(in crate::engine) async fn deliver(
     let (events, refused): (Vec<Event>, usize) = intake::open_all(engine, room, events).await;
     if refused > 0 {
         let _ = engine.network.count(peer, Count::EventsRefused(refused as u64)).await;
+        delivered.unsound = refused;
     }
     let mut events = events.into_iter().peekable();
     // Once at least: how many events wait is to be known also where nothing came.

@@ -4,7 +4,8 @@ use super::agenda::{Action, Micros, SECOND};
 use super::speak::Word;
 use super::world::World;
 
-/// How long one server may take to hand over the room before the next is asked, as `node/src/engine/rooms.rs` has it.
+/// How long one server may take to hand over the room before the next is asked. The node
+/// gives it longer while it brings nothing, see `node/src/engine/rooms/patience.rs`.
 const NEXT_HOLDER: Micros = 5 * SECOND;
 /// How often whoever is connected to nobody looks again.
 const GLANCE: Micros = SECOND;
