@@ -14,14 +14,15 @@ use clap::{Args, Parser, Subcommand, ValueHint};
 
 const AFTER_HELP: &str = "\
 Examples:
-  rocketmesh run                                   start a node with what is built in
-  rocketmesh status                                see how it does
-  rocketmesh rooms create general --user alice     make a room
-  rocketmesh send general --user alice Hello       say something in it
-  rocketmesh files get general holiday.png         save a file that was sent
-  rocketmesh tail general                          watch what is said
-  rocketmesh rocketchat connect URL                join a Rocket.Chat server
-  rocketmesh --json peers | jq .peers[].id         use it in a script
+  rocketmesh run                                start a node on its defaults
+  rocketmesh status                             see how it does
+  rocketmesh net                                see if others reach it, and how
+  rocketmesh rooms create general --user alice  make a room
+  rocketmesh send general --user alice Hello    say something in it
+  rocketmesh files get general holiday.png      save a file that was sent
+  rocketmesh tail general                       watch what is said
+  rocketmesh rocketchat connect URL             join a Rocket.Chat server
+  rocketmesh --json peers | jq .peers[].id      use it in a script
 
 Exit codes:
   0  done
@@ -234,7 +235,8 @@ pub(crate) struct DoctorArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Example:
-  rocketmesh completions bash > ~/.local/share/bash-completion/completions/rocketmesh")]
+  rocketmesh completions bash \\
+      > ~/.local/share/bash-completion/completions/rocketmesh")]
 pub(crate) struct CompletionsArgs {
     /// The shell
     pub(crate) shell: clap_complete::Shell,
@@ -290,6 +292,18 @@ mod tests {
             let files::FilesCommand::Upload(upload) = files.command else { panic!("{line}") };
             assert_eq!((upload.paths.len(), upload.user.as_str()), (2, "alice"));
         }
+    }
+
+    #[test]
+    fn what_stands_below_the_options_in_a_help_fits_eighty_columns() {
+        fn check(command: &clap::Command) {
+            let text = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            for line in text.lines() {
+                assert!(line.chars().count() <= 80, "{}: {line}", command.get_name());
+            }
+            command.get_subcommands().for_each(check);
+        }
+        check(&Cli::command());
     }
 
     #[test]

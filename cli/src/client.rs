@@ -75,7 +75,7 @@ impl Client {
                      or name another with --data-dir or --api",
                     data_dir.display()
                 );
-                (base_url(&read_address(&data_dir, &absent)?)?, absent)
+                (read_address(&data_dir, &absent)?, absent)
             }
         };
         let token_file = globals.token_file.clone().unwrap_or_else(|| data_dir.join(TOKEN_FILE));
@@ -246,10 +246,17 @@ fn endpoint(base: &Url, path: &[&str]) -> Result<Url, Failure> {
     Ok(url)
 }
 
-fn read_address(data_dir: &Path, absent: &str) -> Result<String, Failure> {
+/// Where the node in a directory says that its API listens.
+fn read_address(data_dir: &Path, absent: &str) -> Result<Url, Failure> {
     let file = data_dir.join(ADDRESS_FILE);
     match fs::read_to_string(&file) {
-        Ok(text) => Ok(text.trim().to_owned()),
+        Ok(text) => base_url(text.trim()).map_err(|_| {
+            let message = format!(
+                "{} holds no API address; start the node again, which writes it, or name the address with --api",
+                file.display()
+            );
+            Failure::failed("api_address", message)
+        }),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Err(Failure::NoNode(absent.to_owned())),
         Err(error) => Err(Failure::file("read", &file, &error)),
     }
@@ -329,6 +336,18 @@ mod tests {
         let failure = Client::new(&globals).expect_err("no node runs there");
         assert_eq!(failure.exit_code(), 3);
         assert!(failure.to_string().contains("rocketmesh run"), "{failure}");
+    }
+
+    #[test]
+    fn a_damaged_address_is_said_to_stand_in_its_file() {
+        let dir = tempfile::tempdir().expect("a directory");
+        for damaged in ["", "two words\n", "https://x\n"] {
+            fs::write(dir.path().join(ADDRESS_FILE), damaged).expect("writable");
+            let failure = read_address(dir.path(), "absent").expect_err(damaged);
+            assert!(failure.exit_code() == 1 && failure.to_string().contains(ADDRESS_FILE), "{damaged}: {failure}");
+        }
+        fs::write(dir.path().join(ADDRESS_FILE), "127.0.0.1:4849\n").expect("writable");
+        assert_eq!(read_address(dir.path(), "absent").expect("it is sound").as_str(), "http://127.0.0.1:4849/");
     }
 
     #[test]

@@ -93,7 +93,7 @@ impl Failure {
             return Failure::NotFound { code, message };
         }
         match status {
-            401 => Failure::Token { code, message },
+            401 => Failure::Token { code, message: format!("{message}; name that with --token-file or --data-dir") },
             429 | 503 => Failure::Busy { code, message },
             _ => Failure::Failed { code, message },
         }

@@ -53,11 +53,11 @@ fn dispatch(cli: Cli, output: Output, data_dir_typed: bool) -> Result<(), Failur
     match command {
         Command::Run(mut args) => {
             args.data_dir = globals.data_dir.filter(|_| data_dir_typed);
-            runtime(Builder::new_multi_thread())?.block_on(run::run(args))
+            runtime(Builder::new_multi_thread())?.block_on(run::run(args, &output))
         }
         Command::Restore(mut args) => {
             args.data_dir = globals.data_dir();
-            restore::restore(args)
+            restore::restore(&args, &output)
         }
         Command::Doctor(mut args) => {
             args.data_dir = globals.data_dir();

@@ -16,6 +16,9 @@ use crate::text::{clean, clean_json};
 /// How often a spinner turns.
 const TICK: Duration = Duration::from_millis(120);
 
+/// A column that is no wider than this, as a shortened id is, is never broken: it holds ids, words and numbers.
+const NARROW: usize = 15;
+
 /// Where and how a command prints.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Output {
@@ -127,7 +130,8 @@ fn complain(line: &str) {
     let _ = writeln!(io::stderr().lock(), "{line}");
 }
 
-/// A table without lines that fits the terminal; its first column is never broken, so that ids can be copied.
+/// A table without lines that fits the terminal; its first column and narrow ones are never broken, so that ids can be
+/// copied.
 pub(crate) fn table<const N: usize>(header: [&str; N], rows: impl IntoIterator<Item = [String; N]>) -> String {
     build_table(header, rows).trim_fmt()
 }
@@ -135,14 +139,20 @@ pub(crate) fn table<const N: usize>(header: [&str; N], rows: impl IntoIterator<I
 fn build_table<const N: usize>(header: [&str; N], rows: impl IntoIterator<Item = [String; N]>) -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic).set_header(header);
+    let mut widths = header.map(|title| title.chars().count());
     for row in rows {
-        table.add_row(row.map(|cell| clean(&cell).into_owned()));
+        let cells = row.map(|cell| clean(&cell).into_owned());
+        for (width, cell) in widths.iter_mut().zip(&cells) {
+            *width = cell.chars().count().max(*width);
+        }
+        table.add_row(cells);
     }
-    for column in table.column_iter_mut() {
-        column.set_padding((0, 2));
-    }
-    if let Some(first) = table.column_mut(0) {
-        first.set_constraint(ColumnConstraint::ContentWidth);
+    for (index, column) in table.column_iter_mut().enumerate() {
+        // What pads the last column would only take width from the others.
+        column.set_padding((0, if index + 1 == N { 0 } else { 2 }));
+        if index == 0 || widths.get(index).is_some_and(|width| *width <= NARROW) {
+            column.set_constraint(ColumnConstraint::ContentWidth);
+        }
     }
     table
 }
@@ -197,6 +207,17 @@ mod tests {
         assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
         assert_eq!(text.matches("bafyr4i…x7k2m3q").count(), 2, "{text}");
         assert!(text.starts_with("ID"), "{text}");
+    }
+
+    #[test]
+    fn words_and_numbers_stay_whole_beside_a_long_name() {
+        let row = ["12D3Koo…x7k2m3q", "a-long-name.chat.example.org", "introduced", "punched", "123.4 ms", "12", "3"];
+        let header = ["ID", "NAME", "STATE", "PATH", "LATENCY", "ROOMS", "REFUSED"];
+        let text = build_table(header, [row.map(str::to_owned)]).set_width(80).trim_fmt();
+        assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+        for whole in ["12D3Koo…x7k2m3q", "introduced", "punched", "123.4 ms", "REFUSED"] {
+            assert!(text.contains(whole), "{whole} is broken: {text}");
+        }
     }
 
     #[test]

@@ -1,15 +1,20 @@
 //! `rocketmesh run`: the node itself.
 
+use std::io::{self, IsTerminal};
 use std::time::Duration;
 
-use rocketmesh_node::config::{self, Overrides};
+use rocketmesh_node::config::{self, Config, Overrides};
 use rocketmesh_node::{Node, NodeBuilder, StartError};
 use rocketmesh_storage::StoreError;
+use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 
 use crate::args::RunArgs;
 use crate::failure::Failure;
+use crate::output::Output;
+use crate::text::clean;
 
 /// libp2p reports at warning level what its peers do wrong; nobody here can do anything about that.
 const QUIET: [&str; 9] = [
@@ -25,17 +30,17 @@ const QUIET: [&str; 9] = [
 ];
 
 /// Runs a node until it is told to stop.
-pub(crate) async fn run(args: RunArgs) -> Result<(), Failure> {
+pub(crate) async fn run(args: RunArgs, output: &Output) -> Result<(), Failure> {
     let file = args.config.clone().or_else(|| std::env::var_os("ROCKETMESH_CONFIG").map(Into::into));
     let loaded = config::load(file.as_deref(), &overrides(&args))
         .map_err(|error| Failure::failed("bad_configuration", error.to_string()))?;
     start_log(&loaded.config.log.level)?;
-    let data_dir = loaded.config.data_dir.clone();
-    let name = loaded.config.name.clone();
+    let config = loaded.config.clone();
     let node = NodeBuilder::new(loaded).start().await.map_err(|error| failure(&error))?;
-    greet(&node, &name, &data_dir.display().to_string()).await;
+    // Whoever started it may not read on, as `head` does not: the node is there for the mesh, and runs.
+    let _ = greet(&node, &config, output).await;
     stopped().await?;
-    eprintln!("Stopping.");
+    output.note("Stopping.");
     node.shutdown().await;
     Ok(())
 }
@@ -63,14 +68,41 @@ fn overrides(args: &RunArgs) -> Overrides {
 }
 
 fn start_log(level: &str) -> Result<(), Failure> {
-    let quiet = QUIET.join(",");
-    let filter = EnvFilter::try_new(format!("{quiet},{level}")).map_err(|error| {
-        let message = format!("log.level `{level}` cannot be used ({error}); use error, warn, info, debug or trace");
+    let refused = |why: String| {
+        let message = format!(
+            "log.level `{level}` cannot be used ({why}); use error, warn, info, debug or trace, or a filter such as \
+             rocketmesh_node=debug"
+        );
         Failure::failed("bad_configuration", message)
-    })?;
-    // Fails only where a log was started before, which then goes on.
-    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+    };
+    if let Some(word) = misspelt(level) {
+        return Err(refused(format!("`{word}` is no level")));
+    }
+    let quiet = QUIET.join(",");
+    let filter = EnvFilter::try_new(format!("{quiet},{level}")).map_err(|error| refused(error.to_string()))?;
+    // Fails only where a log was started before, which then goes on. Where nobody reads the log any more the node goes on
+    // without: the subscriber would write of it to standard error, which is what is gone.
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_ansi(coloured())
+        .log_internal_errors(false)
+        .try_init();
     Ok(())
+}
+
+/// A part of a filter that is a bare word and no level. The filter would take it for a module, and log nothing else.
+fn misspelt(level: &str) -> Option<&str> {
+    // What is in brackets is about spans, and may have commas of its own.
+    if level.contains('[') {
+        return None;
+    }
+    level.split(',').map(str::trim).find(|part| !part.contains('=') && part.parse::<LevelFilter>().is_err())
+}
+
+/// Colours are for terminals; in a file or a journal they are noise. See <https://no-color.org>.
+fn coloured() -> bool {
+    io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
 fn failure(error: &StartError) -> Failure {
@@ -98,25 +130,59 @@ fn failure(error: &StartError) -> Failure {
     Failure::failed(code, error.to_string())
 }
 
-async fn greet(node: &Node, name: &str, data_dir: &str) {
-    let addresses = node.addresses().await;
-    println!("Rocketmesh {} is running.", env!("CARGO_PKG_VERSION"));
-    println!();
-    println!("  id         {}", node.origin());
-    println!("  name       {}", if name.is_empty() { "(none; set one with --name)" } else { name });
-    println!("  data       {data_dir}");
-    if let Some(api) = node.api_address() {
-        println!("  API        http://{api}/v1   (token in {data_dir}/api.token)");
-        println!("  metrics    http://{api}/metrics");
+async fn greet(node: &Node, config: &Config, output: &Output) -> Result<(), Failure> {
+    let addresses: Vec<String> = node.addresses().await.iter().map(ToString::to_string).collect();
+    let id = node.origin().to_string();
+    let api = node.api_address().map(|api| api.to_string());
+    if output.is_json() {
+        let running = json!({
+            "version": env!("CARGO_PKG_VERSION"),
+            "id": id,
+            "name": config.name,
+            "data_dir": config.data_dir.display().to_string(),
+            "api": api,
+            "addresses": addresses,
+        });
+        return output.json_line(&running.to_string());
     }
-    println!();
-    println!("Other servers on this network find it by themselves. Elsewhere, start them with one of these:");
-    for address in &addresses {
-        println!("  --bootstrap {address}");
+    output.text(&greeting(&id, config, api.as_deref(), &addresses))
+}
+
+/// What people read when their node is there: which one it is, how others find it, and what to do next.
+fn greeting(id: &str, config: &Config, api: Option<&str>, addresses: &[String]) -> String {
+    let data_dir = clean(&config.data_dir.display().to_string()).into_owned();
+    let name = if config.name.is_empty() { "(none; set one with --name)" } else { config.name.as_str() };
+    let mut lines = vec![
+        format!("Rocketmesh {} is running.", env!("CARGO_PKG_VERSION")),
+        String::new(),
+        format!("  id         {id}"),
+        format!("  name       {}", clean(name)),
+        format!("  data       {data_dir}"),
+    ];
+    if let Some(api) = api {
+        lines.push(format!("  API        http://{api}/v1   (token in {data_dir}/api.token)"));
+        lines.push(format!("  metrics    http://{api}/metrics"));
     }
-    println!();
-    println!("Next, in another terminal:  rocketmesh rooms create general --user alice");
-    println!("Stop with Ctrl-C.");
+    lines.push(String::new());
+    lines.push(match config.network.mdns {
+        true => {
+            "Other servers on this network find it by themselves. Elsewhere, start them with one of these:".to_owned()
+        }
+        false => "Others do not find it by themselves (network.mdns is off). Start them with one of these:".to_owned(),
+    });
+    lines.extend(addresses.iter().map(|address| format!("  --bootstrap {address}")));
+    // Commands look where a node is that was told nothing.
+    let elsewhere = match config.data_dir == config::default_data_dir() {
+        true => String::new(),
+        false => format!(" --data-dir {data_dir}"),
+    };
+    lines.extend([
+        String::new(),
+        format!("Next, in another terminal:  rocketmesh rooms create general --user alice{elsewhere}"),
+        format!("Do others reach it?         rocketmesh net{elsewhere}"),
+        "Stop with Ctrl-C.".to_owned(),
+    ]);
+    lines.join("\n")
 }
 
 /// Returns when the process is asked to stop.
@@ -138,4 +204,39 @@ async fn stopped() -> Result<(), Failure> {
         std::process::exit(130);
     });
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+
+    #[test]
+    fn a_greeting_names_commands_that_find_this_very_node() {
+        let mut config = Config::defaults(config::default_data_dir());
+        let address = ["/ip4/192.0.2.7/tcp/4848/p2p/12D3KooW".to_owned()];
+        let text = greeting("12D3KooW", &config, Some("127.0.0.1:4849"), &address);
+        for part in
+            ["--bootstrap /ip4/192.0.2.7", "find it by themselves", "rocketmesh net", "http://127.0.0.1:4849/v1"]
+        {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+        assert!(!text.contains("--data-dir"), "{text}");
+        config.data_dir = PathBuf::from("/srv/mesh");
+        config.network.mdns = false;
+        let text = greeting("12D3KooW", &config, None, &address);
+        for part in ["--user alice --data-dir /srv/mesh", "net --data-dir /srv/mesh", "do not find it by themselves"] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+    }
+
+    #[test]
+    fn a_misspelt_level_is_no_filter_that_logs_nothing() {
+        for level in ["info", "WARN", "off", "rocketmesh_node=debug", "info,libp2p_swarm=warn", "[span{a,b}]=debug"] {
+            assert_eq!(misspelt(level), None, "{level}");
+        }
+        assert_eq!(misspelt("loud"), Some("loud"));
+        assert_eq!(misspelt("info, rocketmesh_node"), Some("rocketmesh_node"));
+    }
 }

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc;
@@ -43,6 +44,15 @@ fn ask(directory: &Path, line: &[&str]) -> Output {
     drop(ended);
     assert!(!watch.join().unwrap(), "{line:?} hangs");
     output
+}
+
+/// Runs a command whose output nobody reads, as when `head` has what it wants: its exit code and what it complains of.
+fn unread(directory: &Path, line: &[&str]) -> (Option<i32>, String) {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let child = command(directory, line).stdout(writer).stderr(Stdio::piped()).spawn().unwrap();
+    let output = child.wait_with_output().unwrap();
+    (output.status.code(), String::from_utf8(output.stderr).unwrap())
 }
 
 fn until(what: &str, mut condition: impl FnMut() -> bool) {
@@ -245,11 +255,116 @@ fn a_backup_of_a_running_node_becomes_the_same_server_with_the_same_rooms() {
     assert_eq!(oslo.stop(), Some(0), "a node that is asked to stop ends well");
 
     let restored = home.path().join("restored");
-    assert!(ask(&restored, &["restore", file]).status.success());
+    let told = ask(&restored, &["--json", "restore", file]);
+    let told: Value = serde_json::from_slice(&told.stdout).unwrap();
+    assert_eq!((&told["id"], &told["rooms"]), (&id.as_str().into(), &1.into()));
     let oslo = Server::start(&restored, "oslo.example.org", &[]);
     assert_eq!(oslo.does(&["id"]), id);
     assert_eq!(oslo.json(&["rooms", "show", &room])["digest"], digest);
     assert!(oslo.does(&["events", "list", "general"]).contains("Kept"));
+}
+
+#[test]
+fn a_file_that_is_no_backup_is_named_and_leaves_no_directory_behind() {
+    let home = TempDir::new().unwrap();
+    let file = home.path().join("holiday.png");
+    fs::write(&file, "no backup").unwrap();
+    let file = file.to_str().unwrap();
+    let none = Server { child: None, directory: home.path().join("none") };
+    let (exit, code, sentence) = none.fails(&["restore", file]);
+    assert_eq!((exit, code.as_str()), (1, "restore_failed"));
+    assert!(sentence.contains(file) && sentence.contains("rocketmesh backup"), "{sentence}");
+    assert!(!none.directory.exists());
+}
+
+#[test]
+fn a_command_whose_reader_has_gone_ends_quietly() {
+    let home = TempDir::new().unwrap();
+    let oslo = Server::start(&home.path().join("oslo"), "oslo.example.org", &[]);
+    oslo.does(&["rooms", "create", "general", "--user", "alice"]);
+    oslo.does(&["send", "general", "--user", "alice", "Hello"]);
+    let backup = home.path().join("monday.backup");
+    let backup = backup.to_str().unwrap();
+    oslo.does(&["backup", backup]);
+    for line in [
+        &["--help"][..],
+        &["completions", "bash"],
+        &["status"],
+        &["net"],
+        &["peers"],
+        &["--json", "peers"],
+        &["rooms"],
+        &["config"],
+        &["events", "list", "general"],
+        &["tail", "general", "--after", "0"],
+        &["verify-room", "general"],
+        &["rocketchat", "status"],
+    ] {
+        assert_eq!(unread(&oslo.directory, line), (Some(0), String::new()), "{line:?}");
+    }
+    assert_eq!(unread(&home.path().join("restored"), &["restore", backup]), (Some(0), String::new()));
+    let directory = oslo.directory.clone();
+    assert_eq!(oslo.stop(), Some(0));
+    assert_eq!(unread(&directory, &["doctor"]), (Some(0), String::new()));
+}
+
+#[test]
+fn a_node_whose_reader_has_gone_runs_on_and_stops_in_good_order() {
+    let home = TempDir::new().unwrap();
+    let directory = home.path().join("oslo");
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let line = ["run", "--no-mdns", "--api-listen", "127.0.0.1:0", "--listen", "/ip4/127.0.0.1/tcp/0"];
+    let mut run = command(&directory, &line);
+    let child = run.stdout(writer.try_clone().unwrap()).stderr(writer).spawn().unwrap();
+    let oslo = Server { child: Some(child), directory };
+    until("the node answers", || ask(&oslo.directory, &["status"]).status.success());
+    oslo.does(&["rooms", "create", "general", "--user", "alice"]);
+    assert_eq!(oslo.stop(), Some(0));
+}
+
+#[test]
+fn a_script_that_starts_a_node_reads_where_it_is() {
+    let home = TempDir::new().unwrap();
+    let directory = home.path().join("oslo");
+    let line = ["--json", "run", "--no-mdns", "--api-listen", "127.0.0.1:0", "--listen", "/ip4/127.0.0.1/tcp/0"];
+    let mut run = command(&directory, &line);
+    let mut child = run.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut output = BufReader::new(child.stdout.take().unwrap());
+    let oslo = Server { child: Some(child), directory };
+    let mut greeting = String::new();
+    output.read_line(&mut greeting).unwrap();
+    let running: Value = serde_json::from_str(&greeting).unwrap();
+    assert_eq!(running["id"], oslo.does(&["id"]));
+    assert_eq!(running["addresses"][0], oslo.does(&["id", "--addresses"]));
+    let api = format!("http://{}", running["api"].as_str().unwrap());
+    assert_eq!(running["id"], oslo.does(&["--api", &api, "id"]));
+}
+
+#[test]
+fn a_configuration_that_cannot_be_used_names_the_file_the_place_and_what_would_be_right() {
+    let home = TempDir::new().unwrap();
+    let nobody = Server { child: None, directory: home.path().join("nobody") };
+    let file = home.path().join("mesh.toml");
+    let path = file.to_str().unwrap();
+    for (text, words) in [
+        ("name = \n", &[path, "line 1"][..]),
+        ("nmae = \"x\"\n", &[path, "did you mean `name`"]),
+        ("[network]\ndht = \"maybe\"\n", &[path, "`maybe`", "auto, server, client"]),
+        ("[log]\nlevel = \"loud\"\n", &["`loud` is no level", "info"]),
+    ] {
+        fs::write(&file, text).unwrap();
+        let (exit, code, sentence) = nobody.fails(&["run", "--config", path]);
+        assert_eq!((exit, code.as_str()), (1, "bad_configuration"), "{sentence}");
+        assert!(words.iter().all(|word| sentence.contains(word)) && !sentence.contains('\n'), "{sentence}");
+    }
+    for (path, word) in [(home.path().to_owned(), "directory"), (home.path().join("none.toml"), "does not exist")] {
+        let path = path.to_str().unwrap();
+        let (_, code, sentence) = nobody.fails(&["run", "--config", path]);
+        assert_eq!(code, "bad_configuration");
+        assert!(sentence.contains(path) && sentence.contains(word), "{sentence}");
+    }
+    assert!(!nobody.directory.exists(), "nothing was begun");
 }
 
 #[test]
@@ -335,19 +450,23 @@ fn what_fails_says_what_to_do_and_ends_with_the_documented_exit_code() {
     let oslo = Server::start(&home.path().join("oslo"), "oslo.example.org", &[]);
     oslo.does(&["rooms", "create", "twice", "--user", "alice"]);
     oslo.does(&["rooms", "create", "twice", "--user", "alice"]);
+    // Port 1 of this machine, where nobody listens.
+    let nowhere = "/ip4/127.0.0.1/tcp/1/p2p/12D3KooWDpJ7As7BWAwRMfu1VU2WCqNjvq387JEYKDBj4kx6nXTN";
     for (line, expected, word) in [
         (&["rooms", "show", "nowhere"][..], (4, "unknown_room"), "nowhere"),
         (&["peers", "inspect", "nobody.example.org"], (4, "unknown_peer"), "nobody.example.org"),
         (&["rooms", "show", "twice"], (2, "ambiguous_room"), "bafyr4i"),
         (&["connect", "192.0.2.7:4848"], (1, "malformed_address"), "/ip4/"),
+        (&["connect", nowhere], (1, "unreachable"), "refused"),
     ] {
         let (exit, code, sentence) = oslo.fails(line);
         assert_eq!((exit, code.as_str()), expected, "{line:?}: {sentence}");
-        assert!(sentence.contains(word), "{line:?}: {sentence}");
+        assert!(sentence.contains(word) && !sentence.contains('\n'), "{line:?}: {sentence}");
     }
     fs::write(oslo.directory.join("api.token"), "0".repeat(64)).unwrap();
-    let (exit, _, sentence) = oslo.fails(&["status"]);
-    assert_eq!(exit, 5, "{sentence}");
+    let (exit, code, sentence) = oslo.fails(&["status"]);
+    assert_eq!((exit, code.as_str()), (5, "wrong_token"), "{sentence}");
+    assert!(sentence.contains("--token-file"), "{sentence}");
 
     // A second node on the same directory must not get in the first one's way.
     let second = ask(&oslo.directory, &["run", "--api-listen", "127.0.0.1:0", "--listen", "/ip4/127.0.0.1/tcp/0"]);
@@ -396,6 +515,13 @@ fn completions_are_there_for_every_shell_and_help_for_every_command() {
         "files",
         "rocketchat",
         "tail",
+        "verify-room",
+        "react",
+        "redact",
+        "events",
+        "backup",
+        "restore",
+        "doctor",
     ] {
         assert!(help.lines().any(|line| line.trim_start().starts_with(command)), "{command} is not in: {help}");
         assert!(ask(nowhere, &[command, "--help"]).status.success(), "{command}");

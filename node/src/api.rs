@@ -208,6 +208,8 @@ async fn authorize(State(api): State<Api>, request: Request, next: Next) -> Resu
         Some(token) if blake3::hash(token.as_bytes()) == blake3::hash(api.token.as_bytes()) => {
             Ok(next.run(request).await)
         }
-        Some(_) => refuse("wrong_token", "the token is not this node's; it stands in its data directory, in api.token"),
+        Some(_) => {
+            refuse("wrong_token", "the token is not this node's, which stands in its data directory, in api.token")
+        }
     }
 }

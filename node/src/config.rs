@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
-use figment::providers::{Env, Format, Serialized, Toml};
+use figment::error::Kind;
+use figment::providers::{Data, Env, Format, Serialized, Toml};
 use figment::value::{Dict, Value};
 use figment::{Figment, Metadata, Profile, Provider};
 use libp2p::Multiaddr;
@@ -414,11 +416,8 @@ pub fn load(file: Option<&Path>, overrides: &Overrides) -> Result<Loaded, Config
     let implied = early.extract_inner::<PathBuf>("data_dir").unwrap_or_default().join(CONFIG_FILE);
     let mut figment = Figment::from(Serialized::defaults(&defaults));
     match file {
-        Some(file) if !file.exists() => {
-            return Err(ConfigError::File(format!("{} does not exist", file.display())));
-        }
-        Some(file) => figment = figment.merge(Toml::file_exact(file)),
-        None if implied.exists() => figment = figment.merge(Toml::file_exact(&implied)),
+        Some(file) => figment = figment.merge(toml(file)?),
+        None if implied.exists() => figment = figment.merge(toml(&implied)?),
         None => {}
     }
     let figment = figment.merge(environment()).merge(overrides.clone());
@@ -442,17 +441,41 @@ pub fn load(file: Option<&Path>, overrides: &Overrides) -> Result<Loaded, Config
     Ok(Loaded { config, entries })
 }
 
+/// A file that can be read and is TOML. What is wrong with one that is not is said with its name.
+fn toml(file: &Path) -> Result<Data<Toml>, ConfigError> {
+    let failed = |why: String| ConfigError::File(format!("{}: {why}", file.display()));
+    fs::read_to_string(file).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => ConfigError::File(format!("{} does not exist", file.display())),
+        io::ErrorKind::PermissionDenied => failed(format!("{error}; let the node's user read it")),
+        _ => failed(error.to_string()),
+    })?;
+    let toml = Toml::file_exact(file);
+    toml.data().map_err(|error| failed(one_line(&error.to_string())))?;
+    Ok(toml)
+}
+
+/// What the TOML library says of a file, without its drawing of the place: line and column are in the first line.
+fn one_line(text: &str) -> String {
+    let drawn = |line: &str| line.trim_start_matches(|c: char| c == ' ' || c.is_ascii_digit()).starts_with('|');
+    let lines = text.lines().map(str::trim_end).filter(|line| !line.is_empty() && !drawn(line));
+    lines.collect::<Vec<_>>().join("; ")
+}
+
 fn from_figment(error: figment::Error) -> ConfigError {
     let key = error.path.join(".");
     if key.is_empty() {
-        return ConfigError::File(error.to_string());
+        return ConfigError::File(one_line(&error.to_string()));
     }
     let origin = error.metadata.as_ref().map(describe).unwrap_or_default();
-    ConfigError::Value { key, problem: format!("{} (set by {origin})", error.kind) }
+    let problem = match &error.kind {
+        Kind::UnknownVariant(given, known) => format!("`{given}` is none of {}", known.join(", ")),
+        kind => kind.to_string(),
+    };
+    ConfigError::Value { key, problem: format!("{problem} (set by {origin})") }
 }
 
 fn flatten(figment: &Figment) -> Result<BTreeMap<String, Value>, ConfigError> {
-    let data = figment.data().map_err(|error| ConfigError::File(error.to_string()))?;
+    let data = figment.data().map_err(|error| ConfigError::File(one_line(&error.to_string())))?;
     let mut flat = BTreeMap::new();
     for dict in data.into_values() {
         flatten_into(&mut flat, "", dict);
@@ -515,4 +538,16 @@ fn list<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Er
             text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned).collect()
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_wrong_with_a_file_is_one_line_with_its_place() {
+        let said = "TOML parse error at line 12, column 8\n   |\n12 | name = | x\n   |        ^\ninvalid string\nexpected `\"`\n";
+        assert_eq!(one_line(said), "TOML parse error at line 12, column 8; invalid string; expected `\"`");
+        assert_eq!(one_line("Is a directory (os error 21)\n"), "Is a directory (os error 21)");
+    }
 }

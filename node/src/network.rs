@@ -14,6 +14,7 @@ mod address;
 mod behaviour;
 mod bootstrap;
 mod dial_back;
+mod dial_failure;
 mod driver;
 mod framing;
 mod handle;

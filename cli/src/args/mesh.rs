@@ -39,9 +39,10 @@ Examples:
   rocketmesh --json net | jq .reachability  in a script
   rocketmesh net new-key mesh.key           the key of a new private mesh
 
-A server behind a router is often out of reach: others cannot connect to it. Then
-it asks the router to forward a port (UPnP), or is reached through relays: servers
-that pass on what they cannot read. `to do` stands there only if it needs help.")]
+A server behind a router is often out of reach: others cannot connect to it.
+Then it asks the router to forward a port (UPnP), or is reached through relays:
+servers that pass on what they cannot read. `to do` stands there only if it
+needs help.")]
 pub(crate) struct NetArgs {
     /// What to do; show without it.
     #[command(subcommand)]

@@ -49,9 +49,10 @@ pub(crate) enum QueueCommand {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 A community workspace that has not reached its vendor for ten days takes no
-messages. Incoming webhooks go on. Make one in Administration, Integrations, New,
-Incoming, with the room as its channel and the service account as `Post as`, and
-give its address here. It says one line in the room, to see whether it works.
+messages. Incoming webhooks go on. Make one in Administration, Integrations,
+New, Incoming, with the room as its channel and the service account as `Post
+as`, and give its address here. It says one line in the room, to see whether it
+works.
 The address is a secret, so that it is read and never an argument.
 
 Examples:

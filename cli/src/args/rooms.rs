@@ -219,7 +219,8 @@ fn on_or_off(word: &str) -> Result<bool, String> {
 /// `rocketmesh send`
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Prints the event's id once it is on disk. Text that begins with a hyphen goes behind `--`.
+Prints the event's id once it is on disk. Text that begins with a hyphen goes
+behind `--`.
 
 Examples:
   rocketmesh send general --user alice Hello everybody

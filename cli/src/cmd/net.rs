@@ -63,7 +63,7 @@ fn people(net: &NetView) -> String {
         return fields.to_string();
     }
     let rows = net.peers.iter().map(peer);
-    format!("{fields}\n{}\n{}", table(["ID", "NAME", "PATH", "BY", "THROUGH", "FOR"], rows), legend(&net.peers))
+    format!("{fields}\n{}\n\n{}", table(["ID", "NAME", "PATH", "BY", "THROUGH", "FOR"], rows), legend(&net.peers))
 }
 
 /// What the words under PATH mean, of those that are there.
@@ -82,8 +82,8 @@ fn reachable(net: &NetView) -> &'static str {
         ("public", _) => "yes: other servers can connect to this one",
         ("private", false) => "through a relay: others cannot connect to this server directly",
         ("private", true) => "no: other servers cannot connect to this one, and no relay helps",
-        (_, false) => "through a relay, and maybe directly: that is being found out",
-        _ => "not known yet: that is being found out",
+        (_, false) => "through a relay, and maybe directly too: nobody has found that out yet",
+        _ => "not known: nobody has found that out yet",
     }
 }
 
@@ -120,7 +120,9 @@ fn router(upnp: &str) -> &'static str {
 }
 
 fn relaying(serving: &NetServing) -> String {
+    let idle = (serving.reservations, serving.circuits, serving.circuits_total) == (0, 0, 0);
     match (serving.active, serving.mode.as_str()) {
+        (true, _) if idle => "would relay for servers that others cannot reach; none has asked so far".to_owned(),
         (true, _) => format!(
             "relays for {}: {} now, {} since the start",
             count(serving.reservations, "server"),

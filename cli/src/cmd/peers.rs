@@ -41,6 +41,7 @@ pub(super) async fn unban(context: &Context, args: &UnbanArgs) -> Result<(), Fai
     context.output.done(&format!("{id} is no longer banned"))
 }
 
+/// How each was found is left to [`inspect`]: beside it names would have no width on a terminal of eighty columns.
 fn list(list: PeerList) -> String {
     if list.peers.is_empty() {
         return "no server is known yet; `rocketmesh connect ADDRESS` connects to one".to_owned();
@@ -51,13 +52,12 @@ fn list(list: PeerList) -> String {
             peer.name.clone().unwrap_or_default(),
             peer.state.clone(),
             peer.path.clone().unwrap_or_default(),
-            peer.found_by.join(", "),
             latency(peer).unwrap_or_default(),
             peer.shared_rooms.len().to_string(),
             refused(&peer.received).to_string(),
         ]
     });
-    table(["ID", "NAME", "STATE", "PATH", "FOUND BY", "LATENCY", "ROOMS", "REFUSED"], rows)
+    table(["ID", "NAME", "STATE", "PATH", "LATENCY", "ROOMS", "REFUSED"], rows)
 }
 
 fn inspect(peer: &PeerView) -> String {

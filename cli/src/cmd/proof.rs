@@ -65,7 +65,7 @@ fn people(proof: RoomProof) -> String {
         [clean(&excerpt(&server.name.clone().unwrap_or_else(|| short_id(&server.id)), 32)).into_owned(), says(server)]
     });
     if !proof.servers.is_empty() {
-        text.push_str(&table(["server", "beside this node"], rows));
+        text.push_str(&table(["SERVER", "BESIDE THIS NODE"], rows));
         text.push_str("\n\n");
     }
     let asked = proof.servers.iter().filter(|server| server.state != "not_connected").count();

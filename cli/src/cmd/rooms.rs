@@ -208,7 +208,7 @@ fn show(room: &RoomDetail) -> String {
         .add("id", &summary.id)
         .add_some("name", summary.name.as_ref())
         .add_some("topic", room.topic.as_ref())
-        .add("type", &summary.room_type)
+        .add("type", kind_of_room(&summary.room_type))
         .add("version", &room.version)
         .add("made by", &room.creator)
         .add("joined", if summary.joined { "yes" } else { "no" })
@@ -227,6 +227,16 @@ fn show(room: &RoomDetail) -> String {
         .add_all("state tips", room.state_tips.clone())
         .add_all("held", room.have.iter().map(have));
     fields.to_string()
+}
+
+/// What people call a room of this type. Types are Rocket.Chat's letters.
+fn kind_of_room(room_type: &str) -> &str {
+    match room_type {
+        "c" => "channel",
+        "p" => "private group",
+        "d" => "direct room",
+        other => other,
+    }
 }
 
 fn history(view: &HistoryView) -> String {

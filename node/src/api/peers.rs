@@ -42,7 +42,11 @@ pub(super) async fn connect(
 ) -> Result<Json<PeerView>, ApiError> {
     let address = parse_peer_address(&request.address)?;
     let peer = api.engine.network.connect(address).await?.map_err(|reason| {
-        let message = format!("{} cannot be reached: {reason}", request.address);
+        let message = format!(
+            "{} cannot be reached: {reason}; does a node run there, and is that one of its addresses, as its `rocketmesh \
+             id --addresses` prints them?",
+            request.address
+        );
         ApiError::new(StatusCode::BAD_GATEWAY, "unreachable", message)
     })?;
     api.engine.policy.note_known(peer);

@@ -79,7 +79,7 @@ pub enum NetworkError {
     )]
     AddressInUse(Multiaddr),
     /// An address cannot be listened on.
-    #[error("cannot listen on {address}: {reason}")]
+    #[error("cannot listen on {address} ({reason}); name an address of this machine with --listen or network.listen")]
     Listen {
         /// The address.
         address: Multiaddr,

@@ -2,6 +2,7 @@
 
 mod cli;
 
+use std::io::Write;
 use std::process::ExitCode;
 
 /// The node makes and drops small things all the time; the system's allocator took half of a run.
@@ -12,7 +13,8 @@ fn main() -> ExitCode {
     match cli::main() {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("rocketmesh-sim: {error}");
+            // Where even that cannot be written there is nobody left to tell.
+            let _ = writeln!(std::io::stderr().lock(), "rocketmesh-sim: {error}");
             ExitCode::from(2)
         }
     }

@@ -293,7 +293,7 @@ impl Observer {
         if let Some(file) = &mut self.trace_file {
             // A trace that cannot be written is worth a warning and not the run.
             if file.write_all(line.as_bytes()).is_err() {
-                eprintln!("the trace file cannot be written; the trace goes on without it");
+                let _ = writeln!(std::io::stderr(), "the trace file cannot be written; the run goes on without it");
                 self.trace_file = None;
             }
         }

@@ -17,6 +17,7 @@ use super::nat::stands;
 use super::{Driver, provider_key};
 use crate::network::DhtMode;
 use crate::network::address::{Scope, is_relayed, peer_of, relay_of, scope};
+use crate::network::dial_failure::dial_failure;
 use crate::network::peers::{Connection, FoundBy, Path, Peer};
 
 /// How many rooms are announced in the DHT at the same time. Each costs a lookup; thousands of rooms take turns.
@@ -91,7 +92,7 @@ impl Driver {
             None => DialOpts::from(address),
         };
         let connection = opts.connection_id();
-        self.swarm.dial(opts).map(|()| connection).map_err(|error| error.to_string())
+        self.swarm.dial(opts).map(|()| connection).map_err(|error| dial_failure(&error))
     }
 
     /// A dial has failed. Where it met somebody else at an address of the local network, it is made again without that: the others

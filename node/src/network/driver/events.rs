@@ -14,6 +14,7 @@ use super::early::Early;
 use super::{Driver, PASSED_OVER};
 use crate::network::address::is_relayed;
 use crate::network::behaviour::BehaviourEvent;
+use crate::network::dial_failure::dial_failure;
 use crate::network::handle::{Event, GossipToken, IncomingRequest};
 use crate::network::peers::{Connection, FoundBy, Introduction, Path};
 
@@ -29,7 +30,7 @@ impl Driver {
             }
             SwarmEvent::OutgoingConnectionError { peer_id, connection_id, error } => {
                 let again = self.dial_around(peer_id, connection_id, &error);
-                let error = error.to_string();
+                let error = dial_failure(&error);
                 tracing::debug!(peer = ?peer_id, error, "a dial failed");
                 self.bootstrap.failed(connection_id, &error, Instant::now());
                 if let Some(answer) = self.connects.remove(&connection_id) {

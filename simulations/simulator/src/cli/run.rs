@@ -1,6 +1,6 @@
 //! One run.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -13,12 +13,13 @@ use rocketmesh_sim::scenario::{Layer, Scenario};
 use rocketmesh_sim::{library, model, real, report};
 
 use super::args::RunArgs;
-use super::{Failure, table};
+use super::{Failure, print, table, write_page};
 
 /// The scenario with some fields changed.
 pub(crate) fn changed(mut scenario: Scenario, changes: &[String]) -> Result<Scenario, Failure> {
     for change in changes {
-        let (field, value) = change.split_once('=').ok_or(format!("`{change}` is no FIELD=VALUE"))?;
+        let (field, value) =
+            change.split_once('=').ok_or(format!("`{change}` is no FIELD=VALUE, such as mesh.degree=4"))?;
         scenario = scenario.set(field, value)?;
     }
     Ok(scenario)
@@ -32,7 +33,12 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode, Failure> {
     let out =
         args.out.clone().unwrap_or_else(|| PathBuf::from("simulations/runs").join(format!("{name}-{}", args.seed)));
     std::fs::create_dir_all(&out).map_err(|error| format!("{} cannot be written: {error}", out.display()))?;
-    let trace_file = args.trace.as_ref().map(std::fs::File::create).transpose()?;
+    let trace_file = match &args.trace {
+        None => None,
+        Some(path) => Some(
+            std::fs::File::create(path).map_err(|error| format!("{} cannot be written: {error}", path.display()))?,
+        ),
+    };
     let about = About {
         scenario: name,
         layer: format!("{:?}", scenario.layer).to_lowercase(),
@@ -43,7 +49,8 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode, Failure> {
         ..About::default()
     };
     if !args.json {
-        println!("{}: {} servers, seed {}, {} of talk", scenario.title, scenario.servers, args.seed, scenario.duration);
+        let (title, servers, talk) = (&scenario.title, scenario.servers, scenario.duration);
+        print(&format!("{title}: {servers} servers, seed {}, {talk} of talk", args.seed))?;
     }
     let mut progress = progress(args.json);
     let record = match scenario.layer {
@@ -55,16 +62,14 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode, Failure> {
     };
     record.write(&out)?;
     let page = out.join("report.html");
-    std::fs::write(&page, report::page(&record))?;
+    write_page(&page, &report::page(&record))?;
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&record.about)?);
+        print(&serde_json::to_string_pretty(&record.about)?)?;
     } else {
-        say(&record);
-        println!("\nreport  {}", page.display());
-        println!("again   {}", record.about.command);
-    }
-    if !args.json {
-        println!("trace {}", record.about.trace);
+        say(&record)?;
+        print(&format!("\nreport  {}", page.display()))?;
+        print(&format!("again   {}", record.about.command))?;
+        print(&format!("trace {}", record.about.trace))?;
     }
     Ok(if record.about.passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -93,14 +98,14 @@ fn progress(quiet: bool) -> impl FnMut(Duration, Duration) + Send + 'static {
             }
             None if !quiet && (share * 10.0) as u64 > said => {
                 said = (share * 10.0) as u64;
-                eprintln!("{text}");
+                let _ = writeln!(std::io::stderr().lock(), "{text}");
             }
             None => {}
         }
     }
 }
 
-fn say(record: &Record) {
+fn say(record: &Record) -> Result<(), Failure> {
     let about = &record.about;
     let share = |part: u64, whole: u64| if whole == 0 { 100.0 } else { part as f64 * 100.0 / whole as f64 };
     let rows = [
@@ -127,13 +132,14 @@ fn say(record: &Record) {
         ("healed after", about.heal_s.map_or("-".to_owned(), |heal| format!("{heal:.1} s"))),
         ("memory", format!("{:.0} MiB", about.peak_rss as f64 / 1_048_576.0)),
     ];
-    println!("{}", table(&["measured", ""], rows.map(|(what, value)| vec![what.to_owned(), value])));
+    print(&table(&["measured", ""], rows.map(|(what, value)| vec![what.to_owned(), value])).to_string())?;
     let invariants = record.invariants.iter().map(|row| {
         let held = if row.violations == 0 { "held".to_owned() } else { format!("BROKEN: {}", row.first) };
         vec![row.name.clone(), row.checks.to_string(), held]
     });
-    println!("{}", table(&["invariant", "checks", ""], invariants));
+    print(&table(&["invariant", "checks", ""], invariants).to_string())?;
     for failure in &about.failures {
-        println!("FAILED  {failure}");
+        print(&format!("FAILED  {failure}"))?;
     }
+    Ok(())
 }

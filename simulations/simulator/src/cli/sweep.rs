@@ -10,7 +10,7 @@ use rocketmesh_sim::record::{About, Record};
 use rocketmesh_sim::report::{self, SweepPoint};
 
 use super::args::SweepArgs;
-use super::{Failure, run, table};
+use super::{Failure, print, run, table, write_page};
 
 /// Runs all, then draws.
 pub(crate) fn sweep(args: &SweepArgs) -> Result<ExitCode, Failure> {
@@ -20,7 +20,7 @@ pub(crate) fn sweep(args: &SweepArgs) -> Result<ExitCode, Failure> {
         // Wrong values are found before hours are spent.
         scenario.set(&args.field, value)?;
     }
-    std::fs::create_dir_all(&args.out)?;
+    std::fs::create_dir_all(&args.out).map_err(|error| format!("{} cannot be written: {error}", args.out.display()))?;
     let mut waiting: Vec<(usize, u64)> =
         (0..args.values.len()).flat_map(|value| (1..=args.seeds).map(move |seed| (value, seed))).rev().collect();
     let bar =
@@ -57,12 +57,12 @@ pub(crate) fn sweep(args: &SweepArgs) -> Result<ExitCode, Failure> {
         .collect::<Result<_, Failure>>()?;
     let mut rows = report::sweep_table(&points).into_iter();
     let header = rows.next().unwrap_or_default();
-    println!("{}", table(&header.iter().map(String::as_str).collect::<Vec<_>>(), rows));
+    print(&table(&header.iter().map(String::as_str).collect::<Vec<_>>(), rows).to_string())?;
     let page = args.out.join("sweep.html");
-    std::fs::write(&page, report::sweep(&scenario.title, &args.field, &points))?;
-    println!("\nreport  {}", page.display());
+    write_page(&page, &report::sweep(&scenario.title, &args.field, &points))?;
+    print(&format!("\nreport  {}", page.display()))?;
     if broken > 0 {
-        println!("{broken} runs did not hold what they should; see their folders' run.json");
+        print(&format!("{broken} runs did not hold what they should; see their folders' run.json"))?;
     }
     Ok(if broken == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
