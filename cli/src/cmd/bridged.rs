@@ -6,8 +6,10 @@ use rocketmesh_node::api::{FederateRoom, FederatedRoom, FederatedRooms};
 
 use crate::args::bridged::{FederateArgs, UnfederateArgs};
 use crate::cmd::Context;
+use crate::cmd::rooms::kind_of_room;
 use crate::failure::Failure;
 use crate::output::table;
+use crate::text::short_id;
 
 /// How long it may take to find a server of a room, and to make everything for it in Rocket.Chat.
 const FEDERATE: Duration = Duration::from_secs(120);
@@ -38,7 +40,8 @@ fn listed(list: FederatedRooms) -> String {
     }
     let rows = list.rooms.into_iter().map(|room| {
         let does = room.problem.map_or_else(|| "ok".to_owned(), |problem| format!("waits: {problem}"));
-        [room.name, room.kind, room.room, does]
+        [room.name, kind_of_room(&room.kind).to_owned(), short_id(&room.room), does]
     });
-    table(["NAME", "KIND", "ROOM", "HOW IT DOES"], rows.collect::<Vec<_>>())
+    let rooms = table(["NAME", "KIND", "ROOM", "HOW IT DOES"], rows.collect::<Vec<_>>());
+    format!("{rooms}\n\nother servers join by a room's id in full: `rocketmesh rooms show NAME`")
 }

@@ -89,6 +89,9 @@ fn reachable(net: &NetView) -> &'static str {
 
 fn address(address: &NetAddress) -> String {
     let state = match address.state.as_str() {
+        // Whoever said so is connected no longer.
+        "confirmed" if address.reached_by == 0 => "found to be reachable before".to_owned(),
+        "refuted" if address.not_reached_by == 0 => "found to be out of reach before".to_owned(),
         "confirmed" => format!("{} got through", count(address.reached_by, "server")),
         "refuted" => format!("{} did not get through", count(address.not_reached_by, "server")),
         _ => "not tried from outside".to_owned(),
@@ -211,6 +214,26 @@ mod tests {
         assert!(!text.contains('\u{1b}'), "{text}");
         assert!(!text.contains("to do"), "nothing has to be done: {text}");
         assert!(!text.contains("punched:"), "words that are not there need no explanation: {text}");
+    }
+
+    #[test]
+    fn what_was_found_by_servers_that_are_gone_is_not_said_of_nobody() {
+        let mut net = net();
+        for (state, words) in [("confirmed", "reachable before"), ("refuted", "out of reach before")] {
+            let address = NetAddress { state: state.to_owned(), not_reached_by: 0, ..net.addresses[0].clone() };
+            net.addresses = vec![address];
+            let text = people(&net);
+            assert!(text.contains(words) && !text.contains("0 servers"), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_relay_that_nobody_needs_yet_says_so_in_words() {
+        let mut net = net();
+        net.serving.active = true;
+        assert!(people(&net).contains("none has asked so far"), "{}", people(&net));
+        net.serving.circuits_total = 2;
+        assert!(people(&net).contains("2 since the start"), "{}", people(&net));
     }
 
     #[test]

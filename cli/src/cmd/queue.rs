@@ -1,5 +1,6 @@
 //! `rocketmesh rocketchat queue`, `webhook`
 
+use std::io::{self, IsTerminal};
 use std::time::{Duration, SystemTime};
 
 use rocketmesh_node::api::{RetriedLetters, RoomWebhook};
@@ -46,6 +47,9 @@ pub(super) async fn webhook(context: &Context, args: WebhookArgs) -> Result<(), 
     if args.remove {
         client.delete(&path).await?;
         return context.output.done("the room has no webhook any more; remove it in Rocket.Chat too");
+    }
+    if args.url_file.as_os_str() == "-" && io::stdin().is_terminal() {
+        context.output.note("the webhook's address, then Enter and Ctrl-D:");
     }
     let url = rocketchat::secret(&args.url_file)?.trim().to_owned();
     if url.is_empty() {

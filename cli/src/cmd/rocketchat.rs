@@ -72,7 +72,7 @@ async fn check(context: &Context) -> Result<(), Failure> {
     if report.passed {
         Ok(())
     } else {
-        Err(Failure::failed("check_failed", "something must be changed at the Rocket.Chat server"))
+        Err(Failure::failed("check_failed", "not everything is as it must be; the table says what to change"))
     }
 }
 

@@ -230,7 +230,7 @@ fn show(room: &RoomDetail) -> String {
 }
 
 /// What people call a room of this type. Types are Rocket.Chat's letters.
-fn kind_of_room(room_type: &str) -> &str {
+pub(super) fn kind_of_room(room_type: &str) -> &str {
     match room_type {
         "c" => "channel",
         "p" => "private group",

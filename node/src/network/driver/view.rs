@@ -61,7 +61,13 @@ impl Driver {
             return vec!["network.nat is off, so that nobody asks".to_owned()];
         }
         let Some(farthest) = nat.reach.farthest() else {
-            return vec!["no other server is connected that could tell".to_owned()];
+            let reason = match nat.verdict {
+                Verdict::Unknown => "no other server is connected that could tell",
+                Verdict::Private | Verdict::Public => {
+                    "no other server is connected; what was found before is believed for a while"
+                }
+            };
+            return vec![reason.to_owned()];
         };
         let mut reasons = vec![stand(farthest).to_owned()];
         for Seen { address, sources, standing, reached, unreached, named } in seen {
