@@ -3,6 +3,7 @@
 use std::io;
 use std::path::Path;
 
+use clap::error::ErrorKind;
 use rocketmesh_node::api::types::{ErrorBody, ErrorDetail};
 
 /// Why a command failed. Its message says what to do next.
@@ -73,6 +74,20 @@ impl Failure {
     /// A token that cannot be sent because it cannot be read.
     pub(crate) fn no_token(message: impl Into<String>) -> Self {
         Failure::Token { code: "missing_token".to_owned(), message: message.into() }
+    }
+
+    /// Arguments that no command takes, in one line.
+    pub(crate) fn arguments(error: &clap::Error) -> Self {
+        let code = "usage";
+        if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+            return Failure::Usage { code, message: "a command or an argument is missing; see --help".to_owned() };
+        }
+        let text = error.render().to_string();
+        let below = |line: &&str| line.starts_with("Usage:") || line.starts_with("For more information");
+        let lines: Vec<&str> =
+            text.lines().map(str::trim).take_while(|line| !below(line)).filter(|line| !line.is_empty()).collect();
+        let sentence = lines.join(" ");
+        Failure::Usage { code, message: format!("{}; see --help", sentence.trim_start_matches("error: ")) }
     }
 
     /// A failed write to standard output.

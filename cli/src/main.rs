@@ -31,10 +31,13 @@ use crate::failure::Failure;
 use crate::output::Output;
 
 fn main() -> ExitCode {
-    let matches = Cli::command().get_matches();
+    let matches = match Cli::command().try_get_matches() {
+        Ok(matches) => matches,
+        Err(error) => return unparsed(&error),
+    };
     let cli = match Cli::from_arg_matches(&matches) {
         Ok(cli) => cli,
-        Err(error) => error.format(&mut Cli::command()).exit(),
+        Err(error) => return unparsed(&error.format(&mut Cli::command())),
     };
     let output = Output::new(cli.globals.json);
     // What the environment names is for the configuration to read, so that `config` can say where it came from.
@@ -46,6 +49,17 @@ fn main() -> ExitCode {
             ExitCode::from(failure.exit_code())
         }
     }
+}
+
+/// Ends with the help that was asked for, or with what is wrong with the arguments: a script gets that as it gets every
+/// other error.
+fn unparsed(error: &clap::Error) -> ExitCode {
+    if !error.use_stderr() || !std::env::args_os().any(|argument| argument == "--json") {
+        error.exit();
+    }
+    let failure = Failure::arguments(error);
+    Output::new(true).failure(&failure);
+    ExitCode::from(failure.exit_code())
 }
 
 fn dispatch(cli: Cli, output: Output, data_dir_typed: bool) -> Result<(), Failure> {

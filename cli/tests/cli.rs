@@ -278,6 +278,25 @@ fn a_file_that_is_no_backup_is_named_and_leaves_no_directory_behind() {
 }
 
 #[test]
+fn a_script_with_wrong_arguments_gets_its_error_as_json_in_one_line() {
+    let home = TempDir::new().unwrap();
+    let nobody = Server { child: None, directory: home.path().join("nobody") };
+    for (line, word) in [
+        (&["rooms", "nowhere"][..], "'nowhere'"),
+        (&["rooms", "create", "general"], "--user"),
+        (&["peers", "--nonsense"], "'--nonsense'"),
+        (&["policy", "set", "--federate", "everybody"], "everybody"),
+        (&["rocketchat"], "--help"),
+    ] {
+        let (exit, code, sentence) = nobody.fails(line);
+        assert_eq!((exit, code.as_str()), (2, "usage"), "{line:?}: {sentence}");
+        assert!(sentence.contains(word) && !sentence.contains('\n') && !sentence.contains("Usage"), "{sentence}");
+    }
+    let help = ask(&nobody.directory, &["--json", "rooms", "--help"]);
+    assert!(help.status.success() && help.stdout.starts_with(b"Show, make"), "help is help: {help:?}");
+}
+
+#[test]
 fn a_command_whose_reader_has_gone_ends_quietly() {
     let home = TempDir::new().unwrap();
     let oslo = Server::start(&home.path().join("oslo"), "oslo.example.org", &[]);
@@ -454,6 +473,7 @@ fn what_fails_says_what_to_do_and_ends_with_the_documented_exit_code() {
     let nowhere = "/ip4/127.0.0.1/tcp/1/p2p/12D3KooWDpJ7As7BWAwRMfu1VU2WCqNjvq387JEYKDBj4kx6nXTN";
     for (line, expected, word) in [
         (&["rooms", "show", "nowhere"][..], (4, "unknown_room"), "nowhere"),
+        (&["rooms", "join", "bafyr4ieulcklq", "--user", "alice"], (4, "unknown_room"), "59 characters"),
         (&["peers", "inspect", "nobody.example.org"], (4, "unknown_peer"), "nobody.example.org"),
         (&["rooms", "show", "twice"], (2, "ambiguous_room"), "bafyr4i"),
         (&["connect", "192.0.2.7:4848"], (1, "malformed_address"), "/ip4/"),
@@ -463,6 +483,7 @@ fn what_fails_says_what_to_do_and_ends_with_the_documented_exit_code() {
         assert_eq!((exit, code.as_str()), expected, "{line:?}: {sentence}");
         assert!(sentence.contains(word) && !sentence.contains('\n'), "{line:?}: {sentence}");
     }
+    assert_eq!(oslo.does(&["rocketchat", "disconnect"]), "no Rocket.Chat server was connected");
     fs::write(oslo.directory.join("api.token"), "0".repeat(64)).unwrap();
     let (exit, code, sentence) = oslo.fails(&["status"]);
     assert_eq!((exit, code.as_str()), (5, "wrong_token"), "{sentence}");

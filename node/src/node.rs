@@ -205,11 +205,16 @@ impl NodeBuilder {
                 return Err(NetworkError::Setup(refused.to_owned()).into());
             }
             Some(transport) => transport,
-            None => match &network_config.private {
-                Some(private) => transport::private_sockets(&key, private, &mut registry),
-                None => transport::sockets(&key, &mut registry),
+            None => {
+                if let Some(address) = transport::in_use(&network_config.listen) {
+                    return Err(NetworkError::AddressInUse(address.clone()).into());
+                }
+                match &network_config.private {
+                    Some(private) => transport::private_sockets(&key, private, &mut registry),
+                    None => transport::sockets(&key, &mut registry),
+                }
+                .map_err(|error| NetworkError::Setup(error.to_string()))?
             }
-            .map_err(|error| NetworkError::Setup(error.to_string()))?,
         };
         let policy = PolicyBook::load(&store)?;
         let (shutdown, down) = watch::channel(false);

@@ -99,6 +99,17 @@ async fn a_taken_port_is_a_clear_error_for_the_mesh_and_for_the_api() {
 }
 
 #[tokio::test]
+async fn a_second_node_does_not_share_the_first_ones_port() {
+    let first = TestNode::start("a.example.org", &[]).await;
+    let address = first.address().await;
+    let (listen, _) = address.split_once("/p2p/").unwrap();
+    let directory = TempDir::new().unwrap();
+    let second = builder(directory.path(), "", &[]).configure(|config| config.network.listen = vec![listen.to_owned()]);
+    let error = refused_start(second).await;
+    assert!(error.to_string().contains("in use") && error.to_string().contains(listen), "{error}");
+}
+
+#[tokio::test]
 async fn a_locked_or_newer_or_unwritable_data_directory_is_a_clear_error() {
     let node = TestNode::start("a.example.org", &[]).await;
     let second = refused_start(builder(node.directory(), "", &[])).await;

@@ -120,6 +120,7 @@ pub(crate) enum PolicyCommand {
 
 /// The parts of the policy to change.
 #[derive(Debug, Default, Args)]
+#[command(override_usage = "rocketmesh policy set OPTION...")]
 #[group(required = true, multiple = true)]
 pub(crate) struct PolicySet {
     /// Which servers may exchange events with this one

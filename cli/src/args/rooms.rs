@@ -171,6 +171,7 @@ pub(crate) struct Moderation {
 
 /// One setting of a room.
 #[derive(Debug, Args)]
+#[command(override_usage = "rocketmesh rooms set ROOM --user USER OPTION")]
 #[command(after_help = "\
 Examples:
   rocketmesh rooms set general --join invite --user alice

@@ -125,7 +125,7 @@ fn router(upnp: &str) -> &'static str {
 fn relaying(serving: &NetServing) -> String {
     let idle = (serving.reservations, serving.circuits, serving.circuits_total) == (0, 0, 0);
     match (serving.active, serving.mode.as_str()) {
-        (true, _) if idle => "would relay for servers that others cannot reach; none has asked so far".to_owned(),
+        (true, _) if idle => "would relay for servers that others cannot reach; none asked yet".to_owned(),
         (true, _) => format!(
             "relays for {}: {} now, {} since the start",
             count(serving.reservations, "server"),

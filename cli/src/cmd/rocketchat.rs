@@ -37,10 +37,15 @@ pub(super) async fn run(context: &Context, args: RocketChatArgs) -> Result<(), F
         RocketChatCommand::Queue(args) => queue::run(context, args).await,
         RocketChatCommand::Webhook(args) => queue::webhook(context, args).await,
         RocketChatCommand::Disconnect => {
-            context.client()?.delete(&["rocketchat"]).await?;
-            context
-                .output
-                .done("disconnected; revoke the service account's token in Rocket.Chat if it is not needed any more")
+            let client = context.client()?;
+            let before: RocketChatStatus = client.get(&["rocketchat"]).await?.parse()?;
+            client.delete(&["rocketchat"]).await?;
+            context.output.done(match before.url {
+                Some(_) => {
+                    "disconnected; revoke the service account's token in Rocket.Chat if it is not needed any more"
+                }
+                None => "no Rocket.Chat server was connected",
+            })
         }
     }
 }

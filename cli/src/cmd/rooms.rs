@@ -148,7 +148,10 @@ async fn room_to_join(client: &Client, text: &str) -> Result<String, Failure> {
         Err(Failure::NotFound { code, .. }) => match invited_room(client, text).await {
             Err(Failure::NotFound { .. }) => Err(Failure::NotFound {
                 code,
-                message: format!("no room known here is called `{text}`; give the id in full to join another server's"),
+                message: format!(
+                    "no room known here is called `{text}`; to join another server's, give its id in full, which has 59 \
+                     characters and begins with bafyr4i"
+                ),
             }),
             found => found,
         },

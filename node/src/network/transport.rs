@@ -2,6 +2,7 @@
 //! key; and through relays, which is Noise and Yamux once more, inside a stream of a connection with the relay.
 
 use std::io;
+use std::net::{IpAddr, TcpListener};
 use std::time::Duration;
 
 use futures::{AsyncRead, AsyncWrite};
@@ -11,8 +12,9 @@ use libp2p::core::transport::{Boxed, MemoryTransport, OrTransport};
 use libp2p::core::upgrade::Version;
 use libp2p::identity::{Keypair, PeerId};
 use libp2p::metrics::BandwidthTransport;
+use libp2p::multiaddr::Protocol;
 use libp2p::pnet::PnetConfig;
-use libp2p::{Transport, dns, noise, quic, relay, tcp, yamux};
+use libp2p::{Multiaddr, Transport, dns, noise, quic, relay, tcp, yamux};
 use prometheus_client::registry::Registry;
 use rocketmesh_protocol::identity::ServerKey;
 
@@ -88,6 +90,24 @@ fn unresolved(key: &ServerKey) -> io::Result<NodeTransport> {
 
 fn tcp_sockets() -> tcp::tokio::Transport {
     tcp::tokio::Transport::new(tcp::Config::default().nodelay(true))
+}
+
+/// The first of these addresses over TCP at which another process listens already. libp2p lets processes share a port, and
+/// the system then gives each connection to either of them by lot, so that others meet the wrong server half of the time.
+/// Nothing of this process may listen there yet.
+pub(crate) fn in_use(listen: &[Multiaddr]) -> Option<&Multiaddr> {
+    listen.iter().find(|address| {
+        let mut parts = address.iter();
+        let ip = match parts.next() {
+            Some(Protocol::Ip4(ip)) => IpAddr::from(ip),
+            // All of IPv6 would be all of IPv4 too here, where somebody else may well listen.
+            Some(Protocol::Ip6(ip)) if !ip.is_unspecified() => IpAddr::from(ip),
+            _ => return false,
+        };
+        let Some(Protocol::Tcp(port)) = parts.next() else { return false };
+        let in_use = |error: io::Error| error.kind() == io::ErrorKind::AddrInUse;
+        port != 0 && TcpListener::bind((ip, port)).is_err_and(in_use)
+    })
 }
 
 /// Joins a transport with the way through relays.

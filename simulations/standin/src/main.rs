@@ -1,6 +1,6 @@
 //! `rocketmesh-standin`: the stand-in as a process of its own, for the demo, for tests that kill it, and for trying things.
 
-use std::io;
+use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -52,7 +52,7 @@ fn main() -> ExitCode {
     match run(args) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("The stand-in failed: {error}");
+            let _ = writeln!(io::stderr(), "The stand-in failed: {error}");
             ExitCode::FAILURE
         }
     }
@@ -60,7 +60,7 @@ fn main() -> ExitCode {
 
 fn run(args: Args) -> Result<(), Box<dyn std::error::Error>> {
     let filter = EnvFilter::try_new(&args.log).map_err(|error| format!("--log {}: {error}", args.log))?;
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).log_internal_errors(false).init();
     let silence = Duration::try_from_secs_f64(args.silence).map_err(|error| format!("--silence: {error}"))?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
@@ -79,8 +79,8 @@ fn run(args: Args) -> Result<(), Box<dyn std::error::Error>> {
                 add(&standin, name, roles);
             }
         }
-        // The last line that is printed at the start: whoever waits for it may call.
-        println!("listening on {}", standin.url());
+        // The last line that is printed at the start: whoever waits for it may call. Nobody has to read it.
+        let _ = writeln!(io::stdout(), "listening on {}", standin.url());
         tokio::signal::ctrl_c().await?;
         standin.stop().await;
         Ok(())
@@ -90,8 +90,12 @@ fn run(args: Args) -> Result<(), Box<dyn std::error::Error>> {
 fn add(standin: &Standin, username: &str, roles: &[&str]) {
     let roles = roles.iter().map(|role| (*role).to_owned()).collect();
     match standin.wish(Wish::AddUser { username: username.to_owned(), roles }) {
-        Ok(account) => println!("account {account}"),
+        Ok(account) => {
+            let _ = writeln!(io::stdout(), "account {account}");
+        }
         // At a second start the account is there, and its token was printed before.
-        Err(error) => eprintln!("{username} is not made: {error}"),
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "{username} is not made: {error}");
+        }
     }
 }

@@ -1,16 +1,18 @@
 //! Reachability in words and numbers: for `rocketmesh net`, and for programs.
 
+use std::collections::{BTreeMap, BTreeSet};
+
+use libp2p::Multiaddr;
 use libp2p::identity::PeerId;
+use libp2p::multiaddr::Protocol;
 use tokio::time::Instant;
 
 use super::Driver;
 use super::reach::{Seen, Source, Standing, Verdict};
 use crate::api::types::{NetAddress, NetPeer, NetPrivate, NetPunches, NetRelay, NetServing, NetView};
-use crate::network::address::{Scope, relay_of, scope};
+use crate::config::DEFAULT_PORT;
+use crate::network::address::{Scope, is_relayed, relay_of, scope};
 use crate::network::peers::{Path, Peer};
-
-/// The port that others are told to forward.
-const PORT: u16 = crate::config::DEFAULT_PORT;
 
 impl Driver {
     /// The whole of it.
@@ -62,6 +64,7 @@ impl Driver {
         }
         let Some(farthest) = nat.reach.farthest() else {
             let reason = match nat.verdict {
+                _ if self.connected() => "no connected server has said yet at which address it sees this one",
                 Verdict::Unknown => "no other server is connected that could tell",
                 Verdict::Private | Verdict::Public => {
                     "no other server is connected; what was found before is believed for a while"
@@ -115,7 +118,14 @@ impl Driver {
     fn advice(&self, seen: &[Seen]) -> Vec<String> {
         let nat = &self.nat;
         let mut advice = Vec::new();
-        if !nat.on || nat.verdict == Verdict::Public {
+        if nat.verdict == Verdict::Public {
+            return advice;
+        }
+        if !nat.on {
+            advice.push(format!(
+                "nothing if others dial this node; else set network.nat = true, or forward {} on the router to this machine",
+                ports(self.swarm.listeners())
+            ));
             return advice;
         }
         for seen in seen.iter().filter(|seen| seen.sources.contains(&Source::Configured)) {
@@ -129,26 +139,51 @@ impl Driver {
         if nat.relays.holding().next().is_some() {
             return advice;
         }
-        let connected = self.peers.iter().any(|(_, peer)| !peer.connections.is_empty());
         let direct = self.peers.iter().filter_map(|(_, peer)| peer.best()).any(|best| best.path != Path::Relayed);
-        match (nat.verdict, connected) {
+        match (nat.verdict, self.connected()) {
             (_, false) => advice.push(
                 "connect to a server: `rocketmesh connect ADDRESS`, or one in network.bootstrap of the configuration"
                     .to_owned(),
             ),
             (Verdict::Private, true) => {
-                let transports = if self.config.private.is_some() { "TCP" } else { "TCP and UDP" };
                 advice.push(format!(
-                    "others do not reach this node, and no connected server relays for it: forward port {PORT} ({transports}) \
-                     on the router to this machine, or connect to a server that others reach and that has network.relay.serve \
-                     = \"auto\" or \"on\""
+                    "others do not reach this node, and no connected server relays for it: forward {} on the router to this \
+                     machine, or connect to a server that others reach and that has network.relay.serve = \"auto\" or \"on\"",
+                    ports(self.swarm.listeners())
                 ));
             }
             (_, true) if direct => advice.push("wait a minute: other servers are asked to dial this node".to_owned()),
-            _ => {}
+            _ => advice.push(
+                "connect to a server that others reach, with `rocketmesh connect ADDRESS`: none is connected directly, and only \
+                 such a one can tell"
+                    .to_owned(),
+            ),
         }
         advice
     }
+
+    fn connected(&self) -> bool {
+        self.peers.iter().any(|(_, peer)| !peer.connections.is_empty())
+    }
+}
+
+/// What a router is to forward to a node that listens on these addresses, such as `port 4848 (TCP and UDP)`.
+fn ports<'a>(listeners: impl Iterator<Item = &'a Multiaddr>) -> String {
+    let mut ports: BTreeMap<u16, BTreeSet<&'static str>> = BTreeMap::new();
+    for part in listeners.filter(|address| !is_relayed(address)).flat_map(Multiaddr::iter) {
+        match part {
+            Protocol::Tcp(port) => ports.entry(port).or_default().insert("TCP"),
+            Protocol::Udp(port) => ports.entry(port).or_default().insert("UDP"),
+            _ => false,
+        };
+    }
+    if ports.is_empty() {
+        return format!("port {DEFAULT_PORT}");
+    }
+    let words = ports
+        .iter()
+        .map(|(port, over)| format!("port {port} ({})", over.iter().copied().collect::<Vec<_>>().join(" and ")));
+    words.collect::<Vec<_>>().join(" and ")
 }
 
 fn servers(count: usize) -> String {
@@ -204,4 +239,25 @@ fn peer(id: &PeerId, known: &Peer, now: Instant) -> Option<NetPeer> {
         via: best.via.map(|relay| relay.to_string()),
         since_s: now.duration_since(best.since).as_secs(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_router_is_to_forward_what_the_node_listens_on_and_nothing_else() {
+        let addresses = |texts: &[&str]| -> Vec<Multiaddr> {
+            texts.iter().map(|text| text.parse().expect("this is an address")).collect()
+        };
+        let usual = addresses(&["/ip4/0.0.0.0/tcp/4848", "/ip4/0.0.0.0/udp/4848/quic-v1", "/ip6/::/tcp/4848"]);
+        assert_eq!(ports(usual.iter()), "port 4848 (TCP and UDP)");
+        let others = addresses(&[
+            "/ip4/192.168.1.7/tcp/443",
+            "/ip4/192.168.1.7/udp/4858/quic-v1",
+            "/ip4/203.0.113.1/tcp/9/p2p/12D3KooWDpJ7As7BWAwRMfu1VU2WCqNjvq387JEYKDBj4kx6nXTN/p2p-circuit",
+        ]);
+        assert_eq!(ports(others.iter()), "port 443 (TCP) and port 4858 (UDP)");
+        assert_eq!(ports(std::iter::empty()), "port 4848");
+    }
 }
