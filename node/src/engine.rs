@@ -7,7 +7,7 @@
 //!                                                          ├── gossip, or pass gossip on
 //!                                                          └── move the durable end of the local log
 //!   sync: compare digests on every new connection and once a minute; bring what is missing; fetch by id
-//!   serve: answer the same questions of others
+//!   serve: answer the same questions of others, each server in its turn
 //!   ephemeral: who types, who is there; beside all this, and never in the store
 //!   files: fetch what messages name, range by range, and send it to others
 //! ```
@@ -33,6 +33,7 @@ mod room;
 mod rooms;
 mod serve;
 mod sync;
+mod turns;
 pub(crate) mod verify;
 
 pub use files::{FetchError, ReceiveError};
@@ -53,7 +54,7 @@ use tokio::time::Instant;
 
 use crate::clock::{Clock, Entropy};
 use crate::config::HistoryMode;
-use crate::network::{Event, NetworkHandle};
+use crate::network::{Event, IncomingRequest, NetworkHandle};
 use crate::tuning::Tuning;
 use commit::Committer;
 use direct::Outbox;
@@ -66,11 +67,10 @@ use names::NameBook;
 use policy::PolicyBook;
 use room::{Ingested, RoomHandle};
 use sync::Syncing;
+use turns::Turns;
 
 /// Pulls of whole vectors that may be under way at once: each holds one response of up to 4 MiB.
 const PULLS: usize = 8;
-/// Requests of others that are answered at once.
-const SERVED: usize = 8;
 
 /// How long a shutdown waits for the engine's tasks.
 const CLOSING: std::time::Duration = std::time::Duration::from_secs(5);
@@ -128,7 +128,8 @@ pub(crate) struct Shared {
     /// Rooms in which this node has asked since its start for what it said there before.
     found_own: Mutex<BTreeSet<RoomId>>,
     pulls: Semaphore,
-    serving: Arc<Semaphore>,
+    /// Requests of others.
+    turns: Mutex<Turns<PeerId, IncomingRequest>>,
     files: FileWork,
     shutdown: watch::Receiver<bool>,
 }
@@ -144,6 +145,7 @@ pub(crate) struct Counters {
     pub(crate) flushes: Counter,
     pub(crate) pulled: Counter,
     pub(crate) served: Counter,
+    pub(crate) requests_refused: Counter,
     pub(crate) slices_served: Counter,
     pub(crate) slices_received: Counter,
     pub(crate) slices_refused: Counter,
@@ -203,7 +205,7 @@ impl Engine {
             started: Instant::now(),
             found_own: Mutex::default(),
             pulls: Semaphore::new(PULLS),
-            serving: Arc::new(Semaphore::new(SERVED)),
+            turns: Mutex::default(),
             files: FileWork::new(fetch_up_to),
             shutdown,
         }));

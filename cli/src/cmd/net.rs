@@ -231,7 +231,7 @@ mod tests {
     fn a_relay_that_nobody_needs_yet_says_so_in_words() {
         let mut net = net();
         net.serving.active = true;
-        assert!(people(&net).contains("none has asked so far"), "{}", people(&net));
+        assert!(people(&net).contains("none asked yet"), "{}", people(&net));
         net.serving.circuits_total = 2;
         assert!(people(&net).contains("2 since the start"), "{}", people(&net));
     }

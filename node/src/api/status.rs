@@ -130,6 +130,11 @@ pub(super) async fn metrics(State(api): State<Api>) -> Result<Response, ApiError
         ("events_authored", "Events made by this server's users", &counters.authored),
         ("events_pulled", "Events that sync brought", &counters.pulled),
         ("requests_served", "Requests of other servers that were answered", &counters.served),
+        (
+            "requests_refused",
+            "Requests of other servers that found no place to wait for their turn",
+            &counters.requests_refused,
+        ),
         ("file_slices_served", "Ranges of files that were sent to other servers", &counters.slices_served),
         ("file_slices_received", "Ranges of files that came and verified", &counters.slices_received),
         ("file_slices_refused", "Ranges of files that came and did not verify", &counters.slices_refused),
@@ -153,6 +158,7 @@ pub(super) async fn metrics(State(api): State<Api>) -> Result<Response, ApiError
         "private" => 1,
         _ => 0,
     };
+    let (answering, waiting) = api.engine.requests_under_way();
     let size = i64::try_from(api.engine.store.size()?).unwrap_or(i64::MAX);
     let files = i64::try_from(api.engine.store.file_bytes(None)).unwrap_or(i64::MAX);
     for (name, help, value) in [
@@ -166,6 +172,8 @@ pub(super) async fn metrics(State(api): State<Api>) -> Result<Response, ApiError
         ("relay_clients", "Servers that are reachable through this node", network.reservations_served as i64),
         ("relay_circuits", "Connections that run through this node", network.circuits_served as i64),
         ("dht_peers", "Peers that serve the DHT", network.dht_peers as i64),
+        ("requests_answering", "Requests of other servers that are being answered", answering as i64),
+        ("requests_waiting", "Requests of other servers that wait for their turn", waiting as i64),
         ("rooms_followed", "Rooms that this node takes part in", network.topics as i64),
         ("log_position", "The durable end of the local log", *api.engine.durable().borrow() as i64),
         ("store_bytes", "Bytes that the store takes on disk, but for files", size),

@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::room::{Brought, RoomCommand};
-use super::{Engine, ephemeral, invitations, serve, sync};
+use super::{Engine, ephemeral, invitations, lock, serve, sync};
 use crate::network::{Count, Event as NetworkEvent, GossipToken};
 
 /// Two heartbeats of gossip, after which a peer that follows a room is part of its mesh.
@@ -49,15 +49,8 @@ pub(super) async fn run(engine: Engine, mut events: mpsc::Receiver<NetworkEvent>
                 });
             }
             NetworkEvent::Gossip { peer, room, bytes, token } => gossip(&engine, peer, room, &bytes, token).await,
-            NetworkEvent::Request(request) => {
-                // Waiting here bounds how many are under way; the channel behind it is bounded too.
-                let Ok(permit) = Arc::clone(&engine.serving).acquire_owned().await else { return };
-                let own = engine.clone();
-                engine.background(async move {
-                    serve::serve(own, request).await;
-                    drop(permit);
-                });
-            }
+            NetworkEvent::PeerGone { peer } => lock(&engine.turns).forget(&peer),
+            NetworkEvent::Request(request) => serve::take_in(&engine, request).await,
         }
     }
 }

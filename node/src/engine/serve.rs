@@ -18,8 +18,8 @@ use rocketmesh_protocol::wire::{Refused, Request, Response, WireEvent};
 use rocketmesh_storage::{Participation, StoreError, StoredEvent};
 use tokio::time::Instant;
 
-use super::{Engine, add, direct, ephemeral, files, sync};
-use crate::network::{IncomingRequest, origin};
+use super::{Engine, add, direct, ephemeral, files, lock, sync};
+use crate::network::{Count, IncomingRequest, origin};
 
 /// How many links of a chain are read at a time.
 const PAGE: usize = 256;
@@ -34,8 +34,59 @@ const PAST_PAGE: usize = 256;
 /// The most ancestors that a fetch by id brings along; a larger gap is pulled instead.
 const MAX_ANCESTORS: usize = 1024;
 
+/// Has a request answered when its peer's turn comes. Where too many wait, one of those who ask most is refused instead; whoever is
+/// refused asks again later, or somebody else.
+pub(super) async fn take_in(engine: &Engine, incoming: IncomingRequest) {
+    let refused = lock(&engine.turns).offer(incoming.peer, incoming);
+    answer_next(engine);
+    if let Some((peer, refused)) = refused {
+        add(&engine.counters.requests_refused, 1);
+        let _ = engine.network.count(peer, Count::RequestRefused).await;
+        let _ = engine.network.respond(refused, &Response::Refused(Refused::TooMany)).await;
+    }
+}
+
+/// Answers in the background whatever may be answered now.
+fn answer_next(engine: &Engine) {
+    loop {
+        let next = lock(&engine.turns).take();
+        let Some((peer, incoming)) = next else { return };
+        let turn = Turn { engine: engine.clone(), peer };
+        // The network's word that a peer is gone may have been dropped, and a request's time may be over before its turn comes.
+        if !incoming.is_awaited() {
+            continue;
+        }
+        engine.background(async move {
+            let engine = turn.engine.clone();
+            serve(engine.clone(), incoming).await;
+            drop(turn);
+            answer_next(&engine);
+        });
+    }
+}
+
+/// The right to have a request answered, given back when dropped, whatever became of the answer.
+struct Turn {
+    engine: Engine,
+    peer: PeerId,
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        lock(&self.engine.turns).done(&self.peer);
+    }
+}
+
+impl Engine {
+    /// How many requests of others are being answered, and how many wait for their turn.
+    pub(crate) fn requests_under_way(&self) -> (usize, usize) {
+        let turns = lock(&self.turns);
+        (turns.served(), turns.waiting())
+    }
+}
+
 /// Answers one request.
-pub(super) async fn serve(engine: Engine, incoming: IncomingRequest) {
+async fn serve(engine: Engine, incoming: IncomingRequest) {
     let peer = incoming.peer;
     let response = if !engine.policy.may_federate(&peer) {
         let _ = engine.network.exclude(vec![(peer, true)]).await;
@@ -91,9 +142,9 @@ async fn answer(engine: &Engine, peer: PeerId, request: &Request) -> Result<Resp
                 if access == Access::None && !engine.followed.gossips(&room) {
                     continue;
                 }
-                let sketch = match followed_have(engine, &room)?.filter(|_| access == Access::Everything) {
-                    Some(ours) => Sketch::of(&ours, rooms.len() < MAX_ROOMS_SKETCHED),
-                    None => Sketch::Hidden,
+                let sketch = match access {
+                    Access::Everything => sketch(engine, &room, rooms.len() < MAX_ROOMS_SKETCHED)?,
+                    _ => Sketch::Hidden,
                 };
                 rooms.insert(place, sketch);
             }
@@ -351,6 +402,18 @@ fn within_budget(
         taken.push(event);
     }
     Ok((taken, false))
+}
+
+/// What is told of a room to whoever may read all of it. A room that has not changed since somebody asked is not read again.
+fn sketch(engine: &Engine, room: &RoomId, entries: bool) -> Result<Sketch, StoreError> {
+    let Some((known, changed)) = engine.followed.sketch(room, entries) else { return Ok(Sketch::Hidden) };
+    if let Some(known) = known {
+        return Ok(known);
+    }
+    let Some(ours) = followed_have(engine, room)? else { return Ok(Sketch::Hidden) };
+    let sketch = Sketch::of(&ours, entries);
+    engine.followed.keep_sketch(room, changed, entries, &sketch);
+    Ok(sketch)
 }
 
 fn followed_have(engine: &Engine, room: &RoomId) -> Result<Option<HaveVector>, StoreError> {

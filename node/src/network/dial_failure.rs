@@ -26,7 +26,7 @@ fn innermost(error: &(dyn Error + 'static)) -> String {
     while let Some(inner) = cause.source() {
         cause = inner;
     }
-    cause.to_string()
+    cause.to_string().trim().to_owned()
 }
 
 #[cfg(test)]

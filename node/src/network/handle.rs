@@ -41,6 +41,8 @@ pub(crate) enum RequestError {
 pub(crate) enum Event {
     /// A peer has introduced itself and speaks a version that this node speaks.
     PeerReady { peer: PeerId, name: Option<ServerName> },
+    /// The last connection with a peer has ended: nobody waits for what it asked.
+    PeerGone { peer: PeerId },
     /// A peer subscribed to the topic of a room that this node follows, or sent gossip for it that nobody had time for: the
     /// two should compare.
     PeerFollows { peer: PeerId, room: RoomId },
@@ -65,12 +67,20 @@ pub(crate) struct IncomingRequest {
     pub(super) channel: ResponseChannel<Vec<u8>>,
 }
 
+impl IncomingRequest {
+    /// Whether the answer can still reach the peer: not once its time is over, or the connection that it came by.
+    pub(crate) fn is_awaited(&self) -> bool {
+        self.channel.is_open()
+    }
+}
+
 /// What is counted of a peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Count {
     GossipRefused,
     Events(u64),
     EventsRefused(u64),
+    RequestRefused,
 }
 
 #[derive(Debug)]

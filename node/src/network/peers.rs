@@ -265,6 +265,7 @@ impl Peer {
             Count::GossipRefused => self.counters.gossip_refused += 1,
             Count::Events(events) => self.counters.events += events,
             Count::EventsRefused(events) => self.counters.events_refused += events,
+            Count::RequestRefused => self.counters.requests_refused += 1,
         }
     }
 

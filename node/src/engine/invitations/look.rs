@@ -56,29 +56,45 @@ pub(in crate::engine) fn notice(engine: &Engine, peer: PeerId, room: RoomId) {
         looking.insert(peer, BTreeSet::from([room]));
     }
     let own = engine.clone();
-    let done = Done(engine.clone(), peer);
+    let mut looks = Looks { engine: engine.clone(), peer, over: false };
     engine.background(async move {
-        let _done = done;
         let Ok(_turn) = own.invitations.looks.acquire().await else { return };
-        loop {
-            // A room stays in the queue until it was looked at, so that nobody makes it be looked at twice meanwhile.
-            let next = lock(&own.invitations.looking).get(&peer).and_then(|rooms| rooms.first().copied());
-            let Some(room) = next else { return };
+        while let Some(room) = looks.next() {
             match tokio::time::timeout(LOOK, look(&own, peer, room)).await {
                 Ok(Ok(())) => {}
                 outcome => tracing::debug!(%room, %peer, ?outcome, "what a peer has for this server is of no use"),
             }
-            lock(&own.invitations.looking).get_mut(&peer).map(|rooms| rooms.remove(&room));
         }
     });
 }
 
-/// Ends the looks at what a peer has, however they end.
-struct Done(Engine, PeerId);
+/// The looks at what a peer has, however they end.
+struct Looks {
+    engine: Engine,
+    peer: PeerId,
+    over: bool,
+}
 
-impl Drop for Done {
+impl Looks {
+    /// The room that is looked at next. A word that comes while a room is looked at has it looked at once more: what is read by then
+    /// may be older than the word.
+    fn next(&mut self) -> Option<RoomId> {
+        let mut looking = lock(&self.engine.invitations.looking);
+        let next = looking.get_mut(&self.peer).and_then(BTreeSet::pop_first);
+        if next.is_none() {
+            // With the same lock: a word that comes from now on begins anew.
+            looking.remove(&self.peer);
+            self.over = true;
+        }
+        next
+    }
+}
+
+impl Drop for Looks {
     fn drop(&mut self) {
-        lock(&self.0.invitations.looking).remove(&self.1);
+        if !self.over {
+            lock(&self.engine.invitations.looking).remove(&self.peer);
+        }
     }
 }
 

@@ -120,7 +120,8 @@ impl RoomTask {
 
     async fn pay(&mut self, owed: Owed, news: News) {
         let positions = &news.positions;
-        if !positions.is_empty() {
+        // What others are told of a room depends on whether this node takes part in it.
+        if !positions.is_empty() || owed.participation {
             self.engine.followed.note_change(&self.room, self.resolver.current().filter(|_| news.state));
         }
         for (done, ingested) in owed.ingested {
@@ -213,6 +214,8 @@ impl RoomTask {
             add(&self.engine.counters.store_errors, 1);
         }
         tracing::warn!(room = %self.room, %error, "events were not written");
+        // They may be in the store all the same, where it was the flush that failed.
+        self.engine.followed.forget(&self.room);
         for (done, _) in owed.ingested {
             let _ = done.send(Err(Arc::clone(error)));
         }
@@ -234,7 +237,6 @@ impl RoomTask {
                 return;
             }
         }
-        self.engine.followed.forget(&self.room);
         self.answer(owed.asked);
     }
 }

@@ -13,7 +13,7 @@ use rocketmesh_protocol::sync::{Claim, Difference, Path, difference};
 use rocketmesh_protocol::wire::{Refused, Request, Response};
 
 use super::feed;
-use super::pull::have;
+use super::pull::{TOO_MANY_PAUSE, have};
 use crate::engine::history::{self, Gap};
 use crate::engine::{Engine, direct};
 use crate::network::peer_id;
@@ -86,7 +86,15 @@ async fn weigh(engine: &Engine, peer: PeerId, room: RoomId, sketch: Sketch, back
             match sections.is_empty() {
                 // What was under way has arrived; or two sections have one digest.
                 true => Some(Difference::default()),
-                false => entries(engine, peer, &room, sections).await,
+                false => match entries(engine, peer, &room, sections).await {
+                    Ok(difference) => difference,
+                    // To compare whole vectors would give a peer that has too much to do more.
+                    Err(Busy) => {
+                        return feed(engine, |machine, now| {
+                            machine.look(peer, room, now.saturating_add(TOO_MANY_PAUSE), back);
+                        });
+                    }
+                },
             }
         }
     };
@@ -104,17 +112,21 @@ async fn weigh(engine: &Engine, peer: PeerId, room: RoomId, sketch: Sketch, back
     });
 }
 
+/// The peer has too much to do now.
+struct Busy;
+
 /// Asks for the entries of sections that differ.
-async fn entries(engine: &Engine, peer: PeerId, room: &RoomId, sections: Sections) -> Option<Difference> {
+async fn entries(engine: &Engine, peer: PeerId, room: &RoomId, sections: Sections) -> Result<Option<Difference>, Busy> {
     let request = Request::Entries { room: Tag::of(room.hash()), sections };
     match engine.network.request(peer, &request).await {
         Ok(Response::Entries { entries }) => {
             // More than was asked for would look like something that is missing here.
-            differ(engine, room, &entries.within(sections), sections)
+            Ok(differ(engine, room, &entries.within(sections), sections))
         }
+        Ok(Response::Refused(Refused::TooMany)) => Err(Busy),
         outcome => {
             tracing::debug!(%room, %peer, ?outcome, "a peer did not tell the entries of its have-vector");
-            None
+            Ok(None)
         }
     }
 }

@@ -41,7 +41,7 @@ const LONGEST_BRINGING: Duration = Duration::from_secs(30);
 const BY_ID: Duration = Duration::from_secs(4);
 const ASKED_BY_ID: usize = 3;
 /// How long to wait before asking again a peer that was asked too often.
-const TOO_MANY_PAUSE: Duration = Duration::from_secs(2);
+pub(super) const TOO_MANY_PAUSE: Duration = Duration::from_secs(2);
 
 /// Why a pull ended early. What was received until then is kept.
 #[derive(Debug, thiserror::Error)]

@@ -159,6 +159,7 @@ impl Driver {
             known.in_dht = false;
             (known.anew, known.beside) = (None, None);
             self.fail_requests(&peer);
+            self.tell(Event::PeerGone { peer });
             self.unintroduced.remove(&peer);
             self.awaited.retain(|(awaited, _)| *awaited != peer);
             let alone = self.peers.iter().all(|(_, known)| !known.ready());

@@ -20,6 +20,9 @@ const PIECES: usize = 8;
 const PIECE: usize = 256 * 1024;
 /// How long other servers are asked for a file before its message is shown without it.
 const FETCH: Duration = Duration::from_secs(60);
+/// How long a file is asked for again that no connected server has, and how often: the one that has it may just start anew.
+const NO_HOLDER: Duration = Duration::from_secs(10);
+const ASK_AGAIN: Duration = Duration::from_secs(1);
 /// What a file is called that has no name which every server allows.
 const NAMELESS: &str = "file";
 
@@ -135,13 +138,17 @@ impl Bridge {
         let store = |error: rocketmesh_storage::StoreError| Left::Waiting(error.into());
         let mut stored = self.engine.store.open_file(&named.file).map_err(store)?;
         if stored.is_none() {
-            let deadline = tokio::time::Instant::now() + FETCH;
+            let begun = tokio::time::Instant::now();
+            let deadline = begun + FETCH;
             loop {
                 let progress = self.engine.fetch_file(room, named.file, u64::MAX);
                 let progress = progress.map_err(|error| Left::Behind(error.to_string()))?;
                 match tokio::time::timeout_at(deadline, ended(progress)).await {
                     // It goes on behind others.
                     Ok(Err(FetchError::GaveWay)) => {}
+                    Ok(Err(FetchError::NoHolder { .. })) if begun.elapsed() < NO_HOLDER => {
+                        tokio::time::sleep(ASK_AGAIN).await;
+                    }
                     Ok(outcome) => break outcome.map_err(|error| Left::Behind(error.to_string()))?,
                     Err(_) => return Err(Left::Behind("no server sent the file in time".to_owned())),
                 }
