@@ -5,7 +5,7 @@ mod support;
 #[path = "support/two_servers.rs"]
 mod two_servers;
 
-use rocketmesh_standin::{HeldRoom, Person, Wish};
+use rocketmesh_standin::{Fault, HeldRoom, Person, Wish, Wrong};
 use serde_json::{Value, json};
 use support::eventually;
 use two_servers::{Lunch, Side};
@@ -18,6 +18,11 @@ fn times_told(side: &Side, person: &Person, words: &str) -> usize {
     let rooms = side.standin.dump().into_iter().filter(theirs);
     let told = rooms.flat_map(|room| room.messages);
     told.filter(|message| message.who == "bridge" && message.text.contains(words)).count()
+}
+
+/// The next calls of this kind are not answered, and nothing is done.
+fn fails(side: &Side, call: &str, times: u32) {
+    side.standin.wish(Wish::Fault(Fault { call: Some(call.to_owned()), times, wrong: Wrong::FailBefore })).unwrap();
 }
 
 /// Does something, and waits until it is explained once more.
@@ -79,6 +84,7 @@ async fn each_kind_of_thing_that_the_room_refuses_is_undone_and_explained() {
     alice.set_room(at_a, json!({"readOnly": true})).await.unwrap();
     b.holds(at_b, "read-only", |room| room.read_only).await;
     let message = json!({"message": {"rid": at_b, "msg": "an order"}});
+    fails(b, "chat.delete", 1);
     explained(b, &root, "chat.sendMessage", message, "Your message was taken back in #lunch").await;
     b.holds(at_b, "no order", |room| room.messages.iter().all(|message| message.text != "an order")).await;
     alice.set_room(at_a, json!({"readOnly": false})).await.unwrap();
@@ -104,8 +110,10 @@ async fn what_is_taken_down_on_ones_own_server_is_gone_there_and_whoever_did_it_
     b.standin.wish(Wish::Set { setting: "Message_ShowDeletedStatus".to_owned(), value: json!(true) }).unwrap();
     alice.say(at_a, "Alice's words").await.unwrap();
     let copy = b.hears(at_b, "Alice's words").await;
-    explained(b, &root, "chat.update", json!({"roomId": at_b, "msgId": copy, "text": "root's words"}), "Your edit was")
-        .await;
+    let edit = json!({"roomId": at_b, "msgId": copy, "text": "root's words"});
+    root.post::<Value>("chat.update", edit).await.unwrap();
+    fails(b, "chat.update", 1);
+    eventually("the edit is explained", || async { times_told(b, &root, "Your edit was") == 1 }).await;
     b.hears(at_b, "Alice's words").await;
     let gone = json!({"roomId": at_b, "msgId": copy});
     explained(b, &root, "chat.delete", gone, "The message is gone on this server only").await;

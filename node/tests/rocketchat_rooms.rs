@@ -365,6 +365,9 @@ async fn what_stands_beside_words_goes_along() {
         room.messages.iter().any(|message| message.id == at_alices && message.reactions.contains_key(":tada:"))
     })
     .await;
+    let (_, queue) = a.node().raw("GET", "/v1/rocketchat/queue", None).await;
+    let codes: Vec<&str> = queue["letters"].as_array().unwrap().iter().filter_map(|one| one["code"].as_str()).collect();
+    assert_eq!(codes, ["refused"], "an emoji that is not there is no lack of a permission: {queue}");
     // Alice's reactions go the other way, on and off again.
     let reacted = |on: bool| {
         let of_bob = of_bob.clone();

@@ -55,6 +55,10 @@ async fn an_answer_that_is_lost_makes_nothing_twice() {
     bob.react(&message, ":soup:").await.unwrap();
     let soup = |room: &HeldRoom| room.messages.iter().any(|message| message.reactions.contains_key(":soup:"));
     a.holds_when_asked(at_a, "the reaction", soup).await;
+    // Asked again to take back what is not there, the server would add it.
+    fault(a, "chat.react", Wrong::FailAfter);
+    bob.unreact(&message, ":soup:").await.unwrap();
+    a.holds_when_asked(at_a, "the end of the reaction", |room| !soup(room)).await;
     // A file is uploaded and confirmed, and either answer is lost.
     for (name, call) in [("one.txt", "rooms.media"), ("two.txt", "rooms.mediaConfirm")] {
         fault(a, call, Wrong::FailAfter);
@@ -70,6 +74,7 @@ async fn an_answer_that_is_lost_makes_nothing_twice() {
     bob.say(at_b, "the end").await.unwrap();
     a.holds_when_asked(at_a, "the end", says("the end")).await;
     lunch.once_beside(&["changed", "done", "with words", "the end"], 2).await;
+    assert!(!soup(&a.held(at_a)), "the reaction is back");
     lunch.close().await;
 }
 

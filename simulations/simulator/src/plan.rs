@@ -359,6 +359,12 @@ fn replay(
     let honest = |member: &&Member| servers[member.server].hostile.is_none();
     let homes: Vec<usize> =
         rooms[room].members[..rooms[room].present].iter().filter(honest).map(|member| member.server).collect();
+    if homes.is_empty() {
+        return Err(ScenarioError::Invalid {
+            field: "talk.room".into(),
+            reason: format!("`{}` has no honest server on which the people of the log could be", rooms[room].name),
+        });
+    }
     let mut places: BTreeMap<String, usize> = BTreeMap::new();
     for (at, nick) in chat.nicks().into_iter().enumerate() {
         let user = match nick.parse::<rocketmesh_protocol::identity::Localpart>() {

@@ -113,6 +113,32 @@ rate = 3.0
 }
 
 #[test]
+fn a_thousand_servers_with_churn_end_alike() {
+    let scenario = r#"
+title = "A thousand servers"
+layer = "protocol"
+servers = 1000
+duration = "60s"
+settle = "4m"
+[network]
+regions = ["London", "Tokyo", "Sydney"]
+nat = 0.3
+[[room]]
+name = "all"
+[[talk]]
+room = "all"
+rate = 0.5
+[[churn]]
+share = 0.05
+stay = "30s"
+away = "10s"
+"#;
+    let record = run(scenario, 1, None);
+    assert_eq!(record.about.failures, [""; 0]);
+    assert!(record.about.expected > 10_000 && record.about.delivered == record.about.expected, "{:?}", record.about);
+}
+
+#[test]
 fn a_crowd_that_comes_in_ends_with_everything() {
     let scenario = r#"
 title = "Half of the servers come in"

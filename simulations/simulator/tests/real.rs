@@ -3,6 +3,7 @@
 //! Each run is a process of its own, as the tool's own runs are.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -120,6 +121,33 @@ share = 0.1
 what = "garbage"
 "#;
 
+/// One server for each harm that a server can do by itself, several around one, and all of them crash half-way.
+const HARMS: &str = r#"
+title = "Harms"
+servers = 16
+duration = "50s"
+warm_up = "15s"
+settle = "3m"
+hostile = [
+  { share = 0.0625, what = "flood" },
+  { share = 0.0625, what = "fork" },
+  { share = 0.0625, what = "back-date" },
+  { share = 0.0625, what = "withhold" },
+  { share = 0.125, what = "eclipse" },
+]
+[network]
+nat = 0.25
+[[room]]
+name = "general"
+[[talk]]
+room = "general"
+rate = 1.0
+[[crash]]
+at = "20s"
+share = 1.0
+after = "2s"
+"#;
+
 struct Run {
     folder: TempDir,
     trace: PathBuf,
@@ -170,6 +198,30 @@ fn a_seed_repeats_a_run_of_real_nodes_byte_for_byte_and_another_seed_does_not() 
     let hashes = [&one, &again, &other].map(|run| run.record().about.trace);
     assert_eq!(hashes[0], hashes[1]);
     assert_ne!(hashes[0], hashes[2]);
+}
+
+#[test]
+fn servers_that_mean_harm_go_on_after_a_crash_and_nothing_breaks() {
+    let run = Run::of(HARMS, &[]);
+    assert!(run.held, "{:?}", run.record().about.failures);
+    let trace = String::from_utf8(run.trace()).unwrap();
+    let words = |line: &str| -> Vec<String> { line.split_whitespace().map(str::to_owned).collect() };
+    let lines: Vec<Vec<String>> = trace.lines().map(words).collect();
+    let back = lines.iter().rposition(|line| line.get(1).is_some_and(|word| word == "up")).unwrap();
+    let said = |lines: &[Vec<String>]| -> Vec<(String, String)> {
+        let said = lines.iter().filter(|line| line.get(1).is_some_and(|word| word == "said"));
+        said.map(|line| (line[2].clone(), line[3].clone())).collect()
+    };
+    let mut after: BTreeMap<String, usize> = BTreeMap::new();
+    for (server, _) in said(&lines[back..]) {
+        *after.entry(server).or_default() += 1;
+    }
+    assert!(after.values().any(|count| *count > 200), "nobody floods any more: {after:?}");
+    // Forks and back-dated events are said by nobody: they are handed over.
+    let known: BTreeSet<String> = said(&lines).into_iter().map(|(_, id)| id).collect();
+    let arrived = lines[back..].iter().filter(|line| line.get(1).is_some_and(|word| word == "arrived"));
+    let lies: BTreeSet<&String> = arrived.map(|line| &line[3]).filter(|id| !known.contains(*id)).collect();
+    assert!(!lies.is_empty(), "nobody lies any more");
 }
 
 #[test]

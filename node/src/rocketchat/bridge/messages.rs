@@ -246,6 +246,13 @@ impl RoomTask {
         Ok(false)
     }
 
+    /// Whether a reaction stands there.
+    async fn reacts(&self, message: &str, emoji: &str, username: &String) -> Result<bool, Stall> {
+        let bare = |emoji: &str| emoji.trim_matches(':').to_owned();
+        let Some(there) = self.read_message(message).await? else { return Ok(false) };
+        Ok(there.reactions.iter().any(|(one, by)| bare(one) == bare(emoji) && by.usernames.contains(username)))
+    }
+
     pub(super) async fn settle_reaction(&mut self, event: &Event, target: EventId, on: bool) -> Result<(), Stall> {
         let Some(user) = event.sender().filter(|user| !self.view.is_local(user)) else { return Ok(()) };
         let Some(emoji) = event.body().and_then(|body| body.text("emoji").map(str::to_owned)) else { return Ok(()) };
@@ -257,7 +264,11 @@ impl RoomTask {
             return Ok(());
         }
         self.let_in(&user).await?;
-        let reacted = speaker.client.react(&message, &emoji, on).await;
+        // Taking back a reaction that is not there adds it.
+        let reacted = match on || self.reacts(&message, &emoji, &speaker.username).await? {
+            true => speaker.client.react(&message, &emoji, on).await,
+            false => Ok(()),
+        };
         let reacted = self.bridge.heed(&speaker.client, reacted)?;
         if self.done(&event.id().to_string(), reacted).await? {
             seen.note_reaction(&emoji, &speaker.username, on);

@@ -86,20 +86,17 @@ impl RoomTask {
             after.text = noted.text;
         }
         after.refused |= noted.refused || refused;
-        let mut changes = Changes::default();
-        changes.set(message_key(id), &after);
-        self.record(changes).await?;
+        // Before it is recorded as gone: once it is, nobody would say so any more.
         if taken_down
             && let Some(target) = after.event()
             && !self.redact_for_all(id, target).await?
         {
             // Taking something down on one's own server always works, and goes no further.
             after.refused = true;
-            let mut changes = Changes::default();
-            changes.set(message_key(id), &after);
-            self.record(changes).await?;
         }
-        Ok(())
+        let mut changes = Changes::default();
+        changes.set(message_key(id), &after);
+        self.record(changes).await
     }
 
     /// Notes what was just written, before anything else is.
@@ -378,22 +375,18 @@ impl RoomTask {
     ) -> Result<(), Stall> {
         let done = match &said.what {
             What::Message { .. } => {
+                // Recorded once it is done: what is recorded is not looked at again.
+                let deleted = self.bridge.client.delete_message(&self.rid, id).await;
+                let deleted = self.unless_gone(id, deleted).await?;
+                self.done(id, deleted).await?;
                 let seen = Seen { gone: true, refused: true, ..after.cloned().unwrap_or_default() };
                 let mut changes = Changes::default();
                 changes.set(message_key(id), &seen);
                 self.record(changes).await?;
-                let deleted = self.bridge.client.delete_message(&self.rid, id).await;
-                self.done(id, deleted).await?;
                 "Your message was taken back"
             }
             What::Edit { target, .. } => {
-                if let Some(after) = after {
-                    // What stands there now is what the editor wrote; the look at the message finds that it is to be otherwise.
-                    let mut changes = Changes::default();
-                    changes.set(message_key(id), after);
-                    self.record(changes).await?;
-                }
-                self.settle_message(*target, None).await?;
+                self.unedit(id, *target, after).await?;
                 "Your edit was taken back"
             }
             What::Redact { .. } => "The message is gone on this server only",
@@ -421,6 +414,27 @@ impl RoomTask {
         };
         let words = format!("{done} in {}: {reason}.", self.place());
         self.bridge.explain(&said.sender, &words).await;
+        Ok(())
+    }
+
+    /// Puts back the words of before an edit that was refused.
+    async fn unedit(&mut self, id: &str, target: EventId, after: Option<&Seen>) -> Result<(), Stall> {
+        let Some(after) = after else { return self.settle_message(target, None).await };
+        let before = self.bridge.records.seen(id)?.unwrap_or_default();
+        // A text that nobody can have written stands there until the words are back: the look at the message finds that it is to be
+        // otherwise, and should that not come to its end the edit is news once more.
+        let unfinished =
+            Seen { text: String::new(), edited_ms: before.edited_ms, updated_ms: before.updated_ms, ..after.clone() };
+        let mut changes = Changes::default();
+        changes.set(message_key(id), &unfinished);
+        self.record(changes).await?;
+        self.settle_message(target, None).await?;
+        if self.bridge.records.seen(id)?.is_some_and(|seen| seen.text.is_empty()) {
+            // It cannot be put back, and stays as it is.
+            let mut changes = Changes::default();
+            changes.set(message_key(id), after);
+            self.record(changes).await?;
+        }
         Ok(())
     }
 }

@@ -9,6 +9,8 @@ use super::{Changes, Client, Message, Moment, PAGE, RestError, RoomKind};
 
 /// The most pages of deletions that are read at once; whoever deletes more in one absence finds the rest next time.
 const MAX_PAGES: usize = 1000;
+/// What the server says of an emoji that it does not know, beside the code of what somebody may not do.
+const NO_SUCH_EMOJI: &str = "Invalid emoji";
 
 /// A message to be stored.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -144,8 +146,14 @@ impl Client {
     /// [`RestError`].
     pub(crate) async fn react(&self, id: &str, emoji: &str, react: bool) -> Result<(), RestError> {
         let body = json!({"messageId": id, "emoji": emoji, "shouldReact": react});
-        let Done {} = self.post("chat.react", &body).await?;
-        Ok(())
+        match self.post("chat.react", &body).await {
+            Ok(Done {}) => Ok(()),
+            // An emoji that this server has not is told like a lack of permission, in other words.
+            Err(RestError::Forbidden { action, text }) if text.contains(NO_SUCH_EMOJI) => {
+                Err(RestError::Refused { action, text, error_type: None })
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Reads a message. `None` when it is gone or the account may not read it. With history kept, a deleted message is

@@ -122,7 +122,10 @@ pub(crate) fn incoming(text: &Text, known: &impl Known) -> String {
         let mut len = 1;
         shown.push_str(&found[..1]);
         if found.starts_with('@') && bounded {
-            let name = longest(name_at(&found[1..]), |name| text.mentions.contains_key(name));
+            let name = longest(name_at(&found[1..]), |name| {
+                // A server may say that somebody is called so, to have everybody woken.
+                !EVERYBODY.contains(&name) && text.mentions.contains_key(name)
+            });
             let everybody = EVERYBODY.contains(&trimmed(name_at(&found[1..])));
             let user = name.and_then(|name| Some((name, text.mentions.get(name)?)));
             if let Some((name, user)) = user {
@@ -251,6 +254,9 @@ mod tests {
         assert_eq!(shown, "@\u{200b}all hear, @\u{200b}here: call @allan");
         assert_eq!(outgoing(&shown, &mock).words, text.words, "an edit of it gives the words back");
         assert!(outgoing("@all", &mock).mentions.is_empty());
+        let named = |name: &str| (name.to_owned(), mock.remote("nobody"));
+        let claimed = Text { mentions: [named("all"), named("here")].into(), ..text };
+        assert_eq!(incoming(&claimed, &mock), shown, "nor by saying that somebody is called so");
     }
 
     #[test]

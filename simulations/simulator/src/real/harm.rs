@@ -10,11 +10,12 @@ use rocketmesh_protocol::event::{Content, Event, Lane, Placement, RoomVersion, a
 use rocketmesh_protocol::id::RoomId;
 use rocketmesh_protocol::identity::ServerKey;
 use rocketmesh_protocol::wire::WireEvent;
+use tokio::task::JoinHandle;
 
 use super::past::{draft, localpart};
 use super::server::Server;
 use super::stage::Stage;
-use crate::plan::Plan;
+use crate::plan::{Plan, RoomPlan};
 use crate::random::Random;
 use crate::scenario::Harm;
 
@@ -24,38 +25,29 @@ const FLOOD_RATE: u32 = 50;
 /// How often forks and back-dated events are made.
 const FORK_EVERY: Duration = Duration::from_secs(10);
 
-/// Lets hostile servers begin.
-pub(super) fn begin(plan: &Arc<Plan>, stage: &Arc<Stage>, servers: &[Server]) {
-    let victim = plan.honest().find(|server| !plan.servers[*server].bootstrap);
-    for (number, server) in servers.iter().enumerate() {
-        let (Some(harm), Some(client)) = (plan.servers[number].hostile, server.client()) else { continue };
-        let rooms: Vec<(usize, String)> = plan
-            .rooms
-            .iter()
-            .enumerate()
-            .filter_map(|(room, plan)| {
-                let own = plan.members.iter().find(|member| member.server == number)?;
-                Some((room, own.user.clone()))
-            })
-            .collect();
-        match harm {
-            Harm::Flood => drop(tokio::spawn(flood(Arc::clone(stage), client, rooms))),
-            Harm::Fork | Harm::BackDate => {
-                let honest: Vec<(usize, Client)> =
-                    plan.honest().filter_map(|server| Some((server, servers[server].client()?))).collect();
-                let key = server.key.clone();
-                drop(tokio::spawn(lie(Arc::clone(stage), number, key, client, honest, rooms, harm)));
-            }
-            Harm::Eclipse => {
-                if let Some(victim) = victim {
-                    drop(tokio::spawn(crowd(client, servers[victim].multiaddr())));
-                }
-            }
-            // What these do is done to their bytes.
-            Harm::Withhold | Harm::Garbage => {}
-            // No scenario for this layer has them.
-            Harm::Lie | Harm::Spoil => {}
+/// Lets a hostile server that runs begin, for the first time or again after it was away. None for one that is honest, does not run, or
+/// does its harm to bytes alone.
+pub(super) fn begin(plan: &Arc<Plan>, stage: &Arc<Stage>, servers: &[Server], number: usize) -> Option<JoinHandle<()>> {
+    let (harm, client) = (plan.servers[number].hostile?, servers[number].client()?);
+    let own = |(room, plan): (usize, &RoomPlan)| {
+        let own = plan.members.iter().find(|member| member.server == number)?;
+        Some((room, own.user.clone()))
+    };
+    let rooms: Vec<(usize, String)> = plan.rooms.iter().enumerate().filter_map(own).collect();
+    match harm {
+        Harm::Flood => Some(tokio::spawn(flood(Arc::clone(stage), client, rooms))),
+        Harm::Fork | Harm::BackDate => {
+            let key = servers[number].key.clone();
+            Some(tokio::spawn(lie(Arc::clone(stage), number, key, client, rooms, harm)))
         }
+        Harm::Eclipse => {
+            // One that others can reach: nobody could crowd around another.
+            let reached = |server: &usize| !plan.servers[*server].bootstrap && !plan.servers[*server].nat;
+            let victim = plan.honest().find(reached)?;
+            Some(tokio::spawn(crowd(client, servers[victim].multiaddr())))
+        }
+        // What these do is done to their bytes; the last two no scenario for this layer has.
+        Harm::Withhold | Harm::Garbage | Harm::Lie | Harm::Spoil => None,
     }
 }
 
@@ -78,7 +70,6 @@ async fn lie(
     number: usize,
     key: ServerKey,
     client: Client,
-    honest: Vec<(usize, Client)>,
     rooms: Vec<(usize, String)>,
     harm: Harm,
 ) {
@@ -90,10 +81,10 @@ async fn lie(
             let id = stage.rooms[*room];
             let Some(placement) = place(&client, id, &key, harm) else { continue };
             let Ok(user) = localpart(user) else { continue };
-            let members = honest
-                .iter()
-                .filter(|(server, _)| stage.plan.rooms[*room].members.iter().any(|member| member.server == *server));
-            let told: Vec<Client> = members.map(|(_, client)| client.clone()).collect();
+            let is_member =
+                |server: &usize| stage.plan.rooms[*room].members.iter().any(|member| member.server == *server);
+            let told: Vec<Client> =
+                stage.plan.honest().filter(is_member).filter_map(|server| stage.client(server)).collect();
             for (side, told) in random.choose(&told, 2).into_iter().enumerate() {
                 let text = format!("what server {number} says to side {side}");
                 let content = Content::Message { thread: None };

@@ -1,10 +1,11 @@
 //! Looks into what servers say to each other, behind the encryption: which protocol the bytes belong to, and which events
 //! gossip brings. Hostile servers do their harm here.
 
+use std::collections::VecDeque;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use futures::{AsyncRead, AsyncWrite};
 use libp2p::core::StreamMuxer;
@@ -25,6 +26,9 @@ const SYNC: usize = 2;
 const DISCOVERY: usize = 3;
 const CONNECTIONS: usize = 4;
 const FILES: usize = 5;
+
+/// The field of a gossip frame that holds messages.
+const PUBLISHED: u64 = 2;
 
 /// Bytes in front of a request or an answer that say how long it is.
 const LENGTH: usize = 4;
@@ -86,6 +90,7 @@ impl Meter {
             read: Reading::default(),
             written: Protocol::Unknown(Vec::new()),
             said: Vec::new(),
+            sieve: Sieve::default(),
         }
     }
 }
@@ -121,6 +126,56 @@ pub(super) struct Metered {
     written: Protocol,
     /// The first bytes that were written behind the negotiation; kept for liars alone.
     said: Vec<u8>,
+    /// What becomes of the gossip of a server that keeps messages to itself.
+    sieve: Sieve,
+}
+
+/// Lets through what gossip says beside messages: whoever keeps those to itself is in everybody's mesh all the same, and takes a place
+/// there that somebody else would have filled.
+#[derive(Default)]
+struct Sieve {
+    /// The beginning of a frame whose end has not been written yet.
+    begun: Vec<u8>,
+    /// What is to go out.
+    left: VecDeque<u8>,
+}
+
+impl Sieve {
+    /// Takes in what the node writes: frames of gossip with a length in front.
+    fn take_in(&mut self, bytes: &[u8]) {
+        self.begun.extend_from_slice(bytes);
+        let mut at = 0;
+        while let Some((length, head)) = varint(&self.begun[at..]) {
+            let Some(frame) = self.begun.get(at + head..at + head + length as usize) else { break };
+            let mut kept = Vec::new();
+            fields(frame, |field, value| {
+                if field != PUBLISHED {
+                    put_varint(&mut kept, field << 3 | 2);
+                    put_varint(&mut kept, value.len() as u64);
+                    kept.extend_from_slice(value);
+                }
+            });
+            if !kept.is_empty() {
+                let mut said = Vec::new();
+                put_varint(&mut said, kept.len() as u64);
+                self.left.extend(said.into_iter().chain(kept));
+            }
+            at += head + length as usize;
+        }
+        self.begun.drain(..at);
+    }
+
+    /// Writes what is to go out.
+    fn drain(&mut self, mut inner: Pin<&mut SubstreamBox>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.left.is_empty() {
+            let written = ready!(inner.as_mut().poll_write(context, self.left.make_contiguous()))?;
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.left.drain(..written);
+        }
+        Poll::Ready(Ok(()))
+    }
 }
 
 /// What a stream is for.
@@ -241,6 +296,15 @@ fn varint(bytes: &[u8]) -> Option<(u64, usize)> {
     None
 }
 
+/// Writes a number in protobuf's base 128.
+fn put_varint(bytes: &mut Vec<u8>, mut number: u64) {
+    while number >= 0x80 {
+        bytes.push(number as u8 | 0x80);
+        number >>= 7;
+    }
+    bytes.push(number as u8);
+}
+
 /// The fields of a protobuf message whose values have a length in front; none where it is malformed.
 fn fields(mut bytes: &[u8], mut each: impl FnMut(u64, &[u8])) {
     while let Some((tag, head)) = varint(bytes) {
@@ -261,7 +325,7 @@ fn fields(mut bytes: &[u8], mut each: impl FnMut(u64, &[u8])) {
 fn look_into(frame: &[u8], stage: &Stage, server: usize) {
     let mut payload = 0;
     fields(frame, |field, message| {
-        if field == 2 {
+        if field == PUBLISHED {
             payload += message.len() + 2;
             fields(message, |field, data| {
                 if field == 2 {
@@ -319,17 +383,63 @@ impl AsyncWrite for Metered {
                 }
                 polled
             }
-            // Said to nobody. Control messages go the same way, so that it also never asks to be left out of a mesh.
-            (Harm::Withhold | Harm::Eclipse, Protocol::Gossip | Protocol::Other(SYNC)) => Poll::Ready(Ok(bytes.len())),
+            (Harm::Withhold | Harm::Eclipse, Protocol::Gossip) => {
+                ready!(this.sieve.drain(Pin::new(&mut this.inner), context))?;
+                this.sieve.take_in(bytes);
+                // Whatever does not go out at once goes with the next piece, or when it is flushed.
+                let _ = this.sieve.drain(Pin::new(&mut this.inner), context)?;
+                Poll::Ready(Ok(bytes.len()))
+            }
+            // Said to nobody.
+            (Harm::Withhold | Harm::Eclipse, Protocol::Other(SYNC)) => Poll::Ready(Ok(bytes.len())),
             _ => Pin::new(&mut this.inner).poll_write(context, bytes),
         }
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_flush(context)
+        let this = &mut *self;
+        ready!(this.sieve.drain(Pin::new(&mut this.inner), context))?;
+        Pin::new(&mut this.inner).poll_flush(context)
     }
 
     fn poll_close(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_close(context)
+        let this = &mut *self;
+        ready!(this.sieve.drain(Pin::new(&mut this.inner), context))?;
+        Pin::new(&mut this.inner).poll_close(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A field with a length in front.
+    fn field(number: u64, value: &[u8]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        put_varint(&mut bytes, number << 3 | 2);
+        put_varint(&mut bytes, value.len() as u64);
+        bytes.extend_from_slice(value);
+        bytes
+    }
+
+    fn frame(fields: &[Vec<u8>]) -> Vec<u8> {
+        let body = fields.concat();
+        let mut bytes = Vec::new();
+        put_varint(&mut bytes, body.len() as u64);
+        bytes.extend_from_slice(&body);
+        bytes
+    }
+
+    #[test]
+    fn whoever_keeps_messages_to_itself_says_everything_else_however_it_is_cut() {
+        let (topic, message, control) = (field(1, b"topic"), field(PUBLISHED, &[7; 300]), field(3, &[9; 200]));
+        let said = [frame(&[topic.clone()]), frame(&[message.clone()]), frame(&[message, control.clone()])].concat();
+        let expected = [frame(&[topic]), frame(&[control])].concat();
+        for piece in [1, 3, 128, said.len()] {
+            let mut sieve = Sieve::default();
+            said.chunks(piece).for_each(|bytes| sieve.take_in(bytes));
+            assert_eq!(Vec::from(sieve.left), expected, "in pieces of {piece}");
+            assert!(sieve.begun.is_empty());
+        }
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use rocketmesh_node::client::Client;
 use rocketmesh_node::clock::{Clock, Entropy};
 use rocketmesh_protocol::id::{EventId, RoomId};
 use tokio::time::Instant;
@@ -22,6 +23,8 @@ pub(super) struct Stage {
     observer: Mutex<Option<Observer>>,
     start: Instant,
     garbling: Mutex<Random>,
+    /// By server: those that run.
+    clients: Mutex<Vec<Option<Client>>>,
     /// By server: bytes of streams that it received.
     received: Mutex<Vec<u64>>,
 }
@@ -34,6 +37,7 @@ impl Stage {
             observer: Mutex::new(Some(observer)),
             start: Instant::now(),
             garbling: Mutex::new(Random::new(plan.seed, "garbage")),
+            clients: Mutex::new(vec![None; plan.servers.len()]),
             received: Mutex::new(vec![0; plan.servers.len()]),
             plan,
         }
@@ -47,6 +51,18 @@ impl Stage {
     /// The moment of a time since the start.
     pub(super) fn moment(&self, at: Duration) -> Instant {
         self.start + at
+    }
+
+    /// A server, if it runs.
+    pub(super) fn client(&self, server: usize) -> Option<Client> {
+        lock(&self.clients).get(server).cloned().flatten()
+    }
+
+    /// A server runs, or does not any more.
+    pub(super) fn runs(&self, server: usize, client: Option<Client>) {
+        if let Some(place) = lock(&self.clients).get_mut(server) {
+            *place = client;
+        }
     }
 
     /// The observer, while the run goes on.

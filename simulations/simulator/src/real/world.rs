@@ -57,6 +57,8 @@ pub(super) struct World<'a> {
     next_look: Duration,
     started: Duration,
     book: Arc<FileBook>,
+    /// By server: what those do that mean harm.
+    harms: BTreeMap<usize, JoinHandle<()>>,
     /// The place of the next step about files and disks.
     next_file_step: usize,
     /// Servers whose disks are nearly full, and how many bytes they had then.
@@ -120,6 +122,7 @@ impl<'a> World<'a> {
             next_look: Duration::ZERO,
             started,
             book: Arc::new(FileBook::of(&plan)),
+            harms: BTreeMap::new(),
             next_file_step: 0,
             full: BTreeMap::new(),
             stage,
@@ -135,7 +138,7 @@ impl<'a> World<'a> {
         self.disturbances();
         self.start_all(scenario.warm_up.0).await?;
         self.pass(scenario.warm_up.0).await;
-        harm::begin(&self.plan, &self.stage, &self.servers);
+        (0..self.servers.len()).for_each(|server| self.begin_harm(server));
         let plan = Arc::clone(&self.plan);
         for step in plan.steps.iter().filter(|step| step.at <= scenario.duration.0) {
             self.take_file_steps(step.at).await;
@@ -187,7 +190,25 @@ impl<'a> World<'a> {
 
     async fn start(&mut self, number: usize) -> Result<(), RealError> {
         let server = &mut self.servers[number];
-        server.start(&self.stage, &self.internet, &self.bootstrap, self.tuning, self.sabotage).await
+        server.start(&self.stage, &self.internet, &self.bootstrap, self.tuning, self.sabotage).await?;
+        self.stage.runs(number, server.client());
+        Ok(())
+    }
+
+    /// Lets a server that means harm begin with it.
+    fn begin_harm(&mut self, server: usize) {
+        if let Some(harm) = harm::begin(&self.plan, &self.stage, &self.servers, server) {
+            self.harms.insert(server, harm);
+        }
+    }
+
+    /// A server is about to go.
+    fn goes(&mut self, server: usize) {
+        self.hush(server);
+        self.stage.runs(server, None);
+        if let Some(harm) = self.harms.remove(&server) {
+            harm.abort();
+        }
     }
 
     async fn take(&mut self, what: &Do) -> Result<(), RealError> {
@@ -203,29 +224,34 @@ impl<'a> World<'a> {
             }
             Do::Join { room, member } => self.join(*room, *member)?,
             Do::Stop(server) => {
-                self.hush(*server);
+                self.goes(*server);
                 if let Some(closing) = self.servers[*server].stop(&self.internet) {
                     self.closing.insert(*server, closing);
                     self.stage.observe(|observer, now| observer.down(now, *server));
                 }
             }
             Do::Crash(server) => {
-                self.hush(*server);
+                self.goes(*server);
                 if let Some(closing) = self.servers[*server].crash(&self.internet, self.sabotage) {
                     self.closing.insert(*server, closing);
                     self.stage.observe(|observer, now| observer.down(now, *server));
                 }
             }
-            Do::Start(server) => self.start_again(*server).await?,
+            Do::Start(server) => {
+                if self.start_again(*server).await? {
+                    self.begin_harm(*server);
+                }
+            }
             Do::Cut { number, side } => self.internet.cut(*number, Arc::clone(side)),
             Do::Mend { number } => self.internet.mend(*number),
         }
         Ok(())
     }
 
-    async fn start_again(&mut self, server: usize) -> Result<(), RealError> {
+    /// False if it runs already.
+    async fn start_again(&mut self, server: usize) -> Result<bool, RealError> {
         if self.servers[server].client().is_some() {
-            return Ok(());
+            return Ok(false);
         }
         if let Some(closing) = self.closing.remove(&server) {
             // A shutdown takes a moment; a panic in it is the node's own affair and shows in what it left.
@@ -236,7 +262,7 @@ impl<'a> World<'a> {
         let holds = |id: &EventId| store.contains(id).unwrap_or(false);
         self.stage.observe(|observer, now| observer.up(now, server, &holds));
         self.ask_again(server);
-        Ok(())
+        Ok(true)
     }
 
     fn user(&self, room: usize, member: usize) -> Result<UserId, RealError> {
