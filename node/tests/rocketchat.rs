@@ -179,10 +179,15 @@ async fn the_bot_opens_rooms_and_answers() {
     alice.say(&bot, "federate #tea").await.unwrap();
     alice.until(&bot, "the room", PATIENCE, answered("#tea is open to other servers now")).await.unwrap();
     assert_eq!(side.rooms().await[0].name, "tea");
-    alice.say(&bot, "make coffee").await.unwrap();
+    let question = alice.say(&bot, "make coffee").await.unwrap();
     alice.until(&bot, "no", PATIENCE, answered("I do not know `make`")).await.unwrap();
+    // It comes whole again, and is no new question.
+    alice.react(&question, ":coffee:").await.unwrap();
+    alice.unreact(&question, ":coffee:").await.unwrap();
     alice.say(&bot, "leave #tea").await.unwrap();
     alice.until(&bot, "the end", PATIENCE, answered("own again")).await.unwrap();
+    let seen = alice.messages(&bot).await.unwrap();
+    assert_eq!(seen.iter().filter(|one| one.msg.contains("I do not know `make`")).count(), 1, "{seen:?}");
     let begun = Instant::now();
     while !side.rooms().await.is_empty() {
         assert!(begun.elapsed() < PATIENCE, "the room is let go");

@@ -14,6 +14,7 @@ mod attached;
 mod catching_up;
 mod company;
 mod compare;
+mod deletions;
 mod direct;
 mod ears;
 mod ephemeral;
@@ -41,7 +42,7 @@ mod unwelcome;
 mod view;
 mod webhook;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -230,6 +231,8 @@ pub(crate) struct Shared {
     feed: Arc<feed::Feed>,
     /// What waits has changed, and is shown soon.
     telling: Notify,
+    /// The last questions that the bot was asked.
+    asked: Mutex<VecDeque<String>>,
 }
 
 impl std::ops::Deref for Bridge {
@@ -249,6 +252,8 @@ enum Heard {
     Deleted(Vec<String>),
     /// Something may have been missed.
     CatchUp,
+    /// Deletions are heard from here on: what was deleted before may have been missed.
+    Unheard,
     /// A direct room that is another room of the mesh too.
     Also(RoomId),
 }
@@ -278,6 +283,8 @@ struct RoomHandle {
     /// Something may have been mended: what waits is tried again at once.
     again: Arc<Notify>,
     report: Arc<Mutex<RoomReport>>,
+    /// Whether what is deleted is heard as it happens.
+    hearing: Arc<deletions::Hearing>,
     /// Ends the task.
     end: watch::Sender<bool>,
     /// Whether it is read as an account that stands for somebody, which has a connection of its own.
@@ -329,6 +336,7 @@ impl Bridge {
             looks,
             feed: Arc::new(feed::Feed::new(begins)),
             telling: Notify::new(),
+            asked: Mutex::default(),
             records,
             engine,
             client,
@@ -390,7 +398,7 @@ impl Bridge {
         if let Some(reader) = &federated.reader {
             self.listen_as(reader, &rid);
         } else if self.realtime.watch_room_since(&rid, federated.heard_ms).is_err() {
-            tracing::warn!(%rid, "more rooms are federated than can be listened to; deletions here come late");
+            tracing::warn!(%rid, "more rooms are federated than can be listened to; deletions here come every ten minutes");
         }
         let (sender, receiver) = mpsc::channel(QUEUE);
         let handle = RoomHandle {
@@ -399,6 +407,7 @@ impl Bridge {
             gone: Arc::default(),
             again: Arc::default(),
             report: Arc::default(),
+            hearing: Arc::default(),
             end: watch::channel(false).0,
             read_as_another: federated.reader.is_some(),
             told_ms: Arc::default(),
@@ -503,10 +512,15 @@ impl Bridge {
                 // A ban keeps the subscription, and says so in it.
                 self.set_gone(&subscription.rid, change == Change::Removed || subscription.status.is_some());
             }
-            RealtimeEvent::Closed { reason } => self.closed(&reason),
-            RealtimeEvent::RoomsChanged { .. }
-            | RealtimeEvent::UserDeleted { .. }
-            | RealtimeEvent::WatchRefused { .. } => {}
+            RealtimeEvent::Watched { rid, whole } => {
+                self.hears_deletions(&rid, whole);
+            }
+            RealtimeEvent::WatchRefused { rid } => self.is_deaf(Some(&rid)),
+            RealtimeEvent::Closed { reason } => {
+                self.is_deaf(None);
+                self.closed(&reason);
+            }
+            RealtimeEvent::RoomsChanged { .. } | RealtimeEvent::UserDeleted { .. } => {}
         }
     }
 

@@ -35,8 +35,8 @@ pub(crate) use self::typing::Typing;
 
 /// The most events that wait for the bridge.
 pub(crate) const MAX_WAITING: usize = 1024;
-/// The most rooms that are watched. At the pace that Rocket.Chat allows, their streams take two hours to open; until then
-/// deletions in the last ones are found when catching up.
+/// The most rooms that are watched. At the pace that Rocket.Chat allows, their streams take two hours to open; what is
+/// deleted until then is asked for when they are.
 pub(crate) const MAX_WATCHED: usize = 2048;
 /// The most rooms of which it is noted that they are watched, or no longer, before the connection looks. With more it begins anew.
 const MAX_CHANGED: usize = 2 * MAX_WATCHED;
@@ -172,6 +172,13 @@ pub(crate) enum RealtimeEvent {
         /// Which picture, if any.
         etag: Option<String>,
     },
+    /// Single deletions in a room are heard from here on; what was deleted before may have been missed.
+    Watched {
+        /// The room.
+        rid: String,
+        /// Whether deletions of many messages at once are heard too.
+        whole: bool,
+    },
     /// A stream of a watched room could not be opened: the account is not in the room, or it is gone.
     WatchRefused {
         /// The room.
@@ -287,7 +294,7 @@ impl Watched {
     }
 }
 
-/// There are more rooms than are watched at once. What happens in this one is found when catching up.
+/// There are more rooms than are watched at once. Deletions in this one are asked for now and then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("no more than {MAX_WATCHED} rooms are watched at once")]
 pub(crate) struct TooManyRooms;

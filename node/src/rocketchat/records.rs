@@ -62,6 +62,10 @@ pub(crate) struct Federated {
     pub(crate) log: LogPosition,
     /// The last change in Rocket.Chat that was handled, in milliseconds since 1970 by its clock.
     pub(crate) heard_ms: u64,
+    /// Up to when everything that was deleted in Rocket.Chat was handled, in milliseconds since 1970 by its clock: deletions are told by
+    /// themselves, and may be missed where messages are not. 0 in records of earlier builds: then as far as the messages.
+    #[serde(default)]
+    pub(crate) gone_ms: u64,
     /// What is older was there before the room was federated, and stays where it is.
     pub(crate) since_ms: u64,
     /// Whether the room was just entered, so that its people and its last messages are to be shown first.

@@ -57,6 +57,11 @@ pub enum Wish {
         /// Whether it stands still.
         frozen: bool,
     },
+    /// Has the clock go ahead of the time, for what is of minutes ago.
+    Ahead {
+        /// By so many milliseconds.
+        ms: u32,
+    },
     /// Answers nothing for a while, and closes every websocket.
     GoAway {
         /// For so many milliseconds.
@@ -66,6 +71,12 @@ pub enum Wish {
     DelayStreams {
         /// For so many milliseconds; 0 for no longer.
         ms: u64,
+    },
+    /// Lets subscriptions of what happens in a room wait, as those of many rooms do at the pace that is allowed; or answers those
+    /// that wait.
+    HoldSubscriptions {
+        /// Whether they wait.
+        held: bool,
     },
     /// Lets the preview of a message's link arrive, which tells the message anew.
     Preview {
@@ -160,6 +171,8 @@ pub(crate) fn grant(server: &Server, wish: Wish) -> Result<Value, WishError> {
         Wish::Fault(fault) => server.add_fault(fault),
         Wish::DropWebsockets => server.connections.close_all(),
         Wish::Freeze { frozen } => act(server, |state| state.frozen = frozen.then(|| state.now()))?,
+        Wish::Ahead { ms } => act(server, |state| state.ahead_ms = i64::from(ms))?,
+        Wish::HoldSubscriptions { held } => server.connections.hold(held),
         Wish::GoAway { ms } => server.go_away(Duration::from_millis(ms)),
         Wish::DelayStreams { ms } => server.connections.delay(Duration::from_millis(ms)),
         Wish::Preview { message } => {

@@ -59,6 +59,8 @@ pub(crate) struct State {
     pub(crate) webhooks: BTreeMap<String, Webhook>,
     /// What stands still while a test wants two documents in one millisecond.
     pub(crate) frozen: Option<Moment>,
+    /// How far the clock is ahead of the time, in milliseconds.
+    pub(crate) ahead_ms: i64,
     /// Whether the workspace may not send, as one that has not reached its vendor for ten days.
     pub(crate) restricted: bool,
     /// The roles of permissions that an administrator has changed, by the permission's name.
@@ -88,6 +90,7 @@ impl State {
             settings: default_settings(),
             webhooks: BTreeMap::new(),
             frozen: None,
+            ahead_ms: 0,
             restricted: false,
             permitted: BTreeMap::new(),
             refused_emojis: BTreeSet::new(),
@@ -113,7 +116,7 @@ impl State {
 
     /// What time it is.
     pub(crate) fn now(&self) -> Moment {
-        self.frozen.unwrap_or_else(Moment::now)
+        self.frozen.unwrap_or_else(|| Moment(Moment::now().0.saturating_add(self.ahead_ms)))
     }
 
     /// Writes what was changed.

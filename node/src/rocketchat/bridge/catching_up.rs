@@ -12,7 +12,7 @@ use crate::rocketchat::records::Federated;
 const HISTORY: usize = 100;
 /// How long before the last change that was handled is asked for, in milliseconds. Changes are not always told in the order of their
 /// times: after a crash an older one may be missing behind a newer one. What is known already says nothing.
-const OVERLAP_MS: u64 = 5_000;
+pub(super) const OVERLAP_MS: u64 = 5_000;
 /// The messages of a page, and the most that one page is made to hold where that many changed in one millisecond.
 const PAGE: usize = 100;
 const LARGEST_PAGE: usize = 1600;
@@ -22,6 +22,7 @@ const PAGED: Release = Release { major: 7, minor: 13 };
 impl RoomTask {
     /// Takes what changed since a little before the last change that was handled.
     pub(super) async fn catch_up(&mut self) -> Result<(), Stall> {
+        self.may_miss_deletions();
         let Federated { heard_ms, since_ms, .. } = self.federated;
         // Of what was before the room was opened nothing is asked for.
         let from_ms = heard_ms.saturating_sub(OVERLAP_MS).max(since_ms.min(heard_ms));
@@ -34,11 +35,7 @@ impl RoomTask {
             self.take_whole(last).await?;
         }
         // What was taken away is asked for last: it may have been changed before.
-        let client = self.reader().await?;
-        let deleted = client.deleted_messages(&self.rid, last.before(1)).await;
-        for id in self.bridge.heed(&client, deleted)?? {
-            self.gone(&id).await?;
-        }
+        self.take_deleted().await?;
         self.reread().await
     }
 

@@ -170,6 +170,10 @@ impl RoomTask {
         }
         self.looking.at = Instant::now() + EVERY;
         if self.federated.kind == RoomKind::Direct {
+            // What cannot be asked keeps nothing else back.
+            if let Err(error) = self.ask_if_unheard().await {
+                tracing::debug!(rid = %self.rid, %error, "deletions in this direct room are found later");
+            }
             return Ok(());
         }
         let restored_ms = self.bridge.restored_ms;
@@ -199,6 +203,7 @@ impl RoomTask {
     }
 
     async fn look(&mut self) -> Result<(), Stall> {
+        self.ask_if_unheard().await?;
         self.settle_kind(None).await?;
         let agreed = self.bridge.records.agreed(&self.rid)?;
         let pairs = self.pairs().await?;

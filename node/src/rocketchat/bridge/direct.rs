@@ -179,6 +179,7 @@ impl Bridge {
             name: called(&with),
             log: begun.log,
             heard_ms: since_ms,
+            gone_ms: since_ms,
             since_ms,
             fresh: begun.found,
             reader: Some(id.to_owned()),

@@ -100,15 +100,28 @@ impl Bridge {
 
     async fn hear_as(&self, id: String, mut events: mpsc::Receiver<RealtimeEvent>, mut ended: watch::Receiver<bool>) {
         let mut stopped = self.stopped.subscribe();
+        // The rooms whose deletions this connection hears.
+        let mut heard: BTreeMap<String, u64> = BTreeMap::new();
         loop {
             let event = tokio::select! {
                 event = events.recv() => event,
                 () = shut_down(&mut ended) => None,
                 () = shut_down(&mut stopped) => None,
             };
-            let Some(event) = event else { return };
-            self.heard_as(&id, event).await;
+            match event {
+                None => break,
+                Some(RealtimeEvent::Watched { rid, whole }) if self.ears.reads(&id, &rid) => {
+                    heard.extend(self.hears_deletions(&rid, whole).map(|number| (rid, number)));
+                }
+                Some(event) => {
+                    if matches!(event, RealtimeEvent::Closed { .. }) {
+                        self.is_deaf_to(&mut heard);
+                    }
+                    self.heard_as(&id, event).await;
+                }
+            }
         }
+        self.is_deaf_to(&mut heard);
     }
 
     async fn heard_as(&self, id: &str, event: RealtimeEvent) {

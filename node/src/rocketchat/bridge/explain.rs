@@ -3,14 +3,36 @@
 use rocketmesh_protocol::event::{Content, Membership};
 use rocketmesh_protocol::identity::Localpart;
 
-use super::{Bridge, FederateError};
+use super::{Bridge, FederateError, lock};
 use crate::clock::random_16;
 use crate::rocketchat::client::{Message, Outgoing, RestError, RoomKind};
 use crate::rocketchat::commands::{self, Command};
 use crate::rocketchat::mapping::Who;
 use crate::rocketchat::mapping::id::{ALPHABET, LENGTH};
 
+/// How many questions are remembered. A message comes whole again with whatever changes about it.
+const QUESTIONS: usize = 1024;
+/// How long after it was written a question may be told for the first time, in milliseconds. What comes later has been told before, maybe
+/// to an earlier life of this node.
+const FRESH_MS: u64 = 60_000;
+
 impl Bridge {
+    /// Whether this is told for the first time.
+    fn is_new(&self, message: &Message) -> bool {
+        if message.updated_at.ms() > message.ts.ms().saturating_add(FRESH_MS) {
+            return false;
+        }
+        let mut asked = lock(&self.asked);
+        if asked.contains(&message.id) {
+            return false;
+        }
+        if asked.len() >= QUESTIONS {
+            asked.pop_front();
+        }
+        asked.push_back(message.id.clone());
+        true
+    }
+
     /// Answers what somebody wrote to the bot. In the background: some answers take a while.
     pub(super) fn asked(&self, message: Message) {
         // What came before the bridge began is not asked any more: an answer to it would come again with every start.
@@ -28,6 +50,9 @@ impl Bridge {
     async fn answer(&self, message: &Message) -> Option<String> {
         // An edit of a question, or a reaction to it, is no new one.
         if message.edited_at.is_some() || !message.reactions.is_empty() || message.tmid.is_some() {
+            return None;
+        }
+        if !self.is_new(message) {
             return None;
         }
         if let Err(error) = self.meet(Some(&message.u.id), &message.u.username).await {

@@ -57,6 +57,7 @@ impl Bridge {
             name,
             log: *engine.durable().borrow(),
             heard_ms: now_ms,
+            gone_ms: now_ms,
             since_ms: now_ms.saturating_add(1),
             fresh: false,
             reader: None,

@@ -26,6 +26,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
 
 use super::compare::Looking;
+use super::deletions::{Hearing, Known};
 use super::feed::{Next, Place, UNRECORDED};
 use super::queue::tells;
 use super::view::View;
@@ -57,6 +58,9 @@ pub(super) struct RoomTask {
     /// Further rooms of the mesh that this one is: see [`Federated::also`].
     pub(super) also: Vec<RoomId>,
     pub(super) looking: Looking,
+    /// Whether what is deleted is heard, and how far it is known.
+    pub(super) hearing: Arc<Hearing>,
+    pub(super) known: Known,
     recorded: LogPosition,
     /// Where the room's part of the log is found.
     pub(super) feed: Place,
@@ -87,8 +91,11 @@ pub(super) struct RoomTask {
 
 impl RoomTask {
     /// The task of a room; none if its record names no room.
-    pub(super) fn new(bridge: Bridge, rid: String, federated: Federated, handle: &RoomHandle) -> Option<Self> {
+    pub(super) fn new(bridge: Bridge, rid: String, mut federated: Federated, handle: &RoomHandle) -> Option<Self> {
         let room = federated.room()?;
+        if federated.gone_ms == 0 {
+            federated.gone_ms = federated.heard_ms;
+        }
         let also = federated.also();
         let rooms: Vec<RoomId> = std::iter::once(room).chain(also.iter().copied()).collect();
         Some(RoomTask {
@@ -100,6 +107,8 @@ impl RoomTask {
             recorded: federated.log,
             also,
             looking: Looking::new(),
+            hearing: Arc::clone(&handle.hearing),
+            known: Known::default(),
             federated,
             pending: VecDeque::from([Heard::CatchUp]),
             behind: Arc::clone(&handle.behind),
@@ -176,7 +185,7 @@ impl RoomTask {
     /// Lets something wait. What is asked for already is not asked for again: while a room waits it may be told many times to catch up.
     fn put_behind(&mut self, next: Heard) {
         let is_asked = |waiting: &Heard| match (waiting, &next) {
-            (Heard::CatchUp, Heard::CatchUp) => true,
+            (Heard::CatchUp, Heard::CatchUp) | (Heard::Unheard, Heard::Unheard) => true,
             (Heard::Also(one), Heard::Also(other)) => one == other,
             _ => false,
         };
@@ -331,6 +340,11 @@ impl RoomTask {
                     // The server may be another one than before: what it refused it may take now.
                     self.mended = true;
                 }
+                Some(Heard::Unheard) => {
+                    if !self.misses_no_deletion() {
+                        self.take_deleted().await?;
+                    }
+                }
                 Some(Heard::Also(room)) => {
                     let room = *room;
                     self.take_room(room).await?;
@@ -382,6 +396,7 @@ impl RoomTask {
         self.learn(message).await?;
         if heard_ms > self.federated.heard_ms {
             self.federated.heard_ms = heard_ms;
+            self.note_heard();
             self.record(Changes::default()).await?;
         }
         Ok(())

@@ -122,16 +122,17 @@ impl Session {
             tokio::select! {
                 received = self.socket.next() => {
                     let Some(frame) = self.take(received).await? else { continue };
-                    let Some(event) = self.understand(frame) else { continue };
-                    if let RealtimeEvent::Message { message, .. } = &event {
-                        let at_ms = message.updated_at.ms();
-                        watched.stir(&message.rid, at_ms);
-                        self.streams.stir(&message.rid, at_ms);
-                    }
-                    match events.try_send(event) {
-                        Ok(()) => {}
-                        Err(TrySendError::Full(_)) => return Err(ClosedReason::Overrun),
-                        Err(TrySendError::Closed(_)) => return Ok(()),
+                    for event in self.told(frame) {
+                        if let RealtimeEvent::Message { message, .. } = &event {
+                            let at_ms = message.updated_at.ms();
+                            watched.stir(&message.rid, at_ms);
+                            self.streams.stir(&message.rid, at_ms);
+                        }
+                        match events.try_send(event) {
+                            Ok(()) => {}
+                            Err(TrySendError::Full(_)) => return Err(ClosedReason::Overrun),
+                            Err(TrySendError::Closed(_)) => return Ok(()),
+                        }
                     }
                 }
                 () = watched.changed.notified() => {
@@ -171,6 +172,15 @@ impl Session {
         let frame = frames::subscribe(&id, frames::NOTIFY_ROOM, &event);
         self.pace.count(Instant::now());
         self.say(&frame).await
+    }
+
+    /// What whoever listens is told of a frame. One frame may say of several subscriptions that they are open.
+    fn told(&mut self, frame: Frame) -> Vec<RealtimeEvent> {
+        if frame.msg.as_deref() == Some("ready") {
+            let open = frame.subs.iter().filter_map(|id| self.streams.ready(id));
+            return open.map(|(rid, whole)| RealtimeEvent::Watched { rid, whole }).collect();
+        }
+        self.understand(frame).into_iter().collect()
     }
 
     /// What a frame means to whoever listens.

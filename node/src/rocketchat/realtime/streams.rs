@@ -12,6 +12,8 @@ use super::Awake;
 
 /// The streams of a watched room. What keeps the rooms the same comes first.
 pub(super) const OF_ROOM: [&str; 3] = ["deleteMessage", "deleteMessageBulk", "user-activity"];
+/// So many of them tell of deletions.
+const OF_DELETIONS: usize = 2;
 
 /// A stream of a watched room.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +33,8 @@ struct Room {
     awake: Awake,
     /// The subscriptions that are open, by the stream's place.
     open: BTreeMap<usize, String>,
+    /// The places of those of deletions that the server has said to be open.
+    ready: BTreeSet<usize>,
     /// Whether this connection may not listen to it. It is asked for again when it is watched anew, or by the next connection.
     refused: bool,
 }
@@ -104,8 +108,17 @@ impl Streams {
         let stream = self.open.remove(id)?;
         if let Some(room) = self.rooms.get_mut(&stream.rid) {
             room.open.remove(&stream.place);
+            room.ready.remove(&stream.place);
         }
         Some(stream)
+    }
+
+    /// The server says that a subscription is open. If deletions are heard by that: in which room, and whether all of them are.
+    pub(super) fn ready(&mut self, id: &str) -> Option<(String, bool)> {
+        let stream = self.open.get(id).filter(|stream| stream.place < OF_DELETIONS)?;
+        let room = self.rooms.get_mut(&stream.rid).filter(|room| !room.refused)?;
+        room.ready.insert(stream.place);
+        Some((stream.rid.clone(), room.ready.len() == OF_DELETIONS))
     }
 
     /// A stream is to be opened again.
@@ -178,6 +191,27 @@ mod tests {
         assert!(streams.set("room", None).is_empty());
         streams.set("room", quiet(1));
         assert_eq!(opened(&mut streams).len(), OF_ROOM.len());
+    }
+
+    #[test]
+    fn deletions_of_a_room_are_heard_once_both_of_their_streams_are_open_and_only_while_they_are() {
+        let mut streams = Streams::default();
+        streams.set("room", quiet(1));
+        for id in ["one", "many", "typing"] {
+            streams.open_next(id);
+        }
+        assert_eq!(streams.ready("unknown"), None);
+        assert_eq!(streams.ready("many"), Some(("room".to_owned(), false)));
+        assert_eq!(streams.ready("one"), Some(("room".to_owned(), true)));
+        assert_eq!(streams.ready("typing"), None);
+        if let Some(stream) = streams.ended("one") {
+            streams.again(&stream);
+        }
+        assert_eq!(streams.ready("many"), Some(("room".to_owned(), false)));
+        streams.open_next("again");
+        assert_eq!(streams.ready("again"), Some(("room".to_owned(), true)));
+        streams.refuse("room");
+        assert_eq!(streams.ready("again"), None);
     }
 
     #[test]

@@ -25,6 +25,8 @@ struct Connection {
     uid: Option<String>,
     /// Stream and event of each subscription, by its id.
     subscriptions: BTreeMap<String, (String, String)>,
+    /// Subscriptions that are not answered yet: id, stream and event.
+    waiting: Vec<(String, String, String)>,
     frames: mpsc::Sender<Frame>,
     closing: Arc<Notify>,
 }
@@ -34,6 +36,8 @@ struct Open {
     next: u64,
     connections: BTreeMap<u64, Connection>,
     delay: Duration,
+    /// Whether subscriptions of what happens in a room wait.
+    holds: bool,
 }
 
 /// All connections.
@@ -52,7 +56,8 @@ impl Connections {
         let mut open = self.held();
         open.next += 1;
         let id = open.next;
-        open.connections.insert(id, Connection { uid: None, subscriptions: BTreeMap::new(), frames, closing });
+        open.connections
+            .insert(id, Connection { uid: None, subscriptions: BTreeMap::new(), waiting: Vec::new(), frames, closing });
         id
     }
 
@@ -83,15 +88,38 @@ impl Connections {
         }
     }
 
-    pub(crate) fn subscribe(&self, id: u64, subscription: String, stream: String, event: String) {
-        if let Some(connection) = self.held().connections.get_mut(&id) {
-            connection.subscriptions.insert(subscription, (stream, event));
+    /// Adds a subscription. False if it waits, so that it is not to be answered yet.
+    pub(crate) fn subscribe(&self, id: u64, subscription: String, stream: String, event: String) -> bool {
+        let mut open = self.held();
+        let waits = open.holds && stream == "stream-notify-room";
+        if let Some(connection) = open.connections.get_mut(&id) {
+            if waits {
+                connection.waiting.push((subscription, stream, event));
+            } else {
+                connection.subscriptions.insert(subscription, (stream, event));
+            }
+        }
+        !waits
+    }
+
+    /// Has subscriptions of what happens in a room wait from now on, or answers those that do.
+    pub(crate) fn hold(&self, holds: bool) {
+        let mut open = self.held();
+        open.holds = holds;
+        for connection in open.connections.values_mut().filter(|_| !holds) {
+            for (id, stream, event) in std::mem::take(&mut connection.waiting) {
+                let text = json!({"msg": "ready", "subs": [id]}).to_string();
+                connection.subscriptions.insert(id, (stream, event));
+                // Who reads so slowly is cut off by what is told next.
+                let _ = connection.frames.try_send(Frame { due: Instant::now(), text });
+            }
         }
     }
 
     pub(crate) fn unsubscribe(&self, id: u64, subscription: &str) {
         if let Some(connection) = self.held().connections.get_mut(&id) {
             connection.subscriptions.remove(subscription);
+            connection.waiting.retain(|(id, _, _)| id != subscription);
         }
     }
 

@@ -55,7 +55,7 @@ impl Session {
             _ if !self.connected => {
                 vec![json!({"msg": "error", "reason": "Must connect first", "offendingMessage": frame})]
             }
-            Some("sub") => vec![self.subscribe(server, &frame)],
+            Some("sub") => self.subscribe(server, &frame).into_iter().collect(),
             Some("unsub") => {
                 let id = text("id").unwrap_or_default();
                 server.connections.unsubscribe(self.id, id);
@@ -66,17 +66,19 @@ impl Session {
         }
     }
 
-    fn subscribe(&self, server: &Server, frame: &Value) -> Value {
+    /// The answer to a subscription; none while it waits.
+    fn subscribe(&self, server: &Server, frame: &Value) -> Option<Value> {
         let text = |key: &str| frame.get(key).and_then(Value::as_str).unwrap_or_default();
         let (id, name) = (text("id"), text("name"));
         let event = frame["params"][0].as_str().unwrap_or_default();
         let allowed = self.count(server, name).and_then(|()| server.read(|state| self.may_listen(state, name, event)));
         match allowed {
             Ok(()) => {
-                server.connections.subscribe(self.id, id.to_owned(), name.to_owned(), event.to_owned());
-                json!({"msg": "ready", "subs": [id]})
+                let (sub, name, event) = (id.to_owned(), name.to_owned(), event.to_owned());
+                let answered = server.connections.subscribe(self.id, sub, name, event);
+                answered.then(|| json!({"msg": "ready", "subs": [id]}))
             }
-            Err(refusal) => json!({"msg": "nosub", "id": id, "error": refusal.ddp()}),
+            Err(refusal) => Some(json!({"msg": "nosub", "id": id, "error": refusal.ddp()})),
         }
     }
 
