@@ -422,7 +422,7 @@ mod tests {
         bytes
     }
 
-    fn frame(fields: &[Vec<u8>]) -> Vec<u8> {
+    fn frame(fields: &[&[u8]]) -> Vec<u8> {
         let body = fields.concat();
         let mut bytes = Vec::new();
         put_varint(&mut bytes, body.len() as u64);
@@ -433,8 +433,8 @@ mod tests {
     #[test]
     fn whoever_keeps_messages_to_itself_says_everything_else_however_it_is_cut() {
         let (topic, message, control) = (field(1, b"topic"), field(PUBLISHED, &[7; 300]), field(3, &[9; 200]));
-        let said = [frame(&[topic.clone()]), frame(&[message.clone()]), frame(&[message, control.clone()])].concat();
-        let expected = [frame(&[topic]), frame(&[control])].concat();
+        let said = [frame(&[&topic]), frame(&[&message]), frame(&[&message, &control])].concat();
+        let expected = [frame(&[&topic]), frame(&[&control])].concat();
         for piece in [1, 3, 128, said.len()] {
             let mut sieve = Sieve::default();
             said.chunks(piece).for_each(|bytes| sieve.take_in(bytes));
