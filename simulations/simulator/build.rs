@@ -20,4 +20,8 @@ fn main() {
     println!("cargo::rerun-if-changed=../../.git/HEAD");
     println!("cargo::rerun-if-changed=../../.git/refs/heads");
     println!("cargo::rerun-if-changed=build.rs");
+    // A change that is not committed changes the name, too.
+    for sources in ["src", "scenarios", "data", "../src", "../../node/src", "../../protocol/src", "../../storage/src"] {
+        println!("cargo::rerun-if-changed={sources}");
+    }
 }

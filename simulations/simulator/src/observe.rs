@@ -188,6 +188,8 @@ struct Disturbance {
     until: Duration,
     /// Events said before its end that honest servers still lack; none once counted out.
     open: Option<usize>,
+    /// The last delivery of such an event after its end.
+    last: Option<Duration>,
     healed: Option<Duration>,
 }
 
@@ -384,12 +386,17 @@ impl Observer {
                 let size = size_class(self.audience[room].len());
                 *self.latency.entry((size, regions.0, regions.1, way, bucket(delay))).or_default() += 1;
             }
-            for disturbance in self.disturbances.iter_mut().filter(|it| said.is_some_and(|said| said <= it.until)) {
-                let Some(open) = &mut disturbance.open else { continue };
-                *open = open.saturating_sub(1);
-                if *open == 0 && disturbance.healed.is_none() {
-                    disturbance.healed = Some(now);
+            let mut counted_out = false;
+            let healing = |it: &&mut Disturbance| it.healed.is_none() && said.is_some_and(|said| said <= it.until);
+            for disturbance in self.disturbances.iter_mut().filter(healing) {
+                disturbance.last = (now > disturbance.until).then_some(now);
+                if let Some(open) = &mut disturbance.open {
+                    *open = open.saturating_sub(1);
+                    counted_out |= *open == 0;
                 }
+            }
+            if counted_out {
+                self.close_disturbances();
             }
         }
         // The maker's own log entry of what it acknowledged was told of by `said`.
@@ -459,7 +466,7 @@ impl Observer {
 
     /// Something goes wrong from now until then.
     pub fn disturbed(&mut self, what: String, at: Duration, until: Duration) {
-        self.disturbances.push(Disturbance { what, at, until, open: None, healed: None });
+        self.disturbances.push(Disturbance { what, at, until, open: None, last: None, healed: None });
     }
 
     /// How many deliveries are due and not made, of events said up to `until`.
@@ -479,10 +486,19 @@ impl Observer {
         for at in 0..self.disturbances.len() {
             let until = self.disturbances[at].until;
             if self.disturbances[at].open.is_none() && now >= until {
-                let open = self.missing(until);
-                self.disturbances[at].open = Some(open);
-                self.disturbances[at].healed = (open == 0).then_some(until);
+                self.disturbances[at].open = Some(0);
             }
+        }
+        self.close_disturbances();
+    }
+
+    /// Looks whether what is counted out is healed: an event may become due, or a server a member, after the count.
+    fn close_disturbances(&mut self) {
+        for at in 0..self.disturbances.len() {
+            let Disturbance { until, open: Some(0), last, healed: None, .. } = self.disturbances[at] else { continue };
+            let open = self.missing(until);
+            self.disturbances[at].open = Some(open);
+            self.disturbances[at].healed = (open == 0).then_some(last.unwrap_or(until));
         }
     }
 
@@ -593,7 +609,7 @@ impl Observer {
         self.record.invariants = self.invariants.rows(&self.plan);
         self.record.servers = servers;
         self.record.links = links;
-        self.record.scenario = self.plan.scenario.to_toml();
+        self.record.scenario = self.plan.scenario.effective().to_toml();
         if let Some(mut file) = self.trace_file.take() {
             drop(file.flush());
         }

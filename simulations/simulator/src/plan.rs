@@ -339,6 +339,9 @@ fn words(random: &mut Random, length: usize) -> String {
     text
 }
 
+/// Half an hour of a real channel; where it comes from and its licence stand in the file.
+const UBUNTU: &str = include_str!("../data/ubuntu-irc.txt");
+
 #[allow(clippy::too_many_arguments)]
 fn replay(
     file: &str,
@@ -354,6 +357,7 @@ fn replay(
     let unreadable = |reason: String| ScenarioError::Unreadable { path: file.to_owned(), reason };
     let chat = match file {
         "built-in" => Chat::built_in(),
+        "ubuntu" => Chat::parse(UBUNTU),
         file => Chat::read(&beside.join(file)).map_err(|error| unreadable(error.to_string()))?,
     };
     let honest = |member: &&Member| servers[member.server].hostile.is_none();

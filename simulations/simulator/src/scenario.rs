@@ -177,6 +177,11 @@ impl Scenario {
         Scenario::parse(&path.display().to_string(), &text)
     }
 
+    /// The scenario with the node's own numbers where it names none, so that a record stays true when defaults change.
+    pub fn effective(&self) -> Self {
+        Scenario { mesh: self.mesh.effective(), ..self.clone() }
+    }
+
     /// The scenario as TOML, with everything that was left to defaults.
     pub fn to_toml(&self) -> String {
         toml::to_string_pretty(self).unwrap_or_default()

@@ -325,6 +325,28 @@ whom = 3
 }
 
 #[test]
+fn asking_no_rules_lets_a_member_throw_another_out() {
+    let scenario = r#"
+title = "A member wants another gone"
+layer = "protocol"
+servers = 5
+duration = "20s"
+[[room]]
+name = "all"
+[[talk]]
+room = "all"
+rate = 2.0
+[[deed]]
+room = "all"
+at = "10s"
+by = 3
+act = "kick"
+whom = 2
+"#;
+    only_breaks(Sabotage::AsksNoRules, scenario, "authority by grant");
+}
+
+#[test]
 fn holding_everything_outgrows_the_bound() {
     // The server that comes back waits ten seconds for an answer, and meanwhile hears more than it may hold.
     let scenario = r#"

@@ -1,9 +1,11 @@
 //! One run.
 
 use std::io::{IsTerminal, Write};
+use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -52,12 +54,15 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode, Failure> {
         let (title, servers, talk) = (&scenario.title, scenario.servers, scenario.duration);
         print(&format!("{title}: {servers} servers, seed {}, {talk} of talk", args.seed))?;
     }
+    say_how_to_repeat(about.command.clone());
     let mut progress = progress(args.json);
     let record = match scenario.layer {
         Layer::Real => real::run(plan, real::Options { sabotage: args.sabotage, trace_file, about }, progress)?,
         Layer::Protocol => {
             let options = model::Options { sabotage: args.sabotage, trace_file, about };
-            model::run(plan, options, &mut progress)?.record
+            let run = AssertUnwindSafe(|| model::run(plan, options, &mut progress));
+            // What it said of itself stands above; it is no run that ended.
+            std::panic::catch_unwind(run).map_err(|_| "the run panicked; what it said stands above")??.record
         }
     };
     record.write(&out)?;
@@ -71,7 +76,24 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode, Failure> {
         print(&format!("again   {}", record.about.command))?;
         print(&format!("trace {}", record.about.trace))?;
     }
+    if PANICKED.load(Ordering::Relaxed) {
+        // Of a task on its own nobody hears but the hook.
+        return Err("a task of the run panicked; what it said stands above, and the report may lack what it did".into());
+    }
     Ok(if record.about.passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Whether anything panicked in this process.
+static PANICKED: AtomicBool = AtomicBool::new(false);
+
+/// A run that cannot end says which one it was, like one that can.
+fn say_how_to_repeat(command: String) {
+    let before = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        PANICKED.store(true, Ordering::Relaxed);
+        before(panic);
+        let _ = writeln!(std::io::stderr().lock(), "again   {command}");
+    }));
 }
 
 /// The command that repeats the run.

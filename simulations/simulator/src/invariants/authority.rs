@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use rocketmesh_protocol::authority::{Rank, RoomState};
-use rocketmesh_protocol::event::{Content, Role};
+use rocketmesh_protocol::event::{Content, Membership, Role};
 use rocketmesh_protocol::id::EventId;
 use rocketmesh_protocol::identity::UserId;
 
@@ -20,7 +20,8 @@ impl Invariant for Authority {
     }
 
     fn promise(&self) -> &'static str {
-        "whoever is an owner or moderator has a chain of grants that goes back to the room's creator"
+        "whoever is an owner or moderator, and whoever threw somebody out, has a chain of grants that goes back to the \
+         room's creator"
     }
 
     fn observe(&mut self, observation: &Observation<'_>, ledger: &Ledger, _: &Plan) -> Finding {
@@ -38,8 +39,23 @@ impl Invariant for Authority {
                 ));
             }
         }
+        for (user, _) in state.others().filter(|(_, is)| matches!(is, Membership::Kick | Membership::Ban)) {
+            let allowed = state.membership_event(&user).is_some_and(|event| may_remove(&event, state, ledger));
+            if !allowed {
+                return Finding::Broken(format!(
+                    "on server {server}, {user} was thrown out of room {room} by somebody without a rank"
+                ));
+            }
+        }
         Finding::Holds
     }
+}
+
+/// Whether the sender of a kick or ban was at least a moderator by a grant in its past.
+fn may_remove(removal: &EventId, state: &RoomState, ledger: &Ledger) -> bool {
+    let Some(number) = ledger.number(removal) else { return false };
+    let Some(sender) = ledger.get(number).event.sender() else { return false };
+    was(&sender, Role::Moderator, removal, state, ledger)
 }
 
 /// Whether the event gives the user at least `least`, or what they hold, and its sender could.
@@ -50,20 +66,21 @@ fn is_granted(grant: &EventId, to: &UserId, least: Option<Role>, state: &RoomSta
     let Some(giver) = event.sender().filter(|_| user == *to && least.is_none_or(|least| role >= least)) else {
         return false;
     };
-    if giver == *state.creator() {
+    was(&giver, Role::Owner, grant, state, ledger)
+}
+
+/// Whether the user had at least this role by one of the events that this one had in its past.
+fn was(who: &UserId, least: Role, then: &EventId, state: &RoomState, ledger: &Ledger) -> bool {
+    if *who == *state.creator() {
         return true;
     }
-    // An owner's grant: one of the events that it had in its past made its sender an owner.
-    let mut seen = BTreeSet::from([*grant]);
-    let mut waiting = vec![*grant];
+    let mut seen = BTreeSet::from([*then]);
+    let mut waiting = vec![*then];
     while let Some(at) = waiting.pop() {
         let Some(number) = ledger.number(&at) else { continue };
         let behind = &ledger.get(number).event;
-        let makes_owner = matches!(
-            behind.content(),
-            Ok(Content::Role { user, role: Role::Owner, .. }) if user == giver
-        );
-        if makes_owner && at != *grant && is_granted(&at, &giver, Some(Role::Owner), state, ledger) {
+        let gives = matches!(behind.content(), Ok(Content::Role { user, role, .. }) if user == *who && role >= least);
+        if gives && at != *then && is_granted(&at, who, Some(least), state, ledger) {
             return true;
         }
         let header = behind.header();

@@ -17,8 +17,6 @@ const TOLD_FOR: u64 = 3;
 const KEPT_FOR: u64 = 10;
 /// How long nobody else is asked for an event that somebody was asked for: gossipsub's `iwant_followup_time`.
 const PROMISED_FOR: Micros = 3 * SECOND;
-/// How long two servers stay out of each other's mesh once one has let the other go: gossipsub's `prune_backoff`.
-const BACKOFF: Micros = 60 * SECOND;
 /// Bytes of an id in a list, and of a message without one.
 const ID_BYTES: u32 = 34;
 /// Pieces of garbage after which a server wants nothing more of another.
@@ -169,7 +167,7 @@ impl World {
     fn let_go(&mut self, at: u32, place: usize) {
         let neighbour = &mut self.seats[at as usize].company[place];
         neighbour.mesh = false;
-        neighbour.backoff = self.now + BACKOFF;
+        neighbour.backoff = self.now + self.settings.backoff;
         self.send(at, place, FRAME, traffic::CONTROL, What::Prune);
     }
 
@@ -234,7 +232,7 @@ impl World {
 
     /// A neighbour has let this server go.
     pub(super) fn pruned(&mut self, from: u32, to: u32) {
-        let until = self.now + BACKOFF;
+        let until = self.now + self.settings.backoff;
         let seat = &mut self.seats[to as usize];
         if let Some(place) = seat.place_of(from) {
             seat.company[place].mesh = false;

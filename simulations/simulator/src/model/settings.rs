@@ -16,6 +16,8 @@ pub(super) struct Settings {
     pub(super) lazy: usize,
     /// The pause between heartbeats.
     pub(super) heartbeat: Micros,
+    /// How long two neighbours leave each other out of a mesh after one of them did so.
+    pub(super) backoff: Micros,
     /// How often rooms are compared with every neighbour.
     pub(super) compare_every: Micros,
     /// With how many servers of each room to be connected; half of them by the server's own choice.
@@ -32,6 +34,7 @@ impl Settings {
             high: tuning.mesh_high,
             lazy: tuning.gossip_lazy,
             heartbeat: micros(tuning.heartbeat).max(10 * MILLISECOND),
+            backoff: micros(tuning.prune_backoff),
             compare_every: micros(tuning.compare_every).max(SECOND),
             company: tuning.company.max(1),
         }

@@ -23,7 +23,7 @@ pub struct Mesh {
     pub decline_copies: Option<bool>,
     /// The pause between heartbeats.
     pub heartbeat: Option<Span>,
-    /// How long two peers leave each other out of a mesh after one of them did so. Real layer only.
+    /// How long two peers leave each other out of a mesh after one of them did so.
     pub prune_backoff: Option<Span>,
     /// How often rooms are compared with every connected server.
     pub compare_every: Option<Span>,
@@ -55,6 +55,39 @@ impl Mesh {
             compare_every: self.compare_every.map_or(own.compare_every, |span| span.0),
             company: self.company.unwrap_or(own.company),
             spare_connections: self.spare_connections.unwrap_or(own.spare_connections),
+        }
+    }
+
+    /// The same parameters with every number named.
+    pub fn effective(&self) -> Self {
+        let tuning = self.tuning();
+        Mesh {
+            degree: Some(tuning.mesh_degree),
+            degree_low: Some(tuning.mesh_low),
+            degree_high: Some(tuning.mesh_high),
+            lazy: Some(tuning.gossip_lazy),
+            flood_own: Some(tuning.flood_own),
+            decline_copies: Some(tuning.decline_copies),
+            heartbeat: Some(Span(tuning.heartbeat)),
+            prune_backoff: Some(Span(tuning.prune_backoff)),
+            compare_every: Some(Span(tuning.compare_every)),
+            company: Some(tuning.company),
+            spare_connections: Some(tuning.spare_connections),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn naming_every_number_changes_none() {
+        let of_three = Mesh { degree: Some(3), ..Mesh::default() };
+        for mesh in [Mesh::default(), of_three] {
+            let effective = mesh.effective();
+            assert_eq!(format!("{:?}", effective.tuning()), format!("{:?}", mesh.tuning()));
+            assert_eq!(effective.effective(), effective);
         }
     }
 }
