@@ -327,13 +327,16 @@ async fn what_is_refused_for_good_is_kept_with_its_reason_tried_again_or_dismiss
 }
 
 #[tokio::test]
-async fn a_full_queue_lets_the_room_wait_and_forgets_nothing() {
+async fn a_room_with_its_share_of_the_queue_waits_forgets_nothing_and_stops_no_other() {
     let mut lunch = Lunch::open().await;
     lunch.a.end().await;
     {
         let store = rocketmesh_node::open_store(lunch.a.directory.path(), 8).unwrap();
+        let own = lunch.at_a.clone();
+        // The room has its share, and all of them together as many as there may be.
+        let rid = |number: u64| if number < 100 { own.clone() } else { format!("elsewhere {}", number / 100) };
         let letter = |number: u64| {
-            let letter = json!({"rid": "elsewhere", "of": "m", "reason": "no", "at_ms": number});
+            let letter = json!({"rid": rid(number), "of": "m", "reason": "no", "at_ms": number});
             (format!("rc/letter/{number:012x}"), Some(letter.to_string().into_bytes()))
         };
         store.put_records(&(0..1000).map(letter).collect::<Vec<_>>()).unwrap();
@@ -352,6 +355,17 @@ async fn a_full_queue_lets_the_room_wait_and_forgets_nothing() {
     assert_eq!(code, StatusCode::NO_CONTENT);
     a.hears(at_a, "short").await;
     a.recovers(ProblemKind::QueueFull).await;
-    assert_eq!(a.queue().await.letters.len(), 1000, "the long one took the free place");
+    assert_eq!(a.queue().await.letters.len(), 1000, "the long one took the free place of its room");
+    lunch.close().await;
+}
+
+#[tokio::test]
+async fn the_release_of_the_server_is_told_again_after_a_restart_of_the_node() {
+    let mut lunch = Lunch::open().await;
+    lunch.a.end().await;
+    lunch.begin_a().await;
+    let a = &lunch.a;
+    eventually("the release is told", || async { a.status().await.version.as_deref() == Some("8.8") }).await;
+    assert_eq!(a.problem(ProblemKind::UnsupportedVersion).await, None);
     lunch.close().await;
 }

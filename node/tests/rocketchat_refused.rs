@@ -80,6 +80,16 @@ async fn each_kind_of_thing_that_the_room_refuses_is_undone_and_explained() {
     }
     b.has_roles(at_b, "alice.a.example", &["owner"]).await;
 
+    // Rocket.Chat bans nobody who is not in the room: a ban that was lifted is not put back, and nobody is told that it was.
+    let carol = b.person("carol", &["user"]);
+    carol.join(at_b).await.unwrap();
+    a.has_member(at_a, "carol.b.example", true).await;
+    let carol_at_a = a.account("carol.b.example").await;
+    alice.ban(at_a, &carol_at_a).await.unwrap();
+    b.holds(at_b, "the ban", |room| room.banned.iter().any(|name| name == "carol")).await;
+    let lifted = json!({"roomId": at_b, "userId": carol.id});
+    explained(b, &root, "rooms.unbanUser", lifted, "The ban is lifted on this server only in #lunch").await;
+
     // Where nobody may write, an administrator of Rocket.Chat may not either.
     alice.set_room(at_a, json!({"readOnly": true})).await.unwrap();
     b.holds(at_b, "read-only", |room| room.read_only).await;

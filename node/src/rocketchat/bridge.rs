@@ -92,6 +92,8 @@ pub(crate) trait Host: Send + Sync + 'static {
     /// # Errors
     /// Why not, in words.
     fn keep_webhook(&self, rid: &str, address: Option<&str>) -> Result<(), String>;
+    /// Of which release the server is.
+    fn release(&self, release: Release);
     /// Something stands in the way of a room, or of all with none.
     fn trouble(&self, rid: Option<&str>, error: &RestError);
     /// Something is wrong.
@@ -142,8 +144,8 @@ pub(crate) enum Stall {
         /// The account.
         username: String,
     },
-    /// There is no room for more of what could not be delivered.
-    #[error("more could not be delivered than is kept, so that the room waits")]
+    /// The room has its share of what could not be delivered.
+    #[error("more could not be delivered here than is kept of a room, so that the room waits")]
     Full,
     /// The workspace is restricted, and the room's webhook does not help.
     #[error("the workspace is restricted, and the room's webhook does not take it either: {0}")]
@@ -202,7 +204,8 @@ pub(crate) struct Shared {
     pub(crate) engine: Engine,
     client: Client,
     service: User,
-    release: Release,
+    /// The server's release, as it was last told.
+    release: Mutex<Release>,
     /// The server's address without a slash at its end, as links begin.
     url: String,
     records: Records,
@@ -221,6 +224,8 @@ pub(crate) struct Shared {
     refusals: Mutex<BTreeMap<String, u64>>,
     /// When such an account could last not log in, in milliseconds since 1970.
     barred: Mutex<BTreeMap<String, u64>>,
+    /// When the service account was last not allowed to make an account, in milliseconds since 1970.
+    unmade: Mutex<Option<u64>>,
     /// When the store was first opened after a restore, in milliseconds since 1970; 0 if it was not restored.
     restored_ms: u64,
     stopped: watch::Sender<bool>,
@@ -341,7 +346,7 @@ impl Bridge {
             engine,
             client,
             service,
-            release,
+            release: Mutex::new(release),
             url,
             host,
             realtime,
@@ -352,6 +357,7 @@ impl Bridge {
             ears: ears::Ears::default(),
             refusals: Mutex::default(),
             barred: Mutex::default(),
+            unmade: Mutex::default(),
             restored_ms,
             stopped: watch::channel(false).0,
         }));
@@ -470,6 +476,8 @@ impl Bridge {
             RealtimeEvent::Connected => {
                 self.host.count(Counted::Connection);
                 self.host.hears(true);
+                // It may have gone away to be upgraded.
+                self.engine.background(self.clone().look_at_release());
                 self.look_for_rooms().await;
                 let rooms: Vec<RoomHandle> =
                     lock(&self.rooms).values().filter(|handle| !handle.read_as_another).cloned().collect();
@@ -522,6 +530,22 @@ impl Bridge {
             }
             RealtimeEvent::RoomsChanged { .. } | RealtimeEvent::UserDeleted { .. } => {}
         }
+    }
+
+    /// The server's release, as it was last told.
+    fn release(&self) -> Release {
+        *lock(&self.release)
+    }
+
+    /// Asks of which release the server is. Without an answer it is what it was before.
+    async fn look_at_release(self) {
+        let Ok(release) = self.client.info().await else { return };
+        // What another server is may have been told meanwhile.
+        if *self.stopped.borrow() {
+            return;
+        }
+        *lock(&self.release) = release;
+        self.host.release(release);
     }
 
     /// Makes changes of records durable.

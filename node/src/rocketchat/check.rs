@@ -23,32 +23,122 @@ const STREAMS: Duration = Duration::from_secs(20);
 /// Where permissions are changed.
 const PERMISSIONS: &str = "Administration, Permissions";
 
-/// What the service account does and the permissions that this takes. Each must be with one of its roles.
-const OF_SERVICE: [(&str, &str); 17] = [
-    ("create-user", "make the accounts that stand for people elsewhere"),
-    ("edit-other-user-info", "keep their names as they are elsewhere"),
-    ("edit-other-user-avatar", "keep their pictures as they are elsewhere"),
-    ("create-c", "make channels"),
-    ("create-p", "make private groups"),
-    ("add-user-to-any-c-room", "add people to channels"),
-    ("add-user-to-joined-room", "add people to private groups"),
-    ("remove-user", "remove people from rooms"),
-    ("mute-user", "silence people in rooms"),
-    ("set-owner", "make people owners of rooms"),
-    ("set-moderator", "make people moderators of rooms"),
-    ("set-leader", "make people leaders of rooms"),
-    ("edit-room", "change names and topics of rooms"),
-    ("archive-room", "archive rooms"),
-    ("unarchive-room", "take rooms out of the archive"),
-    ("delete-message", "take back messages that moderators elsewhere took back"),
-    ("edit-message", "change messages that moderators elsewhere changed"),
+/// The permission to make accounts for people elsewhere.
+const CREATE_USER: &str = "create-user";
+/// The permission to speak under another name, which is all that is left where no accounts may be made.
+const IMPERSONATE: &str = "message-impersonate";
+
+/// Who has to have a permission.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Holder {
+    /// The service account.
+    Service,
+    /// The accounts that stand for people elsewhere.
+    Shadows,
+    /// Each of them.
+    Both,
+}
+
+/// A permission that the connector's calls take.
+#[derive(Clone, Copy, Debug)]
+struct Need {
+    permission: &'static str,
+    holder: Holder,
+    /// The role that is to be given it.
+    role: &'static str,
+    purpose: &'static str,
+    /// What comes of it where it is missing and the rest goes on all the same; none where rooms would not be what they are elsewhere.
+    without: Option<&'static str>,
+}
+
+/// What rooms need to be the same here as elsewhere.
+const fn must(permission: &'static str, purpose: &'static str) -> Need {
+    Need { permission, holder: Holder::Service, role: "admin", purpose, without: None }
+}
+
+/// What only a part is lost without.
+const fn part(permission: &'static str, purpose: &'static str, without: &'static str) -> Need {
+    Need { permission, holder: Holder::Service, role: "admin", purpose, without: Some(without) }
+}
+
+impl Need {
+    const fn of(self, holder: Holder, role: &'static str) -> Self {
+        Need { holder, role, ..self }
+    }
+}
+
+/// What the connector's calls take, as whom they are made.
+const NEEDS: &[Need] = &[
+    part(
+        CREATE_USER,
+        "make the accounts that stand for people elsewhere",
+        "what people elsewhere say comes from the service account, with their name as alias and an avatar of its own; their \
+         reactions are not shown, and they stand in no list of members",
+    ),
+    part(
+        IMPERSONATE,
+        "say under somebody's name what they said before they were muted or the room was closed",
+        "such messages wait in the queue",
+    )
+    .of(Holder::Service, "bot"),
+    part("edit-other-user-info", "keep their names as they are elsewhere", "they keep the names that they had first"),
+    part("edit-other-user-avatar", "keep their pictures as they are elsewhere", "they have no pictures"),
+    part(
+        "view-full-other-user-info",
+        "tell people from bots",
+        "what a bot here says goes to other servers as if a person said it",
+    ),
+    part("create-c", "make channels", "rooms can only be entered into channels that are there"),
+    part("create-p", "make private groups", "private rooms can only be entered into groups that are there"),
+    part("create-d", "open direct rooms", "nobody hears why something was undone, and no direct rooms begin elsewhere")
+        .of(Holder::Both, "bot"),
+    part(
+        "view-c-room",
+        "find channels that it is not in",
+        "it has to be invited into each before anything is done with it",
+    ),
+    part(
+        "view-privileged-setting",
+        "read the address under which people open the server",
+        "links begin with the address of the connection",
+    ),
+    must("add-user-to-any-c-room", "add people to channels"),
+    must("add-user-to-joined-room", "add people to private groups"),
+    must("remove-user", "remove people from rooms"),
+    must(BAN_USER, "ban people from rooms and let them in again"),
+    must("mute-user", "silence people in rooms"),
+    must("edit-room", "change names and topics of rooms"),
+    must("delete-message", "take back messages that moderators elsewhere took back"),
+    must("edit-message", "change messages that moderators elsewhere changed"),
+    part(
+        "force-delete-message",
+        "take back messages also where deleting is switched off",
+        "there they stay on this server",
+    ),
+    part(
+        "bypass-time-limit-edit-and-delete",
+        "change and take back messages that are older than the server's limits",
+        "such messages stay as they are on this server",
+    )
+    .of(Holder::Both, "bot"),
+    part("post-readonly", "say, react and take back in read-only rooms", "what belongs there waits in the queue"),
+    part("set-owner", "make people owners of rooms", "owners elsewhere are none here"),
+    part("set-moderator", "make people moderators of rooms", "moderators elsewhere are none here"),
+    part("set-leader", "make people leaders of rooms", "leaders elsewhere are none here"),
+    part("set-readonly", "make rooms read-only", "a room that is read-only elsewhere may not be so here"),
+    part("archive-room", "archive rooms", "a room that is archived elsewhere stays open here"),
+    part("unarchive-room", "take rooms out of the archive", "a room that was archived stays so here"),
+    part("create-personal-access-tokens", "keep a token of their own", "they log in again whenever a login ends")
+        .of(Holder::Shadows, "user"),
+    part("delete-own-message", "take back what they said", "the service account does it, and is named for it")
+        .of(Holder::Shadows, "user"),
+    part("leave-c", "leave channels", "the service account removes them, and is named for it")
+        .of(Holder::Shadows, "user"),
+    part("leave-p", "leave private groups", "the service account removes them, and is named for it")
+        .of(Holder::Shadows, "user"),
 ];
-/// What shadows do, whose roles are user and bot.
-const OF_SHADOWS: [(&str, &str); 3] = [
-    ("create-personal-access-tokens", "keep a token of their own"),
-    ("delete-own-message", "take back what they said"),
-    ("create-d", "open direct rooms"),
-];
+/// The permission that is of use only where the release has bans.
+const BAN_USER: &str = "ban-user";
 /// The roles of shadows.
 const SHADOW_ROLES: [&str; 2] = ["user", "bot"];
 /// What lifts the limits of calls.
@@ -160,6 +250,17 @@ impl Steps {
     }
 }
 
+/// Why a release is none that this program works with; none if it is. Later minor releases of the newest one change little.
+pub(crate) fn unsupported(release: Release) -> Option<String> {
+    if release < OLDEST {
+        Some(format!("Rocket.Chat is {release}, and the oldest release that is known to work is {OLDEST}"))
+    } else if release.major > NEWEST.major {
+        Some(format!("Rocket.Chat is {release}, and this program was written for {OLDEST} to {NEWEST}"))
+    } else {
+        None
+    }
+}
+
 /// Goes through all steps. Without `user_id` it is asked for by the token.
 pub(crate) async fn check(client: &Client, token: &str, user_id: Option<&str>) -> (CheckReport, Findings) {
     use StepOutcome::{Failed, Ok as Passed};
@@ -196,7 +297,10 @@ pub(crate) async fn check(client: &Client, token: &str, user_id: Option<&str>) -
     let client = client.as_account(&account);
     of_roles(&mut steps, &me);
     match client.permissions().await {
-        Ok(permissions) => of_permissions(&mut steps, &permissions, &me.roles),
+        Ok(permissions) => {
+            let granted = Granted { permissions: &permissions, roles: &me.roles };
+            of_permissions(&mut steps, &granted, findings.release.is_none_or(Release::has_bans));
+        }
         Err(error) => {
             let message = format!("they cannot be read ({error}); what is missing shows itself in the status");
             steps.add("permissions", StepOutcome::Warning, message);
@@ -273,30 +377,38 @@ fn of_roles(steps: &mut Steps, me: &User) {
     }
 }
 
-fn of_permissions(steps: &mut Steps, permissions: &[PermissionRoles], roles: &[String]) {
-    let held = |wanted: &str, by: &dyn Fn(&str) -> bool| {
-        let entry = permissions.iter().find(|permission| permission.id == wanted);
-        entry.map(|permission| permission.roles.iter().any(|role| by(role)))
-    };
-    let of_service = |role: &str| roles.iter().any(|own| own == role);
-    let of_shadow = |role: &str| SHADOW_ROLES.contains(&role);
-    let service = OF_SERVICE.iter().map(|entry| (entry, "admin", held(entry.0, &of_service)));
-    let shadows = OF_SHADOWS.iter().map(|entry| (entry, "user", held(entry.0, &of_shadow)));
-    for ((permission, purpose), role, outcome) in service.chain(shadows) {
-        let name = format!("permission {permission}");
-        match outcome {
-            Some(true) => steps.add(name, StepOutcome::Ok, format!("to {purpose}")),
-            Some(false) => {
-                let message = format!("needed to {purpose}; tick {permission} for the role {role} in {PERMISSIONS}");
-                steps.add(name, StepOutcome::Failed, message);
-            }
-            None => steps.add(name, StepOutcome::Warning, format!("this release does not list it (to {purpose})")),
-        }
+/// Which roles have which permissions, and which roles the service account has.
+struct Granted<'a> {
+    permissions: &'a [PermissionRoles],
+    roles: &'a [String],
+}
+
+impl Granted<'_> {
+    /// Whether whoever has to have it has a permission; none if the server does not know of it.
+    fn has(&self, permission: &str, holder: Holder) -> Option<bool> {
+        let entry = self.permissions.iter().find(|entry| entry.id == permission)?;
+        let service = || entry.roles.iter().any(|role| self.roles.contains(role));
+        let shadows = || entry.roles.iter().any(|role| SHADOW_ROLES.contains(&role.as_str()));
+        Some(match holder {
+            Holder::Service => service(),
+            Holder::Shadows => shadows(),
+            Holder::Both => service() && shadows(),
+        })
     }
-    match (held(BYPASS, &of_service), held(BYPASS, &of_shadow)) {
-        (Some(true), Some(true)) => {
-            steps.add("rate limits", StepOutcome::Ok, "lifted for the service account and shadows")
-        }
+}
+
+fn of_permissions(steps: &mut Steps, granted: &Granted<'_>, bans: bool) {
+    for need in NEEDS.iter().filter(|need| bans || need.permission != BAN_USER) {
+        let Need { permission, holder, purpose, .. } = *need;
+        let (outcome, message) = match granted.has(permission, holder) {
+            Some(true) => (StepOutcome::Ok, format!("to {purpose}")),
+            Some(false) => of_missing(need, granted),
+            None => (StepOutcome::Warning, format!("this release does not list it (to {purpose})")),
+        };
+        steps.add(format!("permission {permission}"), outcome, message);
+    }
+    match granted.has(BYPASS, Holder::Both) {
+        Some(true) => steps.add("rate limits", StepOutcome::Ok, "lifted for the service account and shadows"),
         _ => {
             let message = format!(
                 "Rocket.Chat takes 10 calls a minute of each kind, so that messages come late; tick {BYPASS} for the role \
@@ -304,6 +416,23 @@ fn of_permissions(steps: &mut Steps, permissions: &[PermissionRoles], roles: &[S
             );
             steps.add("rate limits", StepOutcome::Warning, message);
         }
+    }
+}
+
+fn of_missing(need: &Need, granted: &Granted<'_>) -> (StepOutcome, String) {
+    let Need { permission, role, purpose, without, .. } = *need;
+    let tick = format!("tick {permission} for the role {role} in {PERMISSIONS}");
+    // Where no accounts are made either, nothing that people elsewhere say could come at all.
+    let last_way = permission == IMPERSONATE && granted.has(CREATE_USER, Holder::Service) == Some(false);
+    match without {
+        Some(without) if !last_way => {
+            (StepOutcome::Warning, format!("needed to {purpose}; without it {without}; {tick}"))
+        }
+        Some(_) => {
+            let message = format!("without it and {CREATE_USER} nothing that people elsewhere say can come; {tick}");
+            (StepOutcome::Failed, message)
+        }
+        None => (StepOutcome::Failed, format!("needed to {purpose}; {tick}")),
     }
 }
 
@@ -326,7 +455,7 @@ async fn of_streams(steps: &mut Steps, client: &Client, account: &Account) {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use rocketmesh_standin::{Options, Standin, Version};
+    use rocketmesh_standin::{Options, Standin, Version, Wish};
 
     use super::*;
 
@@ -357,15 +486,57 @@ mod tests {
         let (report, _) = checked(&["user"], Version::default()).await;
         assert!(!report.passed);
         let failed = outcomes(&report, StepOutcome::Failed);
-        for name in ["roles", "permission create-user", "permission edit-other-user-info", "permission remove-user"] {
+        for name in ["roles", "permission remove-user", "permission edit-message", "permission message-impersonate"] {
             assert!(failed.contains(&name), "{name} is not in {failed:?}");
         }
-        assert!(!failed.contains(&"permission create-c"), "{failed:?}");
-        assert_eq!(outcomes(&report, StepOutcome::Warning), ["rate limits"]);
+        let warned = outcomes(&report, StepOutcome::Warning);
+        for name in ["permission create-user", "permission edit-other-user-info", "rate limits"] {
+            assert!(warned.contains(&name), "{name} is not in {warned:?}");
+        }
+        assert!(outcomes(&report, StepOutcome::Ok).contains(&"permission create-c"), "{:?}", report.steps);
         let said = |name: &str| report.steps.iter().find(|step| step.name == name).unwrap().message.as_str();
         assert!(said("roles").contains("Administration, Users, bridge"), "{}", said("roles"));
         let create = said("permission create-user");
         assert!(create.contains("create-user for the role admin in Administration, Permissions"), "{create}");
+    }
+
+    #[tokio::test]
+    async fn each_permission_that_is_taken_away_is_told_in_a_line_of_its_own() {
+        let standin = Standin::start(Options::default()).await.unwrap();
+        let account = standin.add_account("bridge", &["admin", "bot"]).unwrap();
+        let client = Client::open(&standin.url()).unwrap();
+        let permit = |permission: &str, roles: Option<Vec<String>>| {
+            standin.wish(Wish::Permit { permission: permission.to_owned(), roles }).unwrap();
+        };
+        for need in NEEDS {
+            permit(need.permission, Some(Vec::new()));
+            let (report, _) = check(&client, &account.token, Some(&account.user_id)).await;
+            permit(need.permission, None);
+            let amiss: Vec<_> = report.steps.iter().filter(|step| step.outcome != StepOutcome::Ok).collect();
+            let [step] = amiss.as_slice() else { panic!("{}: {amiss:?}", need.permission) };
+            assert_eq!(step.name, format!("permission {}", need.permission));
+            let tick = format!("tick {} for the role {} in {PERMISSIONS}", need.permission, need.role);
+            assert!(step.message.contains(need.purpose) && step.message.ends_with(&tick), "{step:?}");
+            assert_eq!(report.passed, need.without.is_some(), "{step:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn without_accounts_people_elsewhere_speak_through_the_service_account_unless_that_may_not_either() {
+        let standin = Standin::start(Options::default()).await.unwrap();
+        let account = standin.add_account("bridge", &["admin", "bot"]).unwrap();
+        let client = Client::open(&standin.url()).unwrap();
+        let take = |permission: &str| {
+            standin.wish(Wish::Permit { permission: permission.to_owned(), roles: Some(Vec::new()) }).unwrap();
+        };
+        take(CREATE_USER);
+        let (report, _) = check(&client, &account.token, Some(&account.user_id)).await;
+        assert!(report.passed, "{:?}", report.steps);
+        let told = report.steps.iter().find(|step| step.outcome == StepOutcome::Warning).unwrap();
+        assert!(told.message.contains("alias") && told.message.contains("avatar"), "{told:?}");
+        take(IMPERSONATE);
+        let (report, _) = check(&client, &account.token, Some(&account.user_id)).await;
+        assert_eq!(outcomes(&report, StepOutcome::Failed), ["permission message-impersonate"]);
     }
 
     #[tokio::test]
@@ -409,6 +580,9 @@ mod tests {
         assert_eq!(outcome(7, 0), StepOutcome::Ok);
         assert_eq!(outcome(8, 8), StepOutcome::Ok);
         assert_eq!(outcome(9, 0), StepOutcome::Warning);
+        let named = |major, minor| unsupported(Release { major, minor }).is_some();
+        assert!(named(6, 13) && named(9, 0));
+        assert!(!named(7, 0) && !named(8, 8) && !named(8, 9));
     }
 
     #[test]

@@ -42,8 +42,8 @@ pub(crate) use self::people::{NewUser, ProfileChange};
 pub(crate) use self::rooms::{NewRoom, RoomRole, RoomSettings};
 #[allow(unused_imports, reason = "the whole interface")]
 pub(crate) use self::types::{
-    Account, Attachment, Author, Changes, FileInfo, MemberRoles, Mention, Message, PermissionRoles, Reaction, Release,
-    Room, RoomKind, Subscription, SystemKind, User,
+    Account, Attachment, Author, Changes, FileInfo, MemberRoles, Mention, Message, Page, PermissionRoles, Reaction,
+    Release, Room, RoomKind, Subscription, SystemKind, User,
 };
 
 use crate::clock::{Clock, SystemClock};

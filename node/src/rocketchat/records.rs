@@ -40,7 +40,11 @@ use super::mapping::profile::{Stood, Taken};
 use super::mapping::seen::Seen;
 use super::status::ProblemKind;
 
-/// The most dead letters that are kept. Beyond, rooms wait until somebody has dealt with some: nothing is forgotten unseen.
+/// The most dead letters of one room that are kept. Beyond, that room waits until somebody has dealt with some: what one room cannot take
+/// stops no other.
+pub(crate) const MOST_LETTERS_OF_A_ROOM: usize = 100;
+/// The most dead letters of all rooms. Beyond, the oldest of the room that has the most gives way, as long as that makes their shares more
+/// even; otherwise the room waits.
 pub(crate) const MOST_LETTERS: usize = 1000;
 /// How many bytes of a hash name a letter. People type it.
 const LETTER_ID: usize = 6;
@@ -471,12 +475,12 @@ impl Records {
         self.get(&letter_key(id))
     }
 
-    /// Adds to what could not be delivered. False if there are too many already: then nothing is added, and what it is about has to
+    /// Adds to what could not be delivered. False if the room has its share already: then nothing is added, and what it is about has to
     /// wait. One that failed before stays as old as it was.
     pub(crate) fn add_letter(&self, letter: &DeadLetter, changes: &mut Changes) -> Result<bool, StoreError> {
         let id = letter.id();
         let before = self.letter(&id)?;
-        if before.is_none() && self.store.records(LETTERS)?.len() >= MOST_LETTERS {
+        if before.is_none() && !make_room(&letter.rid, &self.letters()?, changes) {
             return Ok(false);
         }
         let mut letter = letter.clone();
@@ -516,6 +520,28 @@ impl Records {
         }
         Ok(None)
     }
+}
+
+/// Sees to it that a room may have one letter more. False if it may not.
+fn make_room(rid: &str, letters: &[(String, DeadLetter)], changes: &mut Changes) -> bool {
+    let mut shares: BTreeMap<&str, usize> = BTreeMap::new();
+    for (_, letter) in letters {
+        *shares.entry(&letter.rid).or_default() += 1;
+    }
+    let own = shares.get(rid).copied().unwrap_or_default();
+    if own >= MOST_LETTERS_OF_A_ROOM {
+        return false;
+    }
+    if letters.len() < MOST_LETTERS {
+        return true;
+    }
+    let Some((fullest, share)) = shares.into_iter().max_by_key(|(_, share)| *share) else { return true };
+    // They are in the order of their age.
+    let oldest = letters.iter().find(|(_, letter)| letter.rid == fullest);
+    let Some((id, letter)) = oldest.filter(|_| share > own + 1) else { return false };
+    tracing::warn!(%id, rid = %letter.rid, of = %letter.of, reason = %letter.reason, "what was not delivered is kept no longer");
+    changes.remove(letter_key(id));
+    true
 }
 
 impl Account {
@@ -560,24 +586,65 @@ mod tests {
         assert_eq!(free.as_str(), "alice-2", "a name in the mesh is nobody else's for ever");
     }
 
-    #[test]
-    fn beyond_a_bound_nothing_is_added_to_what_could_not_be_delivered_and_nothing_is_forgotten() {
-        let (store, records) = records();
-        let letter = |number: u64| DeadLetter { of: format!("m{number}"), at_ms: number, ..DeadLetter::default() };
-        let add = |letter: &DeadLetter| {
-            let mut changes = Changes::default();
-            let added = records.add_letter(letter, &mut changes).unwrap();
-            store.put_records(changes.list()).unwrap();
-            added
-        };
-        for number in 0..MOST_LETTERS as u64 {
-            assert!(add(&letter(number)));
+    fn letter(rid: &str, number: usize) -> DeadLetter {
+        let at_ms = number as u64;
+        DeadLetter { rid: rid.to_owned(), of: format!("m{number}"), at_ms, ..DeadLetter::default() }
+    }
+
+    fn add((store, records): &(EventStore, Records), letter: &DeadLetter) -> bool {
+        let mut changes = Changes::default();
+        let added = records.add_letter(letter, &mut changes).unwrap();
+        store.put_records(changes.list()).unwrap();
+        added
+    }
+
+    /// Fills the store with letters of so many rooms, the same number of each.
+    fn fill(store: &EventStore, rooms: usize) {
+        let mut changes = Changes::default();
+        for number in 0..MOST_LETTERS {
+            let letter = letter(&format!("room {}", number % rooms), number);
+            changes.set(letter_key(&letter.id()), &letter);
         }
-        assert!(!add(&letter(MOST_LETTERS as u64)));
-        let again = DeadLetter { at_ms: 9_000_000, reason: "another".to_owned(), ..letter(0) };
-        assert!(add(&again), "what is there already may fail again");
-        let letters = records.letters().unwrap();
-        assert_eq!((letters.len(), letters[0].1.at_ms, letters[0].1.reason.as_str()), (MOST_LETTERS, 0, "another"));
+        store.put_records(changes.list()).unwrap();
+    }
+
+    #[test]
+    fn a_room_with_its_share_of_what_could_not_be_delivered_waits_forgets_nothing_and_stops_no_other() {
+        let held = records();
+        for number in 0..MOST_LETTERS_OF_A_ROOM {
+            assert!(add(&held, &letter("loud", number)));
+        }
+        assert!(!add(&held, &letter("loud", MOST_LETTERS_OF_A_ROOM)));
+        assert!(add(&held, &letter("quiet", 1)));
+        let again = DeadLetter { at_ms: 9_000_000, reason: "another".to_owned(), ..letter("loud", 0) };
+        assert!(add(&held, &again), "what is there already may fail again");
+        let letters = held.1.letters().unwrap();
+        assert_eq!(letters.len(), MOST_LETTERS_OF_A_ROOM + 1);
+        assert_eq!((letters[0].1.at_ms, letters[0].1.reason.as_str()), (0, "another"));
+    }
+
+    #[test]
+    fn where_the_whole_is_full_the_oldest_of_the_fullest_room_gives_way() {
+        let held = records();
+        fill(&held.0, MOST_LETTERS / MOST_LETTERS_OF_A_ROOM);
+        assert!(add(&held, &letter("quiet", MOST_LETTERS)));
+        let letters = held.1.letters().unwrap();
+        assert_eq!(letters.len(), MOST_LETTERS);
+        assert!(letters.iter().any(|(_, letter)| letter.rid == "quiet"));
+        let of = |rid: &str| letters.iter().filter(|(_, letter)| letter.rid == rid).count();
+        let shares: Vec<usize> =
+            (0..MOST_LETTERS / MOST_LETTERS_OF_A_ROOM).map(|room| of(&format!("room {room}"))).collect();
+        let fewer: Vec<usize> = (0..shares.len()).filter(|room| shares[*room] < MOST_LETTERS_OF_A_ROOM).collect();
+        assert_eq!(fewer.len(), 1, "{shares:?}");
+        assert!(held.1.letter(&letter(&format!("room {}", fewer[0]), fewer[0]).id()).unwrap().is_none(), "the oldest");
+    }
+
+    #[test]
+    fn where_every_room_has_as_few_nobody_gives_way() {
+        let held = records();
+        fill(&held.0, MOST_LETTERS);
+        assert!(!add(&held, &letter("another", MOST_LETTERS)));
+        assert_eq!(held.1.letters().unwrap().len(), MOST_LETTERS);
     }
 
     #[test]

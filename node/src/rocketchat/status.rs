@@ -324,6 +324,11 @@ impl Board {
         (held.status.url, held.status.version, held.status.account) = (url, version, account);
     }
 
+    /// Says of which release the server is.
+    pub(crate) fn set_release(&self, release: String) {
+        self.held().status.version = Some(release);
+    }
+
     /// Says how many shadows there are.
     pub(crate) fn set_shadows(&self, shadows: u64) {
         self.held().status.shadows = shadows;

@@ -41,15 +41,17 @@ pub(crate) enum Permission {
     SetLeader,
     SetModerator,
     SetOwner,
+    SetReadonly,
     UnarchiveRoom,
     ViewChannel,
+    ViewFullOtherUserInfo,
     ViewStatistics,
     ViewSettings,
 }
 
 impl Permission {
     /// All of them, by Rocket.Chat's names.
-    pub(crate) const NAMED: [(&'static str, Permission); 40] = [
+    pub(crate) const NAMED: [(&'static str, Permission); 42] = [
         ("add-user-to-any-c-room", Permission::AddUserToAnyChannel),
         ("add-user-to-joined-room", Permission::AddUserToJoinedRoom),
         ("archive-room", Permission::ArchiveRoom),
@@ -86,8 +88,10 @@ impl Permission {
         ("set-leader", Permission::SetLeader),
         ("set-moderator", Permission::SetModerator),
         ("set-owner", Permission::SetOwner),
+        ("set-readonly", Permission::SetReadonly),
         ("unarchive-room", Permission::UnarchiveRoom),
         ("view-c-room", Permission::ViewChannel),
+        ("view-full-other-user-info", Permission::ViewFullOtherUserInfo),
         ("view-statistics", Permission::ViewStatistics),
         ("view-privileged-setting", Permission::ViewSettings),
     ];
@@ -106,6 +110,7 @@ impl Permission {
             | P::KickFromAnyChannel
             | P::ManageSettings
             | P::UnarchiveRoom
+            | P::ViewFullOtherUserInfo
             | P::ViewStatistics
             | P::ViewSettings => &["admin"],
             P::BypassRateLimit => &["admin", "bot", "app"],
@@ -132,7 +137,8 @@ impl Permission {
             | P::ForceDeleteMessage
             | P::SetLeader
             | P::SetModerator
-            | P::SetOwner => &["admin", "owner"],
+            | P::SetOwner
+            | P::SetReadonly => &["admin", "owner"],
         }
     }
 }

@@ -14,6 +14,7 @@ use super::room::RoomTask;
 use crate::rocketchat::client::{Message, RestError};
 use crate::rocketchat::mapping::outgoing::words;
 use crate::rocketchat::mapping::seen::Seen;
+use crate::rocketchat::mapping::shadow::{signed, unsigned};
 use crate::rocketchat::records::{Changes, Shown, ShownFile, event_key, message_key};
 use crate::rocketchat::status::Counted;
 
@@ -73,7 +74,7 @@ impl RoomTask {
             && let Some((upload, message)) = self.stood_before_restore(event, speaker, file).await?
         {
             shown.parts[at].upload = upload;
-            let text = words(&message).into_owned();
+            let text = unsigned(speaker.alias.as_deref(), &words(&message)).to_owned();
             return self.note_file(event, shown, (at, attached), (message.id, &text)).await;
         }
         if shown.parts[at].upload.is_empty() {
@@ -103,7 +104,7 @@ impl RoomTask {
         // Confirming twice makes two messages.
         let there = if again { self.confirmed(&upload).await? } else { None };
         if let Some(message) = there {
-            let text = words(&message).into_owned();
+            let text = unsigned(speaker.alias.as_deref(), &words(&message)).to_owned();
             return self.note_file(event, shown, (at, attached), (message.id, &text)).await;
         }
         match self.confirm(speaker, &upload, attached).await? {
@@ -130,10 +131,11 @@ impl RoomTask {
         attached: &Attached<'a>,
     ) -> Result<Result<(Message, &'a str), RestError>, Stall> {
         let (text, thread) = (attached.text.unwrap_or_default(), attached.thread);
-        match self.confirm_saying(speaker, upload, text, thread).await? {
+        let name = speaker.alias.as_deref();
+        match self.confirm_saying(speaker, upload, &signed(name, text), thread).await? {
             // It may be the text that is refused, which is then said by itself.
             Err(error) if !text.is_empty() && error.is_of_the_account() && !error.says(THROWN_AWAY) => {
-                let confirmed = self.confirm_saying(speaker, upload, "", thread).await?;
+                let confirmed = self.confirm_saying(speaker, upload, &signed(name, ""), thread).await?;
                 Ok(confirmed.map(|message| (message, "")))
             }
             confirmed => Ok(confirmed.map(|message| (message, text))),
@@ -180,6 +182,6 @@ impl RoomTask {
     /// The message of an upload, if it was confirmed.
     async fn confirmed(&self, upload: &str) -> Result<Option<Message>, Stall> {
         let last = self.read_history((None, None), LOOKED_THROUGH).await?;
-        Ok(last.into_iter().find(|message| message.sent_files().iter().any(|file| file.id == upload)))
+        Ok(last.messages.into_iter().find(|message| message.sent_files().iter().any(|file| file.id == upload)))
     }
 }

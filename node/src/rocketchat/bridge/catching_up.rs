@@ -27,7 +27,7 @@ impl RoomTask {
         // Of what was before the room was opened nothing is asked for.
         let from_ms = heard_ms.saturating_sub(OVERLAP_MS).max(since_ms.min(heard_ms));
         let last = Moment(i64::try_from(from_ms).unwrap_or(i64::MAX));
-        let whole = match self.bridge.release >= PAGED {
+        let whole = match self.bridge.release() >= PAGED {
             true => !self.take_pages(last).await?,
             false => true,
         };
@@ -39,7 +39,7 @@ impl RoomTask {
         self.reread().await
     }
 
-    /// Takes what changed, page by page. False if the server knows no pages: then nothing was taken.
+    /// Takes what changed, page by page. False if the server knows no pages, or one of them does not say from where to go on.
     async fn take_pages(&mut self, last: Moment) -> Result<bool, Stall> {
         // A cursor is exclusive, and without one nothing is told.
         let (mut cursor, mut count) = (Moment(last.before(1).0.max(1)), PAGE);
@@ -48,7 +48,7 @@ impl RoomTask {
             let asked = client.sync_page(&self.rid, cursor, count).await;
             let page = match self.bridge.heed(&client, asked)? {
                 Ok(page) => page,
-                Err(RestError::Refused { .. }) if self.bridge.release == PAGED => return Ok(false),
+                Err(RestError::Refused { .. }) if self.bridge.release() == PAGED => return Ok(false),
                 // Fewer at a time fit into an answer.
                 Err(RestError::TooLarge { .. }) if count > 1 => {
                     count /= 4;
@@ -56,19 +56,23 @@ impl RoomTask {
                 }
                 Err(error) => return Err(error.into()),
             };
-            let (length, newest) = (page.len(), page.iter().map(|message| message.updated_at).max());
-            for message in page {
-                self.hear(&message).await?;
+            for message in &page.messages {
+                self.hear(message).await?;
             }
-            let Some(newest) = newest.filter(|_| length >= count) else { return Ok(true) };
+            if page.sent < count {
+                return Ok(true);
+            }
+            let Some(newest) = page.newest_change else { return Ok(false) };
             // Several may have changed in the millisecond at which the page ends, and the cursor is exclusive: it is asked for again.
             let next = newest.before(1);
             if next > cursor {
                 cursor = next;
             } else if count < LARGEST_PAGE {
                 count *= 4;
-            } else {
+            } else if newest > cursor {
                 cursor = newest;
+            } else {
+                return Ok(false);
             }
         }
     }
@@ -96,11 +100,11 @@ impl RoomTask {
         loop {
             let bounds = (Some(since.before(1)), latest);
             let page = self.read_history(bounds, HISTORY).await?;
-            let (full, oldest) = (page.len() >= HISTORY, page.iter().map(|message| message.ts).min());
-            all.extend(page);
+            let (full, oldest) = (page.sent >= HISTORY, page.oldest);
+            all.extend(page.messages);
             // Bounds are exclusive, and several messages may share a millisecond: one more is asked for, and known ones say nothing.
             let next = oldest.map(|oldest| Moment(oldest.0 + 1));
-            if !full || next == latest {
+            if !full || next.is_none() || next == latest {
                 return Ok(all);
             }
             latest = next;

@@ -103,6 +103,7 @@ impl Bridge {
     /// Something may have been mended: what waits is tried again at once.
     pub(crate) fn nudge(&self) {
         lock(&self.barred).clear();
+        *lock(&self.unmade) = None;
         for handle in lock(&self.rooms).values() {
             handle.again.notify_one();
         }

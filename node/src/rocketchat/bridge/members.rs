@@ -1,5 +1,7 @@
 //! Who is in the room in Rocket.Chat, with which role, and with a voice or without.
 
+use std::sync::atomic::Ordering;
+
 use rocketmesh_protocol::event::{Membership, Role};
 use rocketmesh_protocol::identity::UserId;
 
@@ -89,7 +91,7 @@ impl RoomTask {
         let done = match deed {
             Deed::Enter(_) => return self.let_in(user).await,
             Deed::Ban(_) | Deed::Kick(_) if inside => return self.put_out(user, &id).await,
-            Deed::Unban(_) if self.bridge.release.has_bans() => match client.unban(&self.rid, &id).await {
+            Deed::Unban(_) if self.bridge.release().has_bans() => match client.unban(&self.rid, &id).await {
                 // They were never banned here, or are not any more.
                 Err(RestError::Refused { .. }) => Ok(()),
                 lifted => lifted,
@@ -135,7 +137,10 @@ impl RoomTask {
             return Ok(());
         }
         let (state, _) = self.bridge.engine.state(self.room).await?;
-        let Some(id) = self.account_of(user, false).await?.filter(|_| state.is_joined(user)) else { return Ok(()) };
+        let Some(id) = self.account_of(user, false).await?.filter(|_| state.is_joined(user)) else {
+            self.unsettled.store(true, Ordering::SeqCst);
+            return Ok(());
+        };
         let roles = self.bridge.client.roles(self.federated.kind, &self.rid).await?;
         let owners = roles.iter().filter(|entry| entry.roles.iter().any(|role| role == "owner")).count();
         let has: Vec<String> =
@@ -176,6 +181,7 @@ impl RoomTask {
             false => room.muted.contains(&username),
         };
         if room.ro && !state.is_muted(user) {
+            self.unsettled.store(true, Ordering::SeqCst);
             return Ok(());
         }
         let done = match (state.is_muted(user), muted) {

@@ -13,7 +13,7 @@ use crate::rocketchat::client::{Client, Outgoing, RestError, SystemKind};
 use crate::rocketchat::mapping::id::message_id;
 use crate::rocketchat::mapping::incoming::{self, ToDo, Wanted};
 use crate::rocketchat::mapping::seen::Seen;
-use crate::rocketchat::mapping::{Known, outgoing};
+use crate::rocketchat::mapping::{Known, outgoing, shadow};
 use crate::rocketchat::records::{Changes, Hooking, Shown, event_key, message_key};
 use crate::rocketchat::status::Counted;
 
@@ -58,15 +58,14 @@ impl RoomTask {
                 let mut seen = seen.unwrap_or_default();
                 let client = self.hand(&author, seen.inserted && !seen.hooked).await?;
                 let has_files = matches!(&wanted, Wanted::Shown { files, .. } if !files.is_empty());
-                let there = match has_files && !seen.inserted {
-                    true => self.read_message(&message).await?,
-                    false => None,
+                let words = match has_files {
+                    true => self.words_of_edit(&author, &message, seen.inserted, &text).await?,
+                    false => text.clone(),
                 };
-                let words = there.as_ref().map_or(text.as_str(), |there| outgoing::edited(there, &text));
-                let edited = match client.update_message(&self.rid, &message, words).await {
+                let edited = match client.update_message(&self.rid, &message, &words).await {
                     // Whoever may not speak here any more may not edit either; the node's own account may.
                     Err(error) if seen.inserted && error.is_of_the_account() => {
-                        self.bridge.client.update_message(&self.rid, &message, words).await
+                        self.bridge.client.update_message(&self.rid, &message, &words).await
                     }
                     edited => self.bridge.heed(&client, edited)?,
                 };
@@ -75,6 +74,10 @@ impl RoomTask {
                 if !self.done(&message, edited).await? {
                     // What stands there is what stood there: another try changes it.
                     return Ok(());
+                }
+                if seen.inserted {
+                    // With whose it is, so that it is no news when it is heard.
+                    seen.note_text(&words);
                 }
                 seen.note_text(&text);
                 // What somebody here wrote at the same moment and was overwritten by this is not told: it stands nowhere any more.
@@ -88,6 +91,17 @@ impl RoomTask {
                 self.take_down(id, &author, shown, (message, seen.unwrap_or_default())).await
             }
         }
+    }
+
+    /// What an edit of a message with files has to say so that it has this text.
+    async fn words_of_edit(&self, author: &UserId, message: &str, inserted: bool, text: &str) -> Result<String, Stall> {
+        let Some(there) = self.read_message(message).await? else { return Ok(text.to_owned()) };
+        if !inserted {
+            return Ok(outgoing::edited(&there, text).to_owned());
+        }
+        let nameless = there.u.id == self.bridge.service.id && there.alias.is_none() && !there.sent_files().is_empty();
+        let name = nameless.then(|| self.shown_name(author));
+        Ok(shadow::signed(name.as_deref(), text))
     }
 
     /// Takes a message away, with all its files. One that cannot be taken away stays, and is a dead letter.
@@ -167,7 +181,7 @@ impl RoomTask {
             return self.insert_files(event, author, shown, &mut attached).await;
         }
         let mut placed = false;
-        // Of a file that the service account sends nobody sees whose it is: there the text says it.
+        // Of a file that the service account sends no alias says whose it is: there the text is a message of its own.
         if speaker.alias.is_none() && !files.is_empty() {
             attached.text = Some(&text);
             let inserted = self.insert_files(event, author, shown, &mut attached).await;
@@ -192,6 +206,7 @@ impl RoomTask {
             tmid: thread.clone(),
             tshow: in_room,
             alias: speaker.alias.clone(),
+            avatar: speaker.alias.is_some().then(|| speaker.picture.clone()),
             ..Outgoing::default()
         };
         match self.send(&speaker, &message).await {
@@ -234,7 +249,8 @@ impl RoomTask {
         }
         // What was said before somebody was muted, or a room closed, may come after it. It is said under their name then.
         if let Some(alias) = speaker.substitute.clone().filter(|_| error.is_of_the_account()) {
-            let message = Outgoing { alias: Some(alias), ..message.clone() };
+            let avatar = Some(speaker.picture.clone());
+            let message = Outgoing { alias: Some(alias), avatar, ..message.clone() };
             match self.bridge.client.send_message(&message).await {
                 Ok(_) => return Ok(true),
                 Err(error) if error.is_passing() => return Err(error.into()),
@@ -259,8 +275,14 @@ impl RoomTask {
         let Some(message) = self.view.message(&target) else { return Ok(()) };
         let Some(mut seen) = self.bridge.records.seen(&message)? else { return Ok(()) };
         let speaker = self.bridge.speaker(&user).await?;
-        // The service account reacts for nobody: several people would be one.
-        if speaker.alias.is_some() || seen.has_reaction(&emoji, &speaker.username) == on {
+        // The service account reacts for nobody: several people would be one. What is taken back is noted too: once there is an account,
+        // both are looked at again, in order.
+        if let Some(name) = &speaker.alias {
+            let reason =
+                format!("there is no account for {name} here, and the service account may make none (create-user)");
+            return self.bury_without_account(&event.id().to_string(), reason).await;
+        }
+        if seen.has_reaction(&emoji, &speaker.username) == on {
             return Ok(());
         }
         self.let_in(&user).await?;

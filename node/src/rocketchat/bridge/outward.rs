@@ -3,6 +3,7 @@
 //! Each event names in its header the message that it came from. The event is written first, and recorded after: a crash between the
 //! two is mended from the log, where the event itself says what it was made from.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use rocketmesh_protocol::authority::{Refusal, RoomState};
@@ -16,7 +17,7 @@ use super::federate::renamed;
 use super::files::Left;
 use super::room::RoomTask;
 use crate::engine::{JoinError, PostError, Written};
-use crate::rocketchat::client::FileInfo;
+use crate::rocketchat::client::{FileInfo, RoomKind};
 use crate::rocketchat::mapping::Known;
 use crate::rocketchat::mapping::outgoing::{News, Said, What};
 use crate::rocketchat::mapping::seen::{Seen, hash};
@@ -373,7 +374,10 @@ impl RoomTask {
         reason: &str,
         after: Option<&Seen>,
     ) -> Result<(), Stall> {
-        let done = match &said.what {
+        // In a direct room nothing but messages is put back.
+        let is_message = matches!(said.what, What::Message { .. } | What::Edit { .. });
+        self.unsettled.store(self.federated.kind == RoomKind::Direct && !is_message, Ordering::SeqCst);
+        match &said.what {
             What::Message { .. } => {
                 // Recorded once it is done: what is recorded is not looked at again.
                 let deleted = self.bridge.client.delete_message(&self.rid, id).await;
@@ -383,36 +387,17 @@ impl RoomTask {
                 let mut changes = Changes::default();
                 changes.set(message_key(id), &seen);
                 self.record(changes).await?;
-                "Your message was taken back"
             }
-            What::Edit { target, .. } => {
-                self.unedit(id, *target, after).await?;
-                "Your edit was taken back"
-            }
-            What::Redact { .. } => "The message is gone on this server only",
-            What::React { .. } => "Your reaction is seen on this server only",
-            What::Member { user, change } => {
-                self.put_back(user, *change).await?;
-                "That was undone"
-            }
-            What::Role { user, .. } => {
-                self.settle_role(user).await?;
-                "That was undone"
-            }
-            What::Mute { user, .. } => {
-                self.settle_mute(user).await?;
-                "That was undone"
-            }
-            What::Switch { switch, .. } => {
-                self.settle_switch(*switch).await?;
-                "That was undone"
-            }
-            What::Label { label, .. } => {
-                self.reset_label(*label).await?;
-                "That was undone"
-            }
-        };
-        let words = format!("{done} in {}: {reason}.", self.place());
+            What::Edit { target, .. } => self.unedit(id, *target, after).await?,
+            What::Redact { .. } | What::React { .. } => {}
+            What::Member { user, change } => self.put_back(user, *change).await?,
+            What::Role { user, .. } => self.settle_role(user).await?,
+            What::Mute { user, .. } => self.settle_mute(user).await?,
+            What::Switch { switch, .. } => self.settle_switch(*switch).await?,
+            What::Label { label, .. } => self.reset_label(*label).await?,
+        }
+        let undone = !self.unsettled.load(Ordering::SeqCst);
+        let words = format!("{} in {}: {reason}.", outcome_words(&said.what, undone), self.place());
         self.bridge.explain(&said.sender, &words).await;
         Ok(())
     }
@@ -431,6 +416,7 @@ impl RoomTask {
         self.settle_message(target, None).await?;
         if self.bridge.records.seen(id)?.is_some_and(|seen| seen.text.is_empty()) {
             // It cannot be put back, and stays as it is.
+            self.unsettled.store(true, Ordering::SeqCst);
             let mut changes = Changes::default();
             changes.set(message_key(id), after);
             self.record(changes).await?;
@@ -449,7 +435,41 @@ pub(super) const fn field(label: Label) -> &'static str {
     }
 }
 
+/// What became of something that the room refused, as it is told to whoever did it.
+const fn outcome_words(what: &What, undone: bool) -> &'static str {
+    match (what, undone) {
+        (What::Redact { .. }, _) => "The message is gone on this server only",
+        (What::React { .. }, _) => "Your reaction is seen on this server only",
+        (What::Message { .. }, true) => "Your message was taken back",
+        (What::Message { .. }, false) => "Your message is seen on this server only",
+        (What::Edit { .. }, true) => "Your edit was taken back",
+        (What::Edit { .. }, false) => "Your edit is seen on this server only",
+        (What::Member { change: Membership::Unban, .. }, false) => "The ban is lifted on this server only",
+        (_, true) => "That was undone",
+        (_, false) => "That could not be undone and holds on this server only",
+    }
+}
+
 /// Whether somebody of this server is invited, who then joins by themselves.
 fn invites_own(said: &Said, origin: Origin) -> bool {
     matches!(&said.what, What::Member { user, change: Membership::Invite } if user.origin == origin)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_is_told_that_something_was_undone_which_was_not() {
+        let all = [
+            What::Message { text: Text::default(), thread: None, in_room: false, files: Vec::new() },
+            What::Switch { switch: Switch::Archived, on: true },
+            What::Label { label: Label::Topic, text: String::new() },
+        ];
+        for what in all {
+            let (undone, stays) = (outcome_words(&what, true), outcome_words(&what, false));
+            assert!(undone.contains("was undone") || undone.contains("taken back"), "{undone}");
+            assert!(stays.ends_with("on this server only"), "{stays}");
+        }
+    }
 }

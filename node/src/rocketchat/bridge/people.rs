@@ -23,6 +23,8 @@ const ATTEMPTS: u32 = 20;
 /// again after a minute.
 const BARRED_MS: u64 = 30_000;
 const MOST_BARRED: usize = 10_000;
+/// How long no account is made after one was refused for want of the permission, in milliseconds.
+const UNMADE_MS: u64 = 5 * 60_000;
 /// The length of texts that may be a username.
 const LONGEST_NAME: usize = 200;
 
@@ -36,6 +38,8 @@ pub(super) struct Speaker {
     pub(super) alias: Option<String>,
     /// The name under which the service account may say it, where the account that stands for the user may not.
     pub(super) substitute: Option<String>,
+    /// The address of the picture that is shown with either name.
+    pub(super) picture: String,
 }
 
 impl Bridge {
@@ -104,14 +108,23 @@ impl Bridge {
         {
             let client = self.log_in(user, &id, &username).await?;
             let substitute = Some(shadow::display(user, self.server_name(user).as_deref()));
-            return Ok(Speaker { client, username, alias: None, substitute });
+            let picture = self.picture_address(&username);
+            return Ok(Speaker { client, username, alias: None, substitute, picture });
         }
+        let server = self.server_name(user);
         let alias = match user.origin == self.engine.origin {
             true => user.localpart.to_string(),
-            false => shadow::display(user, self.server_name(user).as_deref()),
+            false => shadow::display(user, server.as_deref()),
         };
+        // Of a name that no account has Rocket.Chat draws a picture, another one for each.
+        let picture = self.picture_address(&shadow::username(user, server.as_deref(), 0));
         let (client, username) = (self.client.clone(), self.service.username.clone());
-        Ok(Speaker { client, username, alias: Some(alias), substitute: None })
+        Ok(Speaker { client, username, alias: Some(alias), substitute: None, picture })
+    }
+
+    /// The address of the picture of an account, as people's browsers reach it.
+    fn picture_address(&self, username: &str) -> String {
+        format!("{}/avatar/{username}", self.url)
     }
 
     pub(super) fn server_name(&self, user: &UserId) -> Option<String> {
@@ -139,6 +152,10 @@ impl Bridge {
         if let Some(known) = known()? {
             return Ok(Some(known));
         }
+        // The permission is the service account's: what was refused for one is refused for everybody.
+        if self.makes_none() {
+            return Ok(None);
+        }
         let server = self.server_name(user);
         for attempt in 0..ATTEMPTS {
             let username = shadow::username(user, server.as_deref(), attempt);
@@ -151,6 +168,7 @@ impl Bridge {
             let id = match self.client.users_create(&new).await {
                 Ok(made) => made.id,
                 Err(error @ RestError::Forbidden { .. }) => {
+                    *lock(&self.unmade) = Some(self.engine.clock.now_ms());
                     self.host.raise(ProblemKind::PermissionMissing, Some(CREATE_USER), &error.to_string());
                     return Ok(None);
                 }
@@ -206,6 +224,12 @@ impl Bridge {
         };
         self.host.keep_token(id, Some(&account.token)).map_err(Stall::Words)?;
         Ok(self.client.as_account(&account))
+    }
+
+    /// Whether an account could not be made a while ago for want of the permission, so that it is not tried again.
+    fn makes_none(&self) -> bool {
+        let now_ms = self.engine.clock.now_ms();
+        lock(&self.unmade).is_some_and(|at_ms| now_ms.saturating_sub(at_ms) < UNMADE_MS)
     }
 
     /// Whether an account could not log in just now, so that it is not tried again.

@@ -4,6 +4,8 @@
 //! first. It keeps the last owner of a room: the service account becomes one then. And of an archived room it lets nobody come or go: what
 //! could not be done then is made up for when the room is compared after it was opened again.
 
+use std::sync::atomic::Ordering;
+
 use rocketmesh_protocol::authority::{Refusal, RoomState};
 use rocketmesh_protocol::event::{Membership, Role};
 use rocketmesh_protocol::id::RoomId;
@@ -11,7 +13,7 @@ use rocketmesh_protocol::identity::{Localpart, UserId};
 
 use super::Stall;
 use super::room::RoomTask;
-use crate::rocketchat::client::{Client, Message, Moment, RestError, RoomKind, RoomRole};
+use crate::rocketchat::client::{Client, Message, Moment, Page, RestError, RoomKind, RoomRole};
 
 const LAST_OWNER: &str = "error-you-are-last-owner";
 const ARCHIVED: &str = "error-room-archived";
@@ -22,7 +24,7 @@ impl RoomTask {
     pub(super) async fn bring_in(&self, user: &UserId, id: &str) -> Result<Option<bool>, Stall> {
         let client = &self.bridge.client;
         let mut invited = client.invite(self.federated.kind, &self.rid, id).await;
-        if invited.as_ref().is_err_and(RestError::is_of_the_account) && self.bridge.release.has_bans() {
+        if invited.as_ref().is_err_and(RestError::is_of_the_account) && self.bridge.release().has_bans() {
             // With which word a banned person is refused is not known for every release.
             match client.unban(&self.rid, id).await {
                 Ok(()) => invited = client.invite(self.federated.kind, &self.rid, id).await,
@@ -39,7 +41,7 @@ impl RoomTask {
     /// Puts somebody out of the room: for good where they are banned and the server can do that.
     pub(super) async fn put_out(&mut self, user: &UserId, id: &str) -> Result<(), Stall> {
         let (state, _) = self.bridge.engine.state(self.room).await?;
-        let ban = state.membership(user) == Some(Membership::Ban) && self.bridge.release.has_bans();
+        let ban = state.membership(user) == Some(Membership::Ban) && self.bridge.release().has_bans();
         let mut out = self.out(id, ban).await;
         if out.as_ref().is_err_and(|error| error.says(LAST_OWNER)) {
             self.take_ownership().await?;
@@ -60,7 +62,10 @@ impl RoomTask {
 
     async fn unless_archived(&self, user: &UserId, done: Result<(), RestError>) -> Result<Option<bool>, Stall> {
         match done {
-            Err(error) if error.says(ARCHIVED) => Ok(None),
+            Err(error) if error.says(ARCHIVED) => {
+                self.unsettled.store(true, Ordering::SeqCst);
+                Ok(None)
+            }
             done => self.done(&user.to_string(), done).await.map(Some),
         }
     }
@@ -78,19 +83,31 @@ impl RoomTask {
             return Ok(());
         }
         let Some(id) = self.account_of(user, false).await? else { return Ok(()) };
+        let settled = self.put_where_they_belong(user, &id, change).await?;
+        if !settled {
+            self.unsettled.store(true, Ordering::SeqCst);
+        }
+        Ok(())
+    }
+
+    /// False if they stay where they were put here, though the room has them elsewhere.
+    async fn put_where_they_belong(&mut self, user: &UserId, id: &str, change: Membership) -> Result<bool, Stall> {
         if !self.view.is_local(user) {
             // Where they are now is what was done here.
-            self.note_inside(&id, matches!(change, Membership::Join | Membership::Invite)).await?;
+            self.note_inside(id, matches!(change, Membership::Join | Membership::Invite)).await?;
         }
         let (state, _) = self.bridge.engine.state(self.room).await?;
         match state.membership(user) {
-            Some(Membership::Join) if self.view.is_local(user) => self.take_back(user).await,
-            Some(Membership::Join) => self.let_in(user).await,
+            Some(Membership::Join) if self.view.is_local(user) => self.take_back(user).await?,
+            Some(Membership::Join) => self.let_in(user).await?,
             // Their invitation stands. Whoever was put out here comes in again when they accept it.
-            Some(Membership::Invite) if !self.view.is_local(user) => Ok(()),
-            _ if self.is_in_rocket_chat(&id).await? => self.put_out(user, &id).await,
-            _ => Ok(()),
+            Some(Membership::Invite) if !self.view.is_local(user) => return Ok(false),
+            _ if self.is_in_rocket_chat(id).await? => self.put_out(user, id).await?,
+            // Rocket.Chat bans nobody who is not in the room. Should they come in, they are put out.
+            Some(Membership::Ban) if change == Membership::Unban => return Ok(false),
+            _ => {}
         }
+        Ok(true)
     }
 
     /// Gives somebody who has just come in what they have in the room: a role, or no voice.
@@ -177,7 +194,7 @@ impl RoomTask {
         &self,
         bounds: (Option<Moment>, Option<Moment>),
         count: usize,
-    ) -> Result<Vec<Message>, Stall> {
+    ) -> Result<Page, Stall> {
         let reader = self.reader().await?;
         let read = reader.history(self.federated.kind, &self.rid, bounds, count).await;
         Ok(self.bridge.heed(&reader, read)??)

@@ -24,7 +24,7 @@ use super::{Bridge, Host, RoomReport, Stall, lock};
 use crate::engine::Engine;
 use crate::network::shut_down;
 use crate::rocketchat::client::RestError;
-use crate::rocketchat::records::{Changes, DeadLetter as Letter, Federated, Records, letter_key};
+use crate::rocketchat::records::{Changes, DeadLetter as Letter, Federated, MOST_LETTERS, Records, letter_key};
 use crate::rocketchat::status::{
     Counted, DeadLetter, MAX_SHOWN, Notices, ProblemKind, QueueView, RocketChatQueue, WaitingRoom,
 };
@@ -326,6 +326,17 @@ impl RoomTask {
         self.put_letter(of, error.to_string(), code, None).await
     }
 
+    /// Notes what takes an account of its own, where none may be made. It is tried again, and done once one may be. Where many such
+    /// things are noted already further ones are only counted: an administrator may want it so for good, and the room has to go on.
+    pub(super) async fn bury_without_account(&self, of: &str, reason: String) -> Result<(), Stall> {
+        if !self.trying && self.bridge.records.letters()?.len() >= MOST_LETTERS / 2 {
+            tracing::warn!(rid = %self.rid, %of, %reason, "something cannot be delivered");
+            self.bridge.host.count(Counted::Refused);
+            return Ok(());
+        }
+        self.put_letter(of, reason, ProblemKind::PermissionMissing.code(), None).await
+    }
+
     async fn put_letter(&self, of: &str, reason: String, code: &str, about: Option<String>) -> Result<(), Stall> {
         let event = self.handling.map(|event| event.to_string());
         // One letter for an event, whatever of it fails: trying again looks at all of it.
@@ -354,6 +365,7 @@ impl RoomTask {
             return Err(Stall::Full);
         }
         self.bridge.save(&changes).await?;
+        self.unsettled.store(true, Ordering::SeqCst);
         // What names no event cannot be tried again.
         if letter.event.is_some() {
             lock(&self.failed).insert(letter.id());

@@ -115,8 +115,8 @@ impl RoomTask {
         for _ in 0..STEPS {
             let bounds = (Some(from), latest);
             let page = self.read_history(bounds, HISTORY).await?;
-            let (full, oldest) = (page.len() >= HISTORY, page.iter().map(|message| message.ts).min());
-            for message in page.iter().filter(|message| message.u.username == speaker.username) {
+            let (full, oldest) = (page.sent >= HISTORY, page.oldest);
+            for message in page.messages.iter().filter(|message| message.u.username == speaker.username) {
                 let files = message.sent_files();
                 let same = files.iter().find(|sent| sent.name == file.name && sent.size == Some(file.size));
                 if let Some(sent) = same

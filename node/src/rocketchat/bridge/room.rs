@@ -72,6 +72,9 @@ pub(super) struct RoomTask {
     report: Arc<Mutex<RoomReport>>,
     /// The event of the log that is being looked at.
     pub(super) handling: Option<EventId>,
+    /// Whether something stays in Rocket.Chat otherwise than the room has it, since this was last set back: whoever is told what became
+    /// of what they did is told the truth.
+    pub(super) unsettled: AtomicBool,
     /// Letters of this room that failed since they were last looked through.
     pub(super) failed: Mutex<BTreeSet<String>>,
     /// Whether something may have been mended, so that letters are worth another try.
@@ -116,6 +119,7 @@ impl RoomTask {
             again: Arc::clone(&handle.again),
             report: Arc::clone(&handle.report),
             handling: None,
+            unsettled: AtomicBool::default(),
             failed: Mutex::default(),
             mended: true,
             trying: false,

@@ -9,7 +9,8 @@ use tokio::sync::watch;
 use super::health::kind_of;
 use super::{Bridge, BridgeParts, Host, Stall, queue, restored};
 use crate::engine::Engine;
-use crate::rocketchat::client::{Account, Client, RestError};
+use crate::rocketchat::check::{OLDEST, unsupported};
+use crate::rocketchat::client::{Account, Client, Release, RestError};
 use crate::rocketchat::connector::{Connector, Link};
 use crate::rocketchat::realtime::{Realtime, RealtimeTuning};
 use crate::rocketchat::status::{Board, BridgedRoom, ConnectorState, Counted, Notices, ProblemKind, QueueView};
@@ -53,7 +54,7 @@ async fn follow(engine: Engine, connector: Connector, current: watch::Sender<Opt
             None => true,
             Some(link) => {
                 let (vault, board) = (Arc::clone(&link.vault), connector.board().clone());
-                let desk = Arc::new(Desk { vault, board, hears: AtomicBool::new(false) });
+                let desk = Arc::new(Desk::new(vault, board));
                 let begun = tokio::select! {
                     begun = begin(&engine, link, Arc::clone(&desk)) => begun,
                     // Another server, or none: the beginning is for nothing.
@@ -93,6 +94,10 @@ async fn begin(engine: &Engine, link: &Link, host: Arc<Desk>) -> Result<Bridge, 
     let client = Client::open(&link.connection.url).map_err(|error| Stall::Words(error.to_string()))?;
     let client = client.as_account(account);
     let release = client.info().await?;
+    host.release(release);
+    if let Some(reason) = unsupported(release).filter(|_| release < OLDEST) {
+        return Err(Stall::Words(reason));
+    }
     let service = client.me().await?;
     // People's links begin with it. Whoever may not read it has the address of the connection.
     let site_url = client.site_url().await.unwrap_or_default();
@@ -108,9 +113,15 @@ struct Desk {
     board: Board,
     /// Whether what happens is heard.
     hears: AtomicBool,
+    /// Whether the server is older than what is known to work: then nothing is bridged.
+    too_old: AtomicBool,
 }
 
 impl Desk {
+    fn new(vault: Arc<Vault>, board: Board) -> Self {
+        Desk { vault, board, hears: AtomicBool::new(false), too_old: AtomicBool::new(false) }
+    }
+
     fn calm_all(&self) {
         for kind in PASSING {
             self.board.clear(kind, None);
@@ -120,7 +131,8 @@ impl Desk {
 
     fn tell_state(&self) {
         let blocked = [ProblemKind::TokenRefused, ProblemKind::RestrictedWorkspace];
-        self.board.set_state(if blocked.into_iter().any(|kind| self.board.has(kind)) {
+        let too_old = self.too_old.load(Ordering::SeqCst);
+        self.board.set_state(if too_old || blocked.into_iter().any(|kind| self.board.has(kind)) {
             ConnectorState::Blocked
         } else if self.hears.load(Ordering::SeqCst) && !self.board.has(ProblemKind::Unreachable) {
             ConnectorState::Live
@@ -142,6 +154,15 @@ impl Host for Desk {
         };
         self.board.set_shadows(self.vault.shadows() as u64);
         kept.map_err(|error| error.to_string())
+    }
+
+    fn release(&self, release: Release) {
+        self.board.set_release(release.to_string());
+        self.too_old.store(release < OLDEST, Ordering::SeqCst);
+        match unsupported(release) {
+            Some(reason) => self.raise(ProblemKind::UnsupportedVersion, None, &reason),
+            None => self.clear(ProblemKind::UnsupportedVersion, None),
+        }
     }
 
     fn trouble(&self, rid: Option<&str>, error: &RestError) {
@@ -198,5 +219,29 @@ impl Host for Desk {
         self.board.notice(notices);
         self.board.set_queue(queue);
         self.tell_state();
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_release_that_is_not_supported_is_named_until_another_one_runs() {
+        let directory = tempfile::tempdir().unwrap();
+        let desk = Desk::new(Arc::new(Vault::open(directory.path()).unwrap()), Board::default());
+        desk.hears(true);
+        for (major, minor, named, state) in [
+            (6, 13, true, ConnectorState::Blocked),
+            (7, 0, false, ConnectorState::Live),
+            (9, 0, true, ConnectorState::Live),
+            (8, 8, false, ConnectorState::Live),
+        ] {
+            desk.release(Release { major, minor });
+            let told = desk.board.status();
+            assert_eq!((told.version, told.state), (Some(format!("{major}.{minor}")), state));
+            assert_eq!(desk.board.has(ProblemKind::UnsupportedVersion), named, "{major}.{minor}");
+        }
     }
 }

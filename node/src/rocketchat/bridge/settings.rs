@@ -1,5 +1,7 @@
 //! Texts and switches of the room, set in Rocket.Chat as the room has them.
 
+use std::sync::atomic::Ordering;
+
 use rocketmesh_protocol::event::{Label, Switch};
 use rocketmesh_protocol::id::EventId;
 
@@ -49,7 +51,10 @@ impl RoomTask {
         match self.label(&state, label)? {
             Some(text) => self.set_label(label, text, state.label(label)).await,
             // The body with the first name was erased: it stays what it is.
-            None if label == Label::Name => Ok(()),
+            None if label == Label::Name => {
+                self.unsettled.store(true, Ordering::SeqCst);
+                Ok(())
+            }
             None => self.set_label(label, String::new(), None).await,
         }
     }

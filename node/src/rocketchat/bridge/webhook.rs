@@ -81,7 +81,7 @@ fn mark(message: &Message) -> Option<&str> {
 
 async fn find(client: &Client, kind: RoomKind, rid: &str, wanted: &str) -> Result<Option<Message>, RestError> {
     let last = client.history(kind, rid, (None, None), LOOKED_THROUGH).await?;
-    Ok(last.into_iter().find(|message| mark(message) == Some(wanted)))
+    Ok(last.messages.into_iter().find(|message| mark(message) == Some(wanted)))
 }
 
 impl Bridge {

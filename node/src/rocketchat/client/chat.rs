@@ -1,10 +1,9 @@
 //! `chat.*`: messages.
 
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::types::{lenient, or_default};
+use super::types::{Page, lenient, or_default};
 use super::{Changes, Client, Message, Moment, PAGE, RestError, RoomKind};
 
 /// The most pages of deletions that are read at once; whoever deletes more in one absence finds the rest next time.
@@ -31,6 +30,9 @@ pub(crate) struct Outgoing {
     /// The name that is shown instead of the account's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) alias: Option<String>,
+    /// The address of the picture that is shown instead of the account's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) avatar: Option<String>,
     /// Attachments, in Rocket.Chat's form.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) attachments: Vec<Value>,
@@ -82,16 +84,33 @@ struct SyncedMessages {
 }
 
 #[derive(Deserialize)]
+struct SyncedPage {
+    result: UpdatedPage,
+}
+
+#[derive(Deserialize)]
+struct UpdatedPage {
+    #[serde(default)]
+    updated: Page,
+}
+
+#[derive(Deserialize)]
+struct History {
+    #[serde(default)]
+    messages: Page,
+}
+
+#[derive(Deserialize)]
 struct Gone {
     #[serde(rename = "_id")]
     id: String,
 }
 
 #[derive(Deserialize)]
-#[serde(bound(deserialize = "T: DeserializeOwned"))]
-struct Messages<T> {
-    #[serde(default = "Vec::new", deserialize_with = "lenient")]
-    messages: Vec<T>,
+struct Deletions {
+    /// As they were sent: by their number the next ones are asked for.
+    #[serde(default, deserialize_with = "lenient")]
+    messages: Vec<Value>,
     #[serde(default, deserialize_with = "or_default")]
     total: u64,
 }
@@ -188,10 +207,10 @@ impl Client {
     ///
     /// # Errors
     /// [`RestError`].
-    pub(crate) async fn sync_page(&self, rid: &str, after: Moment, count: usize) -> Result<Vec<Message>, RestError> {
+    pub(crate) async fn sync_page(&self, rid: &str, after: Moment, count: usize) -> Result<Page, RestError> {
         let (next, count) = (after.0.to_string(), count.to_string());
         let query = [("roomId", rid), ("type", "UPDATED"), ("next", next.as_str()), ("count", count.as_str())];
-        let Synced { result } = self.get("chat.syncMessages", &query).await?;
+        let SyncedPage { result } = self.get("chat.syncMessages", &query).await?;
         Ok(result.updated)
     }
 
@@ -201,15 +220,17 @@ impl Client {
     /// [`RestError`].
     pub(crate) async fn deleted_messages(&self, rid: &str, since: Moment) -> Result<Vec<String>, RestError> {
         let (since, count) = (since.to_string(), PAGE.to_string());
-        let mut gone = Vec::new();
+        let (mut gone, mut sent) = (Vec::new(), 0);
         for _ in 0..MAX_PAGES {
-            let offset = gone.len().to_string();
+            let offset = sent.to_string();
             let query =
                 [("roomId", rid), ("since", since.as_str()), ("offset", offset.as_str()), ("count", count.as_str())];
-            let page: Messages<Gone> = self.get("chat.getDeletedMessages", &query).await?;
+            let page: Deletions = self.get("chat.getDeletedMessages", &query).await?;
             let last = page.messages.is_empty();
-            gone.extend(page.messages.into_iter().map(|gone| gone.id));
-            if last || gone.len() as u64 >= page.total {
+            sent += page.messages.len();
+            let read = |document: Value| serde_json::from_value::<Gone>(document).ok();
+            gone.extend(page.messages.into_iter().filter_map(read).map(|gone| gone.id));
+            if last || sent as u64 >= page.total {
                 break;
             }
         }
@@ -226,7 +247,7 @@ impl Client {
         rid: &str,
         (oldest, latest): (Option<Moment>, Option<Moment>),
         count: usize,
-    ) -> Result<Vec<Message>, RestError> {
+    ) -> Result<Page, RestError> {
         let action = match kind {
             RoomKind::Channel => "channels.history",
             RoomKind::Group => "groups.history",
@@ -237,7 +258,7 @@ impl Client {
         let mut query = vec![("roomId", rid), ("count", count.as_str()), ("showThreadMessages", "true")];
         query.extend(oldest.as_deref().map(|oldest| ("oldest", oldest)));
         query.extend(latest.as_deref().map(|latest| ("latest", latest)));
-        let page: Messages<Message> = self.get(action, &query).await?;
-        Ok(page.messages)
+        let history: History = self.get(action, &query).await?;
+        Ok(history.messages)
     }
 }

@@ -291,7 +291,7 @@ async fn catching_up_tells_what_is_new_and_what_is_gone() {
         let ids: Vec<&str> = changes.updated.iter().map(|message| message.id.as_str()).collect();
         assert!(ids.contains(&kept.as_str()) && ids.contains(&reply.as_str()), "{ids:?}");
         assert!(changes.removed.contains(&gone), "{:?}", changes.removed);
-        let history = client.history(RoomKind::Channel, &room, (None, None), 100).await.unwrap();
+        let history = client.history(RoomKind::Channel, &room, (None, None), 100).await.unwrap().messages;
         assert!(history.iter().any(|message| message.tmid.as_deref() == Some(kept.as_str())));
         let rooms = client.rooms_get(None).await.unwrap();
         assert!(rooms.updated.iter().any(|known| known.id == room));
@@ -317,11 +317,11 @@ async fn changes_come_in_pages_oldest_first_and_releases_without_pages_refuse() 
             assert!(matches!(page, Err(RestError::Refused { .. })), "{page:?}");
             continue;
         }
-        let ids = |page: Vec<Message>| -> Vec<String> {
-            page.into_iter().filter(|message| message.t.is_none()).map(|message| message.id).collect()
+        let ids = |page: Page| -> Vec<String> {
+            page.messages.into_iter().filter(|message| message.t.is_none()).map(|message| message.id).collect()
         };
         let all = page.unwrap();
-        let second = all.iter().find(|message| message.id == said[1]).unwrap().updated_at;
+        let second = all.messages.iter().find(|message| message.id == said[1]).unwrap().updated_at;
         assert_eq!(ids(all), said);
         assert_eq!(ids(client.sync_page(&room, second, 2).await.unwrap()), said[2..4]);
     }
@@ -341,7 +341,7 @@ async fn a_webhook_speaks_in_a_restricted_workspace_and_what_it_said_carries_its
     client.post_webhook(&address, &said).await.unwrap();
     let told = loop {
         // What was said in this very millisecond is not history yet.
-        let told = client.history(RoomKind::Channel, &room, (None, None), 10).await.unwrap();
+        let told = client.history(RoomKind::Channel, &room, (None, None), 10).await.unwrap().messages;
         if let Some(told) = told.into_iter().find(|message| message.msg == "hungry") {
             break told;
         }

@@ -507,6 +507,31 @@ pub(super) fn lenient<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializ
     })
 }
 
+/// Messages as they were sent, in one answer of several. Whether more follows, and from where, is told by all that were sent and not by
+/// those that can be read.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Page {
+    /// Those that can be read.
+    pub(crate) messages: Vec<Message>,
+    /// How many were sent.
+    pub(crate) sent: usize,
+    /// The last change of one of them; none if none has a date.
+    pub(crate) newest_change: Option<Moment>,
+    /// When the oldest of them was said; none if none has a date.
+    pub(crate) oldest: Option<Moment>,
+}
+
+impl<'de> Deserialize<'de> for Page {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let Value::Array(sent) = Value::deserialize(deserializer)? else { return Ok(Page::default()) };
+        let newest_change = sent.iter().filter_map(|document| Moment::of(document.get("_updatedAt")?)).max();
+        let oldest = sent.iter().filter_map(|document| Moment::of(document.get("ts")?)).min();
+        let number = sent.len();
+        let messages = sent.into_iter().filter_map(|document| serde_json::from_value(document).ok()).collect();
+        Ok(Page { messages, sent: number, newest_change, oldest })
+    }
+}
+
 /// The same of a list within a message, which no person makes long.
 fn parts<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializer: D) -> Result<Vec<T>, D::Error> {
     let mut parts = lenient(deserializer)?;
@@ -534,7 +559,7 @@ fn lenient_map<'de, D: Deserializer<'de>, T: DeserializeOwned>(
 mod tests {
     use serde_json::json;
 
-    use super::{Account, Message, Moment, Release, SystemKind};
+    use super::{Account, Message, Moment, Page, Release, SystemKind};
 
     #[test]
     fn one_odd_part_does_not_make_a_message_unreadable() {
@@ -551,6 +576,20 @@ mod tests {
         assert_eq!(message.reactions.len(), 1);
         assert_eq!(message.system(), None);
         assert!(message.sent_files().is_empty());
+    }
+
+    #[test]
+    fn what_cannot_be_read_of_a_page_counts_as_sent() {
+        let page: Page = serde_json::from_value(json!([
+            {"_id": "m", "ts": "1970-01-01T00:00:00.005Z", "_updatedAt": "1970-01-01T00:00:00.006Z"},
+            {"_id": 7, "u": 3, "ts": "1970-01-01T00:00:00.003Z", "_updatedAt": "1970-01-01T00:00:00.009Z"},
+            {"_id": 8, "u": 3, "ts": null, "_updatedAt": "long ago"},
+            "nonsense",
+        ]))
+        .expect("a lenient reading");
+        assert_eq!((page.messages.len(), page.sent), (1, 4));
+        assert_eq!((page.newest_change, page.oldest), (Some(Moment(9)), Some(Moment(3))));
+        assert_eq!(serde_json::from_value::<Page>(json!(null)).expect("no page").sent, 0);
     }
 
     #[test]

@@ -31,6 +31,21 @@ pub(crate) fn display(user: &UserId, server: Option<&str>) -> String {
     format!("{} ({server})", user.localpart)
 }
 
+/// What is said with a file that the service account sends for somebody: no alias stands beside a file, so that the text names them.
+pub(crate) fn signed(name: Option<&str>, text: &str) -> String {
+    match name {
+        Some(name) if text.is_empty() => format!("*{name}*"),
+        Some(name) => format!("*{name}*\n{text}"),
+        None => text.to_owned(),
+    }
+}
+
+/// The text of a file without whose it is.
+pub(crate) fn unsigned<'a>(name: Option<&str>, text: &'a str) -> &'a str {
+    let bare = name.and_then(|name| text.strip_prefix(signed(Some(name), "").as_str()));
+    bare.map_or(text, |bare| bare.strip_prefix('\n').unwrap_or(bare))
+}
+
 /// An address that nobody reads: Rocket.Chat wants one for each account. The top-level domain is reserved for names that lead nowhere.
 pub(crate) fn email(user: &UserId, attempt: u32) -> String {
     let hash = blake3::hash(format!("{user} {attempt}").as_bytes());
@@ -64,6 +79,19 @@ mod tests {
             let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
             assert!(!username.is_empty() && username.chars().all(allowed), "{username}");
         }
+    }
+
+    #[test]
+    fn a_file_says_whose_it_is_only_where_the_account_does_not() {
+        for (name, text, said) in [
+            (None, "a cat", "a cat"),
+            (Some("bob (b)"), "", "*bob (b)*"),
+            (Some("bob (b)"), "a cat", "*bob (b)*\na cat"),
+        ] {
+            assert_eq!(signed(name, text), said);
+            assert_eq!(unsigned(name, said), text);
+        }
+        assert_eq!(unsigned(Some("eve (e)"), "*bob (b)*"), "*bob (b)*");
     }
 
     #[test]

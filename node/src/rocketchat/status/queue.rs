@@ -79,6 +79,7 @@ pub struct WaitingRoom {
 pub struct RocketChatQueue {
     /// Rooms in which something waits.
     pub rooms: Vec<WaitingRoom>,
-    /// What was not taken while what came after it went on, oldest first. At most 1000 are kept; beyond, rooms wait.
+    /// What was not taken while what came after it went on, oldest first. At most 100 of a room are kept; beyond,
+    /// it waits. Of all rooms at most 1000 are; beyond, the oldest of the room with the most gives way.
     pub letters: Vec<DeadLetter>,
 }

@@ -155,7 +155,7 @@ fn members(state: &State, uid: &str, t: &str, ask: &Ask) -> Result<Value, Refusa
 fn user_info(state: &State, uid: &str, ask: &Ask) -> Result<Value, Refusal> {
     let by_id = ask.parameter("userId").and_then(|uid| state.users.get(uid));
     let user = by_id.or_else(|| state.user_named(ask.parameter("username")?));
-    let whole = state.may(uid, Permission::EditOtherUserInfo, None);
+    let whole = state.may(uid, Permission::ViewFullOtherUserInfo, None);
     match user {
         Some(user) => Ok(json!({"user": shown(state, user, whole || user.id == uid)})),
         None => Err(Refusal::plain("User not found.")),
