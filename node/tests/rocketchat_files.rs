@@ -6,8 +6,10 @@ mod support;
 mod two_servers;
 
 use rocketmesh_node::api::types::MessageFile;
-use rocketmesh_standin::{HeldMessage, HeldRoom, Person};
+use rocketmesh_node::config::Config;
+use rocketmesh_standin::{HeldMessage, HeldRoom, Person, Wish};
 use serde_json::{Value, json};
+use support::{TestNode, converged, eventually};
 use two_servers::{Lunch, Side};
 
 /// The message with a text, once it stands there with a file.
@@ -102,5 +104,52 @@ async fn of_several_files_the_first_has_the_words_and_none_stays_when_one_is_tak
     }
     lunch.settled("nothing is left").await;
     lunch.nothing_lost().await;
+    lunch.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_nobody_has_yet_follows_and_holds_up_nothing_that_is_said() {
+    let lunch = Lunch::open().await;
+    let Lunch { a, b, alice, at_a, at_b, room, .. } = &lunch;
+    // It fetches nothing that nobody asks it for.
+    let frugal = |config: &mut Config| config.files.fetch_up_to_mib = 0;
+    let c = TestNode::start_with("c.example", &[], |builder| builder.configure(frugal)).await;
+    c.connect(a.node()).await;
+    c.connect(b.node()).await;
+    c.join(room, "carol").await;
+    converged(&[a.node(), b.node(), &c], room).await;
+
+    // What is said reaches Bob's server by Carol's, which has not got the file.
+    lunch.apart(true).await;
+    alice.upload(at_a, "menu.txt", "text/plain", b"soup", "today").await.unwrap();
+    let words = b.hears(at_b, "today").await;
+    c.say(room, "carol", "and bread?").await;
+    b.hears(at_b, "and bread?").await;
+    let (_, told) = b.node().raw("GET", "/v1/rocketchat", None).await;
+    let away = |problem: &Value| problem["code"] == "file_away";
+    assert!(told["problems"].as_array().unwrap().iter().any(away), "{told}");
+    assert_eq!(
+        (told["queue"]["waiting"].as_u64(), told["queue"]["undeliverable"].as_u64()),
+        (Some(1), Some(0)),
+        "{told}"
+    );
+    assert!(b.held(at_b).messages.iter().all(|message| message.files.is_empty()));
+
+    lunch.apart(false).await;
+    b.standin.wish(Wish::DropWebsockets).unwrap();
+    let file = with_file(b, at_b, "").await;
+    assert_eq!((file.files[0].name.as_str(), file.who.as_str()), ("menu.txt", "alice.a.example"));
+    assert_eq!(b.times(at_b, "today"), 1, "what was said is not said again");
+    eventually("nothing waits any more", || async {
+        let (_, told) = b.node().raw("GET", "/v1/rocketchat", None).await;
+        told["queue"]["waiting"] == 0 && !told["problems"].as_array().unwrap().iter().any(away)
+    })
+    .await;
+    alice.delete(at_a, &a.said(at_a)[0].id).await.unwrap();
+    b.holds(at_b, "the deletion of both", |room| {
+        room.messages.iter().all(|message| message.id != words && message.id != file.id)
+    })
+    .await;
+    c.stop().await;
     lunch.close().await;
 }

@@ -265,6 +265,7 @@ mod tests {
             ProblemKind::RateLimited,
             ProblemKind::RestrictedWorkspace,
             ProblemKind::RoomGone,
+            ProblemKind::FileAway,
             ProblemKind::Undeliverable,
             ProblemKind::QueueFull,
             ProblemKind::Overrun,

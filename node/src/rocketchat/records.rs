@@ -29,7 +29,7 @@
 use std::collections::BTreeMap;
 
 use rocketmesh_protocol::id::{EventId, RoomId};
-use rocketmesh_protocol::identity::{Localpart, UserId};
+use rocketmesh_protocol::identity::{Localpart, Origin, UserId};
 use rocketmesh_storage::{EventStore, LogPosition, RecordChange, StoreError};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -216,7 +216,8 @@ impl DeadLetter {
 
     /// Whether it waits for something that may pass, and was not refused for good.
     pub(crate) fn is_waiting(&self) -> bool {
-        [ProblemKind::ShadowTokenRefused, ProblemKind::RestrictedWorkspace].iter().any(|kind| self.code == kind.code())
+        let waiting = [ProblemKind::ShadowTokenRefused, ProblemKind::RestrictedWorkspace, ProblemKind::FileAway];
+        waiting.iter().any(|kind| self.code == kind.code())
     }
 
     /// Whether it is worth trying again whenever something may have been mended.
@@ -453,6 +454,12 @@ impl Records {
         self.get(&closed_key(rid))
     }
 
+    /// How many accounts stand for people of a server elsewhere.
+    pub(crate) fn shadows_of(&self, origin: &Origin) -> Result<usize, StoreError> {
+        let of_it = format!(":{origin}");
+        Ok(self.store.records(&shadow_key(""))?.iter().filter(|(name, _)| name.ends_with(&of_it)).count())
+    }
+
     /// Every account that stands for somebody elsewhere, by their ids.
     pub(crate) fn shadows(&self) -> Result<Vec<String>, StoreError> {
         let read = |(_, json): (String, Vec<u8>)| serde_json::from_slice(&json).ok();
@@ -558,6 +565,7 @@ impl Account {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use rocketmesh_protocol::identity::ServerKey;
     use rocketmesh_storage::MemoryDisk;
 
     use super::*;
@@ -584,6 +592,24 @@ mod tests {
         let other = User { id: "id2".to_owned(), username: "alice".to_owned(), ..User::default() };
         let free = records.free_localpart(&other).unwrap().unwrap();
         assert_eq!(free.as_str(), "alice-2", "a name in the mesh is nobody else's for ever");
+    }
+
+    #[test]
+    fn the_accounts_of_one_server_are_counted_apart_from_those_of_another() {
+        let (store, records) = records();
+        let mut changes = Changes::default();
+        let user = |name: &str, seed: u8| {
+            let origin = ServerKey::from_seed(&[seed; 32]).origin();
+            UserId { origin, localpart: name.parse().unwrap() }
+        };
+        let all = [user("alice", 1), user("bob", 1), user("alice", 2)];
+        for (number, user) in all.iter().enumerate() {
+            let who = Standing::Shadow(user.to_string());
+            changes.account(&format!("id{number}"), None, &Account { username: format!("u{number}"), who });
+        }
+        store.put_records(changes.list()).unwrap();
+        let counted: Vec<usize> = all[1..].iter().map(|user| records.shadows_of(&user.origin).unwrap()).collect();
+        assert_eq!(counted, [2, 1]);
     }
 
     fn letter(rid: &str, number: usize) -> DeadLetter {

@@ -84,6 +84,8 @@ pub enum ProblemKind {
     RestrictedWorkspace,
     /// A federated room is gone in Rocket.Chat, or the service account was taken out of it.
     RoomGone,
+    /// A file is on no connected server of its room, or still on its way; what was said with it is shown.
+    FileAway,
     /// A change was refused for good, and waits to be seen.
     Undeliverable,
     /// More waits than there is room for.
@@ -106,6 +108,7 @@ impl ProblemKind {
             ProblemKind::RateLimited => "rate_limited",
             ProblemKind::RestrictedWorkspace => "restricted_workspace",
             ProblemKind::RoomGone => "room_gone",
+            ProblemKind::FileAway => "file_away",
             ProblemKind::Undeliverable => "undeliverable",
             ProblemKind::QueueFull => "queue_full",
             ProblemKind::Overrun => "overrun",
@@ -144,6 +147,10 @@ impl ProblemKind {
             ProblemKind::RoomGone => {
                 "add the service account to the room again; if the room was deleted, let go of it with \
                  `rocketmesh rocketchat unfederate ROOM`"
+            }
+            ProblemKind::FileAway => {
+                "nothing: the file follows once a server that has it is connected; if none comes back, dismiss it in \
+                 `rocketmesh rocketchat queue`"
             }
             ProblemKind::Undeliverable => {
                 "see `rocketmesh rocketchat queue`; try it again there once the reason is gone, or dismiss it"

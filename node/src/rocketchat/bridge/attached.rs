@@ -80,9 +80,12 @@ impl RoomTask {
         if shown.parts[at].upload.is_empty() {
             again = false;
             // Of two rooms that are one here, each has files of its own.
-            let content = match self.bridge.content(self.room_of_event(&event)?, file).await {
+            let content = match self.content(self.room_of_event(&event)?, file).await {
                 Ok(content) => content,
                 Err(Left::Waiting(stall)) => return Err(stall),
+                Err(Left::Away(reason)) => {
+                    return self.await_file(&event.to_string(), &format!("{}: {reason}", file.name)).await;
+                }
                 Err(Left::Behind(reason)) => {
                     return self.bury(&event.to_string(), &format!("{}: {reason}", file.name)).await;
                 }

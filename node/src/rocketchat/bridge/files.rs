@@ -5,24 +5,26 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rocketmesh_protocol::event::FileRef;
-use rocketmesh_protocol::id::FileId;
-use rocketmesh_storage::FileError;
-use tokio::sync::mpsc;
+use rocketmesh_protocol::id::{FileId, RoomId};
+use rocketmesh_storage::{FileError, StoredFile};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, timeout_at};
 
 use super::room::RoomTask;
-use super::{Bridge, Stall};
-use crate::engine::files::{FetchError, ReceiveError, ended};
+use super::{Stall, lock};
+use crate::engine::files::{FetchError, Progress, ReceiveError, ended};
 use crate::rocketchat::client::{Download, FileInfo, RestError, UploadBody};
 
 /// Pieces that wait between the two sides.
 const PIECES: usize = 8;
 /// Bytes of a piece that is read from the store.
 const PIECE: usize = 256 * 1024;
-/// How long other servers are asked for a file before its message is shown without it.
-const FETCH: Duration = Duration::from_secs(60);
-/// How long a file is asked for again that no connected server has, and how often: the one that has it may just start anew.
-const NO_HOLDER: Duration = Duration::from_secs(10);
+/// How long a room waits for a file before its message is shown without it. It follows when it came.
+const FETCH: Duration = Duration::from_secs(10);
+/// How often a file is asked for again meanwhile that no connected server has: the one that has it may just start anew.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
+/// Why a file is not there that comes.
+const ON_ITS_WAY: &str = "it is on its way";
 /// What a file is called that has no name which every server allows.
 const NAMELESS: &str = "file";
 
@@ -30,6 +32,8 @@ const NAMELESS: &str = "file";
 pub(super) enum Left {
     /// For good, with the reason.
     Behind(String),
+    /// Until it came, with the reason.
+    Away(String),
     /// For now.
     Waiting(Stall),
 }
@@ -128,54 +132,91 @@ impl Read for Pieces {
     }
 }
 
-impl Bridge {
-    /// A file of a message, to be uploaded: fetched from other servers if it is not here.
-    pub(super) async fn content(
-        &self,
-        room: rocketmesh_protocol::id::RoomId,
-        named: &FileRef,
-    ) -> Result<UploadBody, Left> {
-        let store = |error: rocketmesh_storage::StoreError| Left::Waiting(error.into());
-        let mut stored = self.engine.store.open_file(&named.file).map_err(store)?;
-        if stored.is_none() {
-            let begun = tokio::time::Instant::now();
-            let deadline = begun + FETCH;
-            loop {
-                let progress = self.engine.fetch_file(room, named.file, u64::MAX);
-                let progress = progress.map_err(|error| Left::Behind(error.to_string()))?;
-                match tokio::time::timeout_at(deadline, ended(progress)).await {
-                    // It goes on behind others.
-                    Ok(Err(FetchError::GaveWay)) => {}
-                    Ok(Err(FetchError::NoHolder { .. })) if begun.elapsed() < NO_HOLDER => {
-                        tokio::time::sleep(ASK_AGAIN).await;
-                    }
-                    Ok(outcome) => break outcome.map_err(|error| Left::Behind(error.to_string()))?,
-                    Err(_) => return Err(Left::Behind("no server sent the file in time".to_owned())),
-                }
-            }
-            stored = self.engine.store.open_file(&named.file).map_err(store)?;
+impl From<FetchError> for Left {
+    fn from(error: FetchError) -> Self {
+        match error {
+            FetchError::NoHolder { .. } => Left::Away("no connected server of the room has it now".to_owned()),
+            FetchError::GaveWay | FetchError::Busy => Left::Away(ON_ITS_WAY.to_owned()),
+            FetchError::Closed => Left::Waiting(crate::engine::PostError::Closed.into()),
+            FetchError::NotNamed => Left::Behind("the file was taken back".to_owned()),
+            FetchError::File(error) => match &*error {
+                // A full disk is no fault of the file.
+                FileError::Store(_) => Left::Waiting(Stall::Words(error.to_string())),
+                _ => Left::Behind(error.to_string()),
+            },
         }
-        let Some(mut stored) = stored else { return Err(Left::Behind("the file was taken back".to_owned())) };
-        let size = stored.size();
-        let (sender, receiver) = mpsc::channel::<io::Result<Vec<u8>>>(PIECES);
-        tokio::task::spawn_blocking(move || {
-            loop {
-                let mut piece = vec![0; PIECE];
-                let read = stored.read(&mut piece).map(|len| {
-                    piece.truncate(len);
-                    piece
-                });
-                let last = read.as_ref().map_or(true, Vec::is_empty);
-                // Fails where nobody reads any more.
-                if matches!(&read, Ok(piece) if piece.is_empty()) || sender.blocking_send(read).is_err() || last {
-                    return;
+    }
+}
+
+impl RoomTask {
+    /// A file of a message, to be uploaded: fetched from other servers if it is not here.
+    pub(super) async fn content(&self, room: RoomId, named: &FileRef) -> Result<UploadBody, Left> {
+        let opened = || self.bridge.engine.store.open_file(&named.file).map_err(|error| Left::Waiting(error.into()));
+        let mut stored = opened()?;
+        if stored.is_none() {
+            self.fetch(room, named.file).await?;
+            stored = opened()?;
+        }
+        let stored = stored.ok_or_else(|| Left::Behind("the file was taken back".to_owned()))?;
+        Ok(streamed(stored))
+    }
+
+    /// Fetches a file, if that takes no longer than the room can wait: what is tried again has been waited for, and waits no more.
+    async fn fetch(&self, room: RoomId, file: FileId) -> Result<(), Left> {
+        let deadline = Instant::now() + if self.trying { Duration::ZERO } else { FETCH };
+        loop {
+            let progress = self.bridge.engine.fetch_file(room, file, u64::MAX)?;
+            match timeout_at(deadline, ended(progress.clone())).await {
+                Ok(Err(FetchError::GaveWay | FetchError::NoHolder { .. })) if Instant::now() + ASK_AGAIN < deadline => {
+                    tokio::time::sleep(ASK_AGAIN).await;
+                }
+                Ok(outcome) => return Ok(outcome?),
+                Err(_) => {
+                    self.tell_of(file, progress);
+                    return Err(Left::Away(ON_ITS_WAY.to_owned()));
                 }
             }
-        });
-        let stream = futures::stream::unfold(receiver, |mut receiver| async move {
-            let piece = receiver.recv().await?;
-            Some((piece, receiver))
-        });
-        Ok(UploadBody::Stream(reqwest::Body::wrap_stream(stream), size))
+        }
     }
+
+    /// Wakes the room when a file came that is on its way: it does not have to wait for the next try.
+    fn tell_of(&self, file: FileId, progress: watch::Receiver<Progress>) {
+        if !lock(&self.expected).insert(file) {
+            return;
+        }
+        let (expected, again) = (Arc::clone(&self.expected), Arc::clone(&self.again));
+        self.bridge.engine.background(async move {
+            let came = ended(progress).await.is_ok();
+            lock(&expected).remove(&file);
+            // One that did not come is asked for again with the next try, not at once.
+            if came {
+                again.notify_one();
+            }
+        });
+    }
+}
+
+/// A file of the store, piece by piece.
+fn streamed(mut stored: StoredFile) -> UploadBody {
+    let size = stored.size();
+    let (sender, receiver) = mpsc::channel::<io::Result<Vec<u8>>>(PIECES);
+    tokio::task::spawn_blocking(move || {
+        loop {
+            let mut piece = vec![0; PIECE];
+            let read = stored.read(&mut piece).map(|len| {
+                piece.truncate(len);
+                piece
+            });
+            let last = read.as_ref().map_or(true, Vec::is_empty);
+            // Fails where nobody reads any more.
+            if matches!(&read, Ok(piece) if piece.is_empty()) || sender.blocking_send(read).is_err() || last {
+                return;
+            }
+        }
+    });
+    let stream = futures::stream::unfold(receiver, |mut receiver| async move {
+        let piece = receiver.recv().await?;
+        Some((piece, receiver))
+    });
+    UploadBody::Stream(reqwest::Body::wrap_stream(stream), size)
 }

@@ -347,7 +347,9 @@ impl RoomTask {
                 Ok(file) if brought.iter().any(|known| known.file == file.file) => {}
                 Ok(file) => brought.push(file),
                 Err(Left::Waiting(stall)) => return Err(stall),
-                Err(Left::Behind(reason)) => self.bury(id, &format!("the file {}: {reason}", sent.name)).await?,
+                Err(Left::Behind(reason) | Left::Away(reason)) => {
+                    self.bury(id, &format!("the file {}: {reason}", sent.name)).await?
+                }
             }
         }
         Ok(FileRef::into_fields(&brought, fields).map_err(|error| error.to_string()))

@@ -17,6 +17,9 @@ use crate::rocketchat::status::ProblemKind;
 const PASSWORD: &str = "rocketmesh 2026 password of an account that stands for somebody";
 /// The permission to make accounts. Without it people elsewhere speak through the service account.
 const CREATE_USER: &str = "create-user";
+/// Accounts that are made for people of one server elsewhere. Further ones speak through the service account: a server can name as many
+/// people as it likes.
+const MOST_OF_A_SERVER: usize = 5_000;
 /// How many usernames are tried for one user.
 const ATTEMPTS: u32 = 20;
 /// How long an account that could not log in is left alone, in milliseconds, and the most of whom that is remembered. Letters are tried
@@ -157,6 +160,10 @@ impl Bridge {
             return Ok(None);
         }
         let server = self.server_name(user);
+        if self.records.shadows_of(&user.origin)? >= MOST_OF_A_SERVER {
+            tracing::warn!(%user, "no account is made: {MOST_OF_A_SERVER} people of that server have one");
+            return Ok(None);
+        }
         for attempt in 0..ATTEMPTS {
             let username = shadow::username(user, server.as_deref(), attempt);
             let new = NewUser {

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | the server, the network, the token, a limit, the room, no room for more letters | everything of the room, in the log, in order |
 //! | one person's account; edits and files of a restricted workspace whose room has a webhook | these, as letters that wait |
+//! | a file that no connected server has yet | the file, as a letter that waits |
 //! | a missing permission, a text that is too long, an emoji that is not there | these, as letters |
 //!
 //! A letter names an event, and trying again looks at that event as if it had just come: what is to stand there is worked out from all
@@ -188,7 +189,12 @@ pub(super) fn tell_unbridged(engine: &Engine, host: &dyn Host) {
 fn notices(letters: &[(String, Letter)], reports: &[RoomReport]) -> Notices {
     let mut notices = Notices::new();
     for (_, letter) in letters {
-        let known = [ProblemKind::ShadowTokenRefused, ProblemKind::RestrictedWorkspace, ProblemKind::PermissionMissing];
+        let known = [
+            ProblemKind::ShadowTokenRefused,
+            ProblemKind::RestrictedWorkspace,
+            ProblemKind::PermissionMissing,
+            ProblemKind::FileAway,
+        ];
         let kind = known.into_iter().find(|kind| kind.code() == letter.code).unwrap_or(ProblemKind::Undeliverable);
         let about = letter.about.clone().filter(|_| kind == ProblemKind::ShadowTokenRefused);
         notices.insert((kind, about), letter.reason.clone());
@@ -315,6 +321,11 @@ impl RoomTask {
     /// Notes what cannot be delivered, and why.
     pub(super) async fn bury(&self, of: &str, reason: &str) -> Result<(), Stall> {
         self.put_letter(of, reason.to_owned(), REFUSED, None).await
+    }
+
+    /// Notes a file that is not here yet. What it belongs to is shown without it.
+    pub(super) async fn await_file(&self, of: &str, reason: &str) -> Result<(), Stall> {
+        self.put_letter(of, reason.to_owned(), ProblemKind::FileAway.code(), None).await
     }
 
     /// Notes what Rocket.Chat did not take.

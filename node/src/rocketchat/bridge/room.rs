@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use rocketmesh_protocol::event::{Content, Event, Label, Switch};
-use rocketmesh_protocol::id::{EventId, RoomId};
+use rocketmesh_protocol::id::{EventId, FileId, RoomId};
 use rocketmesh_protocol::identity::UserId;
 use rocketmesh_storage::{LogEntry, LogKind, LogPosition};
 use tokio::sync::{Notify, mpsc};
@@ -68,7 +68,7 @@ pub(super) struct RoomTask {
     behind: Arc<AtomicBool>,
     /// Whether the room is gone in Rocket.Chat, or the service account is not in it.
     pub(super) is_gone: Arc<AtomicBool>,
-    again: Arc<Notify>,
+    pub(super) again: Arc<Notify>,
     report: Arc<Mutex<RoomReport>>,
     /// The event of the log that is being looked at.
     pub(super) handling: Option<EventId>,
@@ -81,6 +81,8 @@ pub(super) struct RoomTask {
     pub(super) mended: bool,
     /// Whether letters are tried again now.
     pub(super) trying: bool,
+    /// Files that are on their way and whose coming wakes the room.
+    pub(super) expected: Arc<Mutex<BTreeSet<FileId>>>,
     /// Whether the room's webhook speaks, because the workspace is restricted.
     pub(super) hooking: bool,
     /// When letters are tried again by themselves.
@@ -123,6 +125,7 @@ impl RoomTask {
             failed: Mutex::default(),
             mended: true,
             trying: false,
+            expected: Arc::default(),
             hooking: false,
             try_at: None,
             found_own: false,

@@ -14,9 +14,10 @@ pub(crate) type Notices = BTreeMap<(ProblemKind, Option<String>), String>;
 pub(crate) fn is_noticed(kind: ProblemKind, subject: Option<&str>) -> bool {
     match kind {
         ProblemKind::ShadowTokenRefused => true,
-        ProblemKind::Undeliverable | ProblemKind::PermissionMissing | ProblemKind::RestrictedWorkspace => {
-            subject.is_none()
-        }
+        ProblemKind::Undeliverable
+        | ProblemKind::FileAway
+        | ProblemKind::PermissionMissing
+        | ProblemKind::RestrictedWorkspace => subject.is_none(),
         _ => false,
     }
 }
