@@ -108,3 +108,36 @@ async fn a_reaction_of_somebody_without_an_account_is_in_the_queue_until_there_i
     assert_eq!(a.queue().await.letters, []);
     lunch.close().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_workspace_that_allows_no_such_addresses_hears_people_by_alias_and_is_not_asked_again_and_again() {
+    let lunch = Lunch::open().await;
+    let Lunch { a, b, at_a, at_b, .. } = &lunch;
+    let allow = |domains: &str| {
+        let setting = "Accounts_AllowedDomainsList".to_owned();
+        a.standin.wish(Wish::Set { setting, value: domains.into() }).unwrap();
+    };
+    let asked = |call: &str| a.standin.requests().iter().filter(|asked| asked.path.ends_with(call)).count();
+    let before = (asked("users.create"), asked("login"));
+    allow("example.org");
+    let carol = b.standin.add_person("carol").unwrap();
+    carol.join(at_b).await.unwrap();
+    for text in ["first", "second"] {
+        carol.say(at_b, text).await.unwrap();
+        a.hears(at_a, text).await;
+    }
+    assert!(a.held(at_a).messages.iter().all(|message| message.text != "first" || message.who == "bridge"));
+    let problem = a.suffers(ProblemKind::PermissionMissing).await;
+    assert!(problem.message.contains("domain"), "{problem:?}");
+    assert_eq!((asked("users.create"), asked("login")), (before.0 + 1, before.1));
+
+    allow("example.org, rocketmesh.invalid");
+    a.check().await;
+    carol.say(at_b, "third").await.unwrap();
+    a.holds(at_a, "Carol herself", |room| {
+        room.messages.iter().any(|message| message.text == "third" && message.who == "carol.b.example")
+    })
+    .await;
+    a.recovers(ProblemKind::PermissionMissing).await;
+    lunch.close().await;
+}

@@ -3,6 +3,8 @@
 //! Nothing is changed by looking: versions, roles and permissions are read, and a connection for what happens is opened and
 //! closed again.
 
+mod accounts;
+
 use std::fmt;
 use std::time::Duration;
 
@@ -265,7 +267,7 @@ pub(crate) fn unsupported(release: Release) -> Option<String> {
 pub(crate) async fn check(client: &Client, token: &str, user_id: Option<&str>) -> (CheckReport, Findings) {
     use StepOutcome::{Failed, Ok as Passed};
     let (mut steps, mut findings) = (Steps::default(), Findings::default());
-    let rest = ["token", "roles", "permissions", "rate limits", "streams"];
+    let rest = ["token", "roles", "permissions", "rate limits", "accounts", "streams"];
     match client.info().await {
         Ok(release) => {
             steps.add("reachable", Passed, format!("{} answers as Rocket.Chat", client.address()));
@@ -307,6 +309,7 @@ pub(crate) async fn check(client: &Client, token: &str, user_id: Option<&str>) -
             steps.add("rate limits", StepOutcome::Warning, format!("whether the account has {BYPASS} is not known"));
         }
     }
+    accounts::of_accounts(&mut steps, &client).await;
     of_streams(&mut steps, &client, &account).await;
     (steps.report(), findings)
 }

@@ -165,11 +165,20 @@ impl Client {
     /// # Errors
     /// [`RestError`].
     pub(crate) async fn site_url(&self) -> Result<Option<String>, RestError> {
-        const ACTION: &str = "settings";
-        let request = self.request(Method::GET, ACTION, "api/v1/settings/Site_Url")?;
-        let setting: Setting = self.send(ACTION, request).await?;
-        let url = setting.value.as_str().and_then(|url| server_address(url).ok());
+        let value = self.setting("Site_Url").await?;
+        let url = value.as_str().and_then(|url| server_address(url).ok());
         Ok(url.map(|url| url.as_str().trim_end_matches('/').to_owned()))
+    }
+
+    /// The value of a setting of the workspace.
+    ///
+    /// # Errors
+    /// [`RestError`]; also for a setting that the release does not have.
+    pub(crate) async fn setting(&self, id: &'static str) -> Result<Value, RestError> {
+        const ACTION: &str = "settings";
+        let request = self.request(Method::GET, ACTION, &format!("api/v1/settings/{id}"))?;
+        let setting: Setting = self.send(ACTION, request).await?;
+        Ok(setting.value)
     }
 
     /// A call that reads.

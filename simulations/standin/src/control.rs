@@ -224,6 +224,7 @@ fn add_user(server: &Server, username: &str, roles: Vec<String>) -> Result<Accou
             roles,
             verified: true,
             join_default_channels: false,
+            waits: false,
         })?;
         let token = state.add_token(&user.id, "tests", true)?;
         Ok(Account { user_id: user.id, username: username.to_owned(), token, password })

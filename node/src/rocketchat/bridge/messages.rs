@@ -278,8 +278,9 @@ impl RoomTask {
         // The service account reacts for nobody: several people would be one. What is taken back is noted too: once there is an account,
         // both are looked at again, in order.
         if let Some(name) = &speaker.alias {
-            let reason =
-                format!("there is no account for {name} here, and the service account may make none (create-user)");
+            let reason = format!(
+                "there is no account for {name} here, and none can be made; `rocketmesh rocketchat check` says why"
+            );
             return self.bury_without_account(&event.id().to_string(), reason).await;
         }
         if seen.has_reaction(&emoji, &speaker.username) == on {

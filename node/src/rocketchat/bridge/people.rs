@@ -17,6 +17,8 @@ use crate::rocketchat::status::ProblemKind;
 const PASSWORD: &str = "rocketmesh 2026 password of an account that stands for somebody";
 /// The permission to make accounts. Without it people elsewhere speak through the service account.
 const CREATE_USER: &str = "create-user";
+/// What a problem is about where the workspace takes no such accounts for another reason.
+const ACCOUNTS: &str = "accounts of people elsewhere";
 /// Accounts that are made for people of one server elsewhere. Further ones speak through the service account: a server can name as many
 /// people as it likes.
 const MOST_OF_A_SERVER: usize = 5_000;
@@ -26,7 +28,7 @@ const ATTEMPTS: u32 = 20;
 /// again after a minute.
 const BARRED_MS: u64 = 30_000;
 const MOST_BARRED: usize = 10_000;
-/// How long no account is made after one was refused for want of the permission, in milliseconds.
+/// How long no account is made after one was refused, in milliseconds.
 const UNMADE_MS: u64 = 5 * 60_000;
 /// The length of texts that may be a username.
 const LONGEST_NAME: usize = 200;
@@ -175,11 +177,16 @@ impl Bridge {
             let id = match self.client.users_create(&new).await {
                 Ok(made) => made.id,
                 Err(error @ RestError::Forbidden { .. }) => {
-                    *lock(&self.unmade) = Some(self.engine.clock.now_ms());
-                    self.host.raise(ProblemKind::PermissionMissing, Some(CREATE_USER), &error.to_string());
+                    self.makes_none_now(CREATE_USER, &error);
                     return Ok(None);
                 }
                 Err(error) if error.is_passing() && !error.is_outcome_unknown() => return Err(error.into()),
+                // The settings of the workspace are in the way, and would be with another name. Logins that fail are counted against
+                // this machine, so that none is tried.
+                Err(error) if !error.is_outcome_unknown() && !error.is_taken() => {
+                    self.makes_none_now(ACCOUNTS, &error);
+                    return Ok(None);
+                }
                 // Taken, or made by a call whose answer was lost: it is ours if the password is.
                 Err(error) => match self.client.login(&username, &new.password).await {
                     Ok(login) => login.user_id,
@@ -188,7 +195,9 @@ impl Bridge {
                     Err(_) => continue,
                 },
             };
-            self.host.clear(ProblemKind::PermissionMissing, Some(CREATE_USER));
+            for about in [CREATE_USER, ACCOUNTS] {
+                self.host.clear(ProblemKind::PermissionMissing, Some(about));
+            }
             let mut changes = Changes::default();
             let account = Account { username: username.clone(), who: Standing::Shadow(user.to_string()) };
             changes.account(&id, None, &account);
@@ -233,7 +242,13 @@ impl Bridge {
         Ok(self.client.as_account(&account))
     }
 
-    /// Whether an account could not be made a while ago for want of the permission, so that it is not tried again.
+    /// Notes why no account is made for a while.
+    fn makes_none_now(&self, about: &str, error: &RestError) {
+        *lock(&self.unmade) = Some(self.engine.clock.now_ms());
+        self.host.raise(ProblemKind::PermissionMissing, Some(about), &error.to_string());
+    }
+
+    /// Whether an account could not be made a while ago, so that it is not tried again.
     fn makes_none(&self) -> bool {
         let now_ms = self.engine.clock.now_ms();
         lock(&self.unmade).is_some_and(|at_ms| now_ms.saturating_sub(at_ms) < UNMADE_MS)

@@ -146,6 +146,12 @@ impl RestError {
         }
     }
 
+    /// Whether a name or an address is somebody else's already.
+    pub(crate) fn is_taken(&self) -> bool {
+        let already = |text: &str| text.contains("already");
+        self.says("error-field-unavailable") || matches!(self, RestError::Refused { text, .. } if already(text))
+    }
+
     /// Whether nothing was done because it is so already.
     pub(crate) fn is_so_already(&self) -> bool {
         SO_ALREADY.iter().any(|code| self.says(code))

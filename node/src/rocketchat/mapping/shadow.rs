@@ -46,10 +46,13 @@ pub(crate) fn unsigned<'a>(name: Option<&str>, text: &'a str) -> &'a str {
     bare.map_or(text, |bare| bare.strip_prefix('\n').unwrap_or(bare))
 }
 
-/// An address that nobody reads: Rocket.Chat wants one for each account. The top-level domain is reserved for names that lead nowhere.
+/// The domain of accounts' addresses. The top-level domain is reserved for names that lead nowhere.
+pub(crate) const EMAIL_DOMAIN: &str = "rocketmesh.invalid";
+
+/// An address that nobody reads: Rocket.Chat wants one for each account.
 pub(crate) fn email(user: &UserId, attempt: u32) -> String {
     let hash = blake3::hash(format!("{user} {attempt}").as_bytes());
-    format!("{}@rocketmesh.invalid", hex::encode(&hash.as_bytes()[..12]))
+    format!("{}@{EMAIL_DOMAIN}", hex::encode(&hash.as_bytes()[..12]))
 }
 
 fn written(name: &str) -> String {

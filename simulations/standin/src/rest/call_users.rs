@@ -100,12 +100,31 @@ fn create(state: &mut State, uid: &str, ask: &Ask) -> Result<Value, Refusal> {
         roles: ask.texts("roles"),
         verified: ask.choice("verified").unwrap_or(false),
         join_default_channels: ask.choice("joinDefaultChannels").unwrap_or(true),
+        waits: state.is_on("Accounts_ManuallyApproveNewUsers"),
     };
     if !state.may(uid, Permission::CreateUser, None) {
         return Err(Refusal::coded("error-action-not-allowed", "Adding user is not allowed"));
     }
+    may_have_address(state, &new.email)?;
     let user = state.add_user(new)?;
     Ok(json!({"user": shown(state, &user, true)}))
+}
+
+/// Whether the settings let somebody have an address of its domain.
+fn may_have_address(state: &State, email: &str) -> Result<(), Refusal> {
+    let domain = email.rsplit('@').next().unwrap_or_default().to_lowercase();
+    let listed = |setting: &str| -> Vec<String> {
+        let text = state.setting(setting).as_str().unwrap_or_default();
+        text.split(',').map(|domain| domain.trim().to_lowercase()).filter(|domain| !domain.is_empty()).collect()
+    };
+    let allowed = listed("Accounts_AllowedDomainsList");
+    if !allowed.is_empty() && !allowed.contains(&domain) {
+        return Err(Refusal::coded("error-invalid-domain", "The email domain is not in whitelist"));
+    }
+    if listed("Accounts_BlockedDomainsList").contains(&domain) {
+        return Err(Refusal::coded("error-email-domain-blacklisted", "The email domain is blacklisted"));
+    }
+    Ok(())
 }
 
 fn update(state: &mut State, uid: &str, ask: &Ask) -> Result<Value, Refusal> {

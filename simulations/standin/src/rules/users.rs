@@ -23,6 +23,8 @@ pub(crate) struct NewUser {
     pub(crate) roles: Vec<String>,
     pub(crate) verified: bool,
     pub(crate) join_default_channels: bool,
+    /// Whether somebody has to approve it first.
+    pub(crate) waits: bool,
 }
 
 impl State {
@@ -43,7 +45,7 @@ impl State {
             verified: new.verified,
             password: id::sha256(new.password.as_bytes()),
             roles: if new.roles.is_empty() { vec!["user".to_owned()] } else { new.roles },
-            active: true,
+            active: !new.waits,
             status: "offline".to_owned(),
             status_text: String::new(),
             created_at: now,
@@ -192,7 +194,11 @@ impl State {
     /// Whose password it is: the account of a username or an address of e-mail, and the SHA-256 of the password.
     pub(crate) fn by_password(&self, login: &str, digest: &str) -> Result<&User, Refusal> {
         let user = self.user_named(login).or_else(|| self.users.values().find(|user| user.email == login));
-        user.filter(|user| user.active && user.password == digest).ok_or(Refusal::WrongPassword)
+        let verified = |user: &User| {
+            !self.is_on("Accounts_EmailVerification") || user.verified || user.roles.iter().any(|role| role == "admin")
+        };
+        let fits = |user: &&User| user.active && user.password == digest && verified(user);
+        user.filter(fits).ok_or(Refusal::WrongPassword)
     }
 
     /// Logs somebody in, and gives their token and when it ends.
