@@ -18,6 +18,7 @@
 //! | [`invariants`] | what must hold, one file each |
 //! | [`record`] | what a run leaves behind |
 //! | [`report`] | pictures of it |
+//! | [`ways`] | what a packet meets between two regions |
 //! | [`virtual_time`] | the system's clock and random numbers, interposed |
 //!
 //! `docs/simulation.md` takes a researcher from a clone to a picture.
@@ -36,3 +37,4 @@ pub mod report;
 pub mod sabotage;
 pub mod scenario;
 pub mod virtual_time;
+pub mod ways;

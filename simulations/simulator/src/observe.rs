@@ -70,9 +70,9 @@ pub struct Holding<'a> {
     pub room: usize,
     /// The digest of the have-vector: equal ones mean equal sets of events.
     pub digest: [u8; 32],
-    /// The room's state; looked at in the end only, since it costs.
+    /// The room's state; looked at in the end, and before that on a few servers in turn, since it costs.
     pub state: Option<&'a RoomState>,
-    /// The events that are shown, in room order; in the end only.
+    /// The events that are shown, in room order; as with the state.
     pub shown: Option<&'a [EventId]>,
     /// Whether this is the end.
     pub last: bool,
@@ -141,6 +141,8 @@ struct Spread {
     heard: Bits,
     /// By server: whether sync delivered it, and gossip has not brought it yet.
     synced: Bits,
+    /// The how manieth event it was that was said; 0 for one that was not.
+    order: u64,
     copies: u32,
     by_gossip: u32,
     by_sync: u32,
@@ -214,8 +216,9 @@ pub struct Observer {
     /// By room: honest member servers.
     audience: Vec<Vec<usize>>,
     in_audience: Vec<Bits>,
-    /// By room and server, for those that come in during the run: since when they are in.
-    late: BTreeMap<(usize, usize), Option<Duration>>,
+    /// By room and server, for those that come in during the run: with the how manieth event that was said they are in. Times would
+    /// not do: several come in within one microsecond.
+    late: BTreeMap<(usize, usize), Option<u64>>,
     down: Bits,
     peak_rss: u64,
 }
@@ -247,7 +250,9 @@ impl Observer {
         let late = plan.rooms.iter().enumerate().flat_map(|(number, room)| {
             let early: Vec<usize> = room.members[..room.present].iter().map(|member| member.server).collect();
             let late = room.members[room.present..].iter().map(|member| member.server);
-            late.filter(move |server| !early.contains(server)).map(move |server| ((number, server), None))
+            let counts = |server: usize| plan.servers[server].hostile.is_none();
+            let late = late.filter(move |server| !early.contains(server) && counts(*server));
+            late.map(move |server| ((number, server), None))
         });
         Observer {
             late: late.collect(),
@@ -332,8 +337,9 @@ impl Observer {
         self.said += 1;
         // What a server says first in a room is that it comes in.
         if let Some(since) = self.late.get_mut(&(room, server)) {
-            since.get_or_insert(now);
+            since.get_or_insert(self.said);
         }
+        self.spreads[number as usize].order = self.said;
         let outside = self.late.range((room, 0)..(room + 1, 0)).filter(|(_, since)| since.is_none()).count();
         self.expected += (self.audience[room].len() as u64).saturating_sub(1 + outside as u64);
         if self.spreads[number as usize].has.insert(server) {
@@ -371,8 +377,8 @@ impl Observer {
                 Way::Gossip => spread.by_gossip += 1,
                 _ => spread.by_sync += 1,
             }
-            let inside =
-                self.late.get(&(room, server)).is_none_or(|since| since.is_some_and(|since| Some(since) <= said));
+            let order = spread.order;
+            let inside = self.late.get(&(room, server)).is_none_or(|since| since.is_some_and(|since| since <= order));
             if let Some(said) = said.filter(|_| inside) {
                 let delay = now.saturating_sub(said).as_micros() as u64;
                 spread.delays.push(delay);

@@ -13,7 +13,7 @@ mod span;
 pub use faults::{Churn, ClockSkew, Crash, Harm, Hostile, Partition, SlowDisk};
 pub use files::{Files, FullDisk, MAX_FILE, SentFiles};
 pub use mesh::Mesh;
-pub use network::{Bandwidth, Network};
+pub use network::{Bandwidth, Link, Network};
 pub use people::{Act, Deed, Joining, Members, Room, Talk};
 pub use span::Span;
 

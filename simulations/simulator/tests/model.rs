@@ -344,6 +344,11 @@ act = "kick"
 whom = 2
 "#;
     only_breaks(Sabotage::AsksNoRules, scenario, "authority by grant");
+    // It is seen when it happens, not when everything is over.
+    let record = run(scenario, 1, Some(Sabotage::AsksNoRules));
+    let row = record.invariants.iter().find(|row| row.violations > 0).unwrap();
+    let seen: f64 = row.first.strip_prefix("at ").and_then(|at| at.split(' ').next()).unwrap().parse().unwrap();
+    assert!((10.0..20.0).contains(&seen), "{}", row.first);
 }
 
 #[test]

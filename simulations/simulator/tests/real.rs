@@ -189,6 +189,10 @@ impl Run {
 fn a_seed_repeats_a_run_of_real_nodes_byte_for_byte_and_another_seed_does_not() {
     let [one, again, other] = ["7", "7", "8"].map(|seed| Run::of(BUSY, &["--seed", seed]));
     assert_eq!(one.record().about.failures, [""; 0]);
+    // Some come in together, in one microsecond.
+    for about in [&one, &other].map(|run| run.record().about) {
+        assert!(about.by_gossip <= about.delivered && about.delivered == about.expected, "{about:?}");
+    }
     let (traces, last) = ([one.trace(), again.trace()], other.trace());
     assert!(traces[0].len() > 100_000, "the trace tells what happened");
     let differs = traces[0].iter().zip(&traces[1]).position(|(a, b)| a != b);
@@ -280,6 +284,15 @@ fn a_spoiled_file_a_forgotten_redaction_and_a_disk_that_is_filled_are_caught() {
             assert!(broken.iter().any(|name| name == invariant), "{sabotage}: {broken:?}");
         }
     }
+}
+
+#[test]
+fn a_link_between_two_cities_is_as_slow_as_the_scenario_says() {
+    let usual = "title = \"x\"\nservers = 6\nduration = \"10s\"\n[[room]]\nname = \"a\"\n[[talk]]\nroom = \"a\"\nrate = 2.0\n\
+                 [network]\nregions = [\"London\", \"Tokyo\"]\n";
+    let slow = format!("{usual}[[network.link]]\nbetween = [\"London\", \"Tokyo\"]\nlatency = \"900ms\"\nkbps = 256\n");
+    let [usual, slow] = [usual, &slow].map(|scenario| Run::of(scenario, &[]).record());
+    assert!(usual.about.p99_ms < 900.0 && slow.about.p99_ms > 900.0, "{} {}", usual.about.p99_ms, slow.about.p99_ms);
 }
 
 #[test]

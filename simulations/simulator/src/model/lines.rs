@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::agenda::{MILLISECOND, Micros, SECOND, micros};
 use super::dice::Dice;
-use crate::cities;
 use crate::plan::Plan;
+use crate::ways::Ways;
 
 /// How long a connection over a cut network stalls before it breaks: what TCP and the pings over it take to give up.
 pub(super) const PATIENCE: Micros = 30 * SECOND;
@@ -34,10 +34,9 @@ pub(super) struct Lines {
     /// When each server's line is free again.
     up_free: Vec<Micros>,
     down_free: Vec<Micros>,
-    /// One way between two regions.
-    ways: Vec<Vec<Micros>>,
-    jitter: f64,
-    loss: f64,
+    ways: Ways,
+    /// When each link between two regions is free again.
+    link_free: Vec<Micros>,
     duplicates: f64,
     reordering: f64,
     cuts: Vec<Cut>,
@@ -47,17 +46,15 @@ pub(super) struct Lines {
 impl Lines {
     /// The lines of a plan.
     pub(super) fn new(plan: &Plan) -> Self {
-        let regions = plan.servers.iter().map(|server| server.region + 1).max().unwrap_or(1);
-        let way = |from: usize, to: usize| micros(cities::one_way(from, to));
+        let ways = Ways::of(&plan.scenario.network);
         Lines {
+            link_free: vec![0; ways.regions() * ways.regions()],
+            ways,
             region: plan.servers.iter().map(|server| server.region).collect(),
             up: plan.servers.iter().map(|server| server.up.max(1)).collect(),
             down: plan.servers.iter().map(|server| server.down.max(1)).collect(),
             up_free: vec![0; plan.servers.len()],
             down_free: vec![0; plan.servers.len()],
-            ways: (0..regions).map(|from| (0..regions).map(|to| way(from, to)).collect()).collect(),
-            jitter: plan.scenario.network.jitter,
-            loss: plan.scenario.network.loss,
             duplicates: plan.scenario.network.duplicates,
             reordering: plan.scenario.network.reordering,
             cuts: Vec::new(),
@@ -67,16 +64,22 @@ impl Lines {
 
     /// One way without load or loss.
     pub(super) fn way(&self, from: u32, to: u32) -> Micros {
-        self.ways[self.region[from as usize]][self.region[to as usize]]
+        micros(self.ways.between(self.region[from as usize], self.region[to as usize]).latency)
     }
 
     /// Sends a message now and returns when it is there, if nobody else is on the receiver's line.
     pub(super) fn depart(&mut self, now: Micros, from: u32, to: u32, bytes: u32) -> Micros {
-        let way = self.way(from, to);
-        let sent = self.occupy(now, from, bytes);
-        let mut takes = way + (way as f64 * self.jitter * self.dice.fraction()) as Micros;
-        while self.loss > 0.0 && self.dice.chance(self.loss) {
-            takes += 2 * way + RETRANSMISSION;
+        let regions = (self.region[from as usize], self.region[to as usize]);
+        let (way, link) = (self.ways.between(regions.0, regions.1), self.ways.place(regions.0, regions.1));
+        let latency = micros(way.latency);
+        let mut sent = self.occupy(now, from, bytes);
+        if let Some(rate) = way.rate {
+            sent = sent.max(self.link_free[link]) + transmission(bytes, rate);
+            self.link_free[link] = sent;
+        }
+        let mut takes = latency + (latency as f64 * way.jitter * self.dice.fraction()) as Micros;
+        while way.loss > 0.0 && self.dice.chance(way.loss) {
+            takes += 2 * latency + RETRANSMISSION;
         }
         sent + takes + transmission(bytes, self.down[to as usize])
     }

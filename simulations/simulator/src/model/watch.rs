@@ -18,6 +18,9 @@ use crate::plan::{Do, ServerPlan, Step};
 use crate::record::{LinkRow, ServerRow};
 use crate::scenario::Harm;
 
+/// Rooms and copies of each that are looked at whole from time to time: a state costs to work out, and what is shown to list.
+const LOOKED_ROOMS: usize = 2;
+const LOOKED_SEATS: usize = 3;
 /// Tips beyond those that servers and forks explain: what a server may have before it hears that they are joined.
 const SPARE_TIPS: u64 = 16;
 
@@ -46,6 +49,23 @@ impl World {
                 self.observer.measured(time, server, "tips", tips as u64, bound);
                 self.observer.measured(time, server, "held events", seat.waiting() as u64, MAX_EVENTS as u64);
             }
+        }
+        self.look_at_some(time);
+    }
+
+    /// Looks at a few copies of a few rooms, at others each time: whoever holds the same has to make the same of it at any time.
+    fn look_at_some(&mut self, time: Duration) {
+        let look = self.looks;
+        self.looks += 1;
+        let rooms = self.rooms.len();
+        for room in (0..LOOKED_ROOMS.min(rooms)).map(|place| (look * LOOKED_ROOMS + place) % rooms) {
+            let seats: Vec<u32> = self.rooms[room].seats.clone();
+            let turn = look * LOOKED_SEATS;
+            let some = (0..LOOKED_SEATS.min(seats.len())).map(|place| seats[(turn + place) % seats.len()]);
+            let runs =
+                |at: &u32| self.seats[*at as usize].joined && self.servers[self.server_of[*at as usize] as usize].up;
+            let some: Vec<u32> = some.filter(runs).collect();
+            self.look_at_room(time, room, &some, false);
         }
     }
 
@@ -90,7 +110,8 @@ impl World {
     pub(super) fn look_at_the_end(&mut self) {
         let time = self.time();
         for room in 0..self.rooms.len() {
-            self.look_at_room(time, room);
+            let seats = self.rooms[room].seats.clone();
+            self.look_at_room(time, room, &seats, true);
         }
         let (servers, seats, rooms) = (&self.servers, &self.seats, &self.rooms);
         for (server, this) in servers.iter().enumerate() {
@@ -101,12 +122,12 @@ impl World {
         }
     }
 
-    fn look_at_room(&mut self, time: Duration, number: usize) {
+    fn look_at_room(&mut self, time: Duration, number: usize, seats: &[u32], last: bool) {
         let room = &self.rooms[number];
         let archive = &room.archive;
         let mut in_order: Vec<u32> = (0..archive.len()).collect();
         in_order.sort_by_cached_key(|event| archive.get(*event).event.order());
-        for at in &room.seats {
+        for at in seats {
             let seat = &self.seats[*at as usize];
             if !self.servers[seat.server as usize].is_honest() {
                 continue;
@@ -136,7 +157,7 @@ impl World {
                 digest: seat.outline.have().digest(),
                 state: state.as_ref(),
                 shown: Some(&shown),
-                last: true,
+                last,
             };
             self.observer.holding(time, holding);
         }

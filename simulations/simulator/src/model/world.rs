@@ -56,6 +56,8 @@ pub(super) struct World {
     /// Rooms in which the last word is still to be said.
     pub(super) probes_due: usize,
     pub(super) started: Instant,
+    /// How often everybody was looked at.
+    pub(super) looks: usize,
     about: About,
     actions: u64,
 }
@@ -77,6 +79,7 @@ impl World {
             }
         }
         Ok(World {
+            looks: 0,
             settings: Settings::of(&plan.scenario.mesh),
             dice: Dice::new(plan.seed, "model"),
             lines: Lines::new(&plan),

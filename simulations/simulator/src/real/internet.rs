@@ -13,9 +13,9 @@ use futures::channel::mpsc;
 use tokio::time::Instant;
 
 use super::wire::{Pipe, Wire};
-use crate::cities;
 use crate::plan::Plan;
 use crate::random::Random;
+use crate::ways::Ways;
 
 /// The smallest wait before TCP sends a packet again, RFC 6298's minimum as Linux has it.
 const RETRANSMIT: Duration = Duration::from_millis(200);
@@ -41,6 +41,9 @@ pub(super) struct Internet(Arc<Mutex<State>>);
 
 struct State {
     plan: Arc<Plan>,
+    ways: Ways,
+    /// When each link between two regions is free again.
+    link_free: Vec<Instant>,
     random: Random,
     listeners: BTreeMap<usize, mpsc::Sender<Incoming>>,
     /// When each server's line is free again: up and down.
@@ -69,8 +72,11 @@ impl Internet {
     pub(super) fn new(plan: Arc<Plan>) -> Self {
         let now = Instant::now();
         let servers = plan.servers.len();
+        let ways = Ways::of(&plan.scenario.network);
         Internet(Arc::new(Mutex::new(State {
             random: Random::new(plan.seed, "links"),
+            link_free: vec![now; ways.regions() * ways.regions()],
+            ways,
             plan,
             listeners: BTreeMap::new(),
             up_free: vec![now; servers],
@@ -103,7 +109,7 @@ impl Internet {
     pub(super) fn round_trip(&self, from: usize, to: usize) -> Duration {
         let state = self.lock();
         let [a, b] = [from, to].map(|server| state.plan.servers[server].region);
-        cities::one_way(a, b) + cities::one_way(b, a)
+        state.ways.between(a, b).latency + state.ways.between(b, a).latency
     }
 
     /// Whether a dial gets any answer.
@@ -236,17 +242,20 @@ impl State {
         let (sender, receiver) = (&self.plan.servers[from], &self.plan.servers[to]);
         let takes = |rate: u64| Duration::from_secs_f64(bytes as f64 / rate as f64);
         let (up, down) = (takes(sender.up), takes(receiver.down));
-        let way = cities::one_way(sender.region, receiver.region);
-        let network = &self.plan.scenario.network;
-        let (jitter, loss) = (network.jitter, network.loss);
+        let (way, link) =
+            (self.ways.between(sender.region, receiver.region), self.ways.place(sender.region, receiver.region));
         self.sent[from] += bytes as u64;
         let departs = self.up_free[from].max(now) + up;
         self.up_free[from] = departs;
-        let mut arrives = departs + way + way.mul_f64(jitter * self.random.fraction());
+        let through = way.rate.map_or(departs, |rate| self.link_free[link].max(departs) + takes(rate));
+        if way.rate.is_some() {
+            self.link_free[link] = through;
+        }
+        let mut arrives = through + way.latency + way.latency.mul_f64(way.jitter * self.random.fraction());
         // Every packet of these bytes may be lost, and again when it is sent again.
         for _ in 0..bytes.div_ceil(1_400) {
-            while loss > 0.0 && self.random.chance(loss) {
-                arrives += way * 2 + RETRANSMIT;
+            while way.loss > 0.0 && self.random.chance(way.loss) {
+                arrives += way.latency * 2 + RETRANSMIT;
             }
         }
         // The receiver's line is as far behind as what was sent to it makes it, whatever way that comes: a near message does

@@ -38,6 +38,8 @@ const JOIN_WAIT: Duration = Duration::from_secs(20);
 /// How many looks at everybody a run takes, and the shortest time between two.
 const LOOKS: u32 = 120;
 const SHORTEST_LOOK: Duration = Duration::from_secs(1);
+/// Copies of rooms that are looked at whole at each look, others each time: it costs to list what is shown.
+const LOOKED_SEATS: usize = 6;
 /// What a node holds back at most in one room, see the engine's `held.rs`.
 const HELD: u64 = 2048;
 /// What a node is connected to at most.
@@ -55,6 +57,7 @@ pub(super) struct World<'a> {
     closing: BTreeMap<usize, JoinHandle<()>>,
     look_every: Duration,
     next_look: Duration,
+    looks: usize,
     started: Duration,
     book: Arc<FileBook>,
     /// By server: what those do that mean harm.
@@ -120,6 +123,7 @@ impl<'a> World<'a> {
             closing: BTreeMap::new(),
             look_every: (whole / LOOKS).max(SHORTEST_LOOK),
             next_look: Duration::ZERO,
+            looks: 0,
             started,
             book: Arc::new(FileBook::of(&plan)),
             harms: BTreeMap::new(),
@@ -443,6 +447,7 @@ impl<'a> World<'a> {
                     .observe(|observer, now| observer.measured(now, number, "events that wait", held as u64, HELD));
             }
         }
+        self.look_at_some().await;
         let links = self.internet.links().len() as u32;
         let wall = crate::virtual_time::real_now().saturating_sub(self.started);
         let packets = self.internet.packets();
@@ -454,29 +459,41 @@ impl<'a> World<'a> {
         (self.progress)(self.stage.now(), end);
     }
 
+    /// Looks at a few copies of rooms, at others each time: whoever holds the same has to make the same of it at any time.
+    async fn look_at_some(&mut self) {
+        let seats = self.seats();
+        let turn = self.looks * LOOKED_SEATS;
+        self.looks += 1;
+        // Neighbours in the list are of one room.
+        for place in 0..LOOKED_SEATS.min(seats.len()) {
+            let (room, server, client) = &seats[(turn + place) % seats.len()];
+            self.look_at_room(*room, *server, client, false).await;
+        }
+    }
+
+    /// Looks at what a server holds of a room, unless something comes in while it is looked at. Whether it was looked at.
+    async fn look_at_room(&self, room: usize, server: usize, client: &Client, last: bool) -> bool {
+        let id = self.stage.rooms[room];
+        let before = client.digest(&id);
+        let (Ok(view), Ok(shown)) = (client.room(id).await, client.shown(&id)) else { return false };
+        let digest = view.digest;
+        if [before, client.digest(&id)] != [Some(digest); 2] {
+            return false;
+        }
+        let (state, shown) = (Some(&*view.state), Some(shown.as_slice()));
+        let holding = Holding { server, room, digest, state, shown, last };
+        self.stage.observe(|observer, now| observer.holding(now, holding));
+        true
+    }
+
     async fn finish(mut self, about: crate::record::About) -> Result<Record, RealError> {
         self.look().await;
         for (room, server, client) in self.seats() {
-            let id = self.stage.rooms[room];
-            let (Ok(view), Ok(shown)) = (client.room(id).await, client.shown(&id)) else {
+            if !self.look_at_room(room, server, &client, true).await {
                 self.stage.observe(|observer, now| {
                     observer.measured(now, server, "rooms that cannot be read", 1, 0);
                 });
-                continue;
-            };
-            self.stage.observe(|observer, now| {
-                observer.holding(
-                    now,
-                    Holding {
-                        server,
-                        room,
-                        digest: view.digest,
-                        state: Some(&view.state),
-                        shown: Some(&shown),
-                        last: true,
-                    },
-                );
-            });
+            }
         }
         self.end_files();
         let links: Vec<LinkRow> =

@@ -2,6 +2,11 @@
 
 use super::{Harm, Joining, Layer, MAX_SERVERS, Members, Scenario, ScenarioError};
 
+/// Whether a region is among these, however it is written.
+fn has(regions: &[String], name: &str) -> bool {
+    regions.iter().any(|region| region.eq_ignore_ascii_case(name))
+}
+
 impl Scenario {
     /// Whether a run could be made of it.
     pub(super) fn check(&self) -> Result<(), ScenarioError> {
@@ -45,7 +50,8 @@ impl Scenario {
         }
         let cut = self.partitions.iter().flat_map(|cut| &cut.regions);
         let speaking = self.talks.iter().flat_map(|talk| &talk.regions);
-        for region in network.regions.iter().chain(cut).chain(speaking) {
+        let linked = network.links.iter().flat_map(|link| &link.between);
+        for region in network.regions.iter().chain(cut).chain(speaking).chain(linked) {
             if crate::cities::index(region).is_none() {
                 let known = crate::cities::names().join(", ");
                 return fail("regions", format!("`{region}` is not in the latency table; it has lan, {known}"));
@@ -57,6 +63,19 @@ impl Scenario {
         within("network.bandwidth", network.bandwidth.iter().map(|line| line.share).sum(), 1.0)?;
         if network.bandwidth.iter().any(|line| line.down_kbps == 0 || line.up_kbps == 0) {
             return fail("network.bandwidth", "a line carries at least 1 kbit/s".to_owned());
+        }
+        for link in &network.links {
+            within("network.link.jitter", link.jitter.unwrap_or(0.0), 10.0)?;
+            within("network.link.loss", link.loss.unwrap_or(0.0), 0.5)?;
+            if link.kbps == Some(0) {
+                return fail("network.link.kbps", "a link carries at least 1 kbit/s".to_owned());
+            }
+            if let Some(absent) = link.between.iter().find(|name| !has(&network.regions, name)) {
+                return fail(
+                    "network.link.between",
+                    format!("no server is in `{absent}`; name it in `network.regions`"),
+                );
+            }
         }
         let rooms: Vec<&str> = self.rooms.iter().map(|room| room.name.as_str()).collect();
         for room in &self.rooms {

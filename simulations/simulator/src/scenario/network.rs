@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Span;
+
 /// Where servers are and how they are connected.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -19,6 +21,9 @@ pub struct Network {
     pub reordering: f64,
     /// Kinds of lines and how many servers have them. The rest has 100 Mbit/s both ways.
     pub bandwidth: Vec<Bandwidth>,
+    /// Links between two regions that are not as the rest.
+    #[serde(rename = "link", skip_serializing_if = "Vec::is_empty")]
+    pub links: Vec<Link>,
     /// The share of servers that nobody can dial. 0 to 0.95.
     pub nat: f64,
     /// How many servers are known: each server is told the addresses of three of them. They are never behind NAT and never
@@ -40,6 +45,26 @@ pub struct Bandwidth {
     pub up_kbps: u64,
 }
 
+/// What differs between two regions, both ways. What is not given is as everywhere.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Link {
+    /// The two regions; the same one twice for what is within it.
+    pub between: [String; 2],
+    /// How long one way takes without load, instead of the table's time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub latency: Option<Span>,
+    /// As [`Network::jitter`]. 0 to 10.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub jitter: Option<f64>,
+    /// As [`Network::loss`]. 0 to 0.5.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub loss: Option<f64>,
+    /// What all servers there share of it, in kbit/s each way. From 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kbps: Option<u64>,
+}
+
 impl Default for Network {
     fn default() -> Self {
         Network {
@@ -49,6 +74,7 @@ impl Default for Network {
             duplicates: 0.0,
             reordering: 0.0,
             bandwidth: Vec::new(),
+            links: Vec::new(),
             nat: 0.0,
             bootstraps: 3,
         }
